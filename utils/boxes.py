@@ -56,8 +56,8 @@ def iou(a_xyxy: Tensor, b_xyxy: Tensor, kind: IouKind = "iou") -> Tensor:
     ciou    DIoU - alpha v, v = 4/pi^2 (atan(w_b/h_b) - atan(w_a/h_a))^2, alpha = v / (1 - IoU + v)
             (same paper, eqs. 8-11; alpha weighs v and carries no gradient)
 
-    Half-precision inputs are computed, and returned, in float32. Finite boxes up to 1e9 wide, boxes
-    without an area included, give finite values and finite gradients. A box whose right lies left of
+    Half-precision inputs are computed, and returned, in float32. Finite boxes up to 1e9 wide, those
+    without an area included, give finite values and gradients. A box whose right lies left of
     its left has no area. Raises ValueError for an unknown kind.
     """
     if kind not in get_args(IouKind):
@@ -90,7 +90,7 @@ def _aspect_penalty(size_a: Tensor, size_b: Tensor, iou_value: Tensor) -> Tensor
 
 
 def _angle(size: Tensor) -> Tensor:
-    """atan(w / h) of sizes (..., 2); the clamp bounds its gradient 1 / side of a box without sides."""
+    """atan(w / h) of sizes (..., 2); the clamp bounds its gradient, 1 / side, for an empty box."""
     width, height = size.clamp(min=1e-6).unbind(-1)
     return torch.atan2(width, height)
 
