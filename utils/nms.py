@@ -98,11 +98,11 @@ def _suppress(
     # for coordinates >= 0 only. IoU does not care where the origin lies.
     corners -= corners.min()
     boxes_ltwh: Any = np.hstack((corners[:, :2], corners[:, 2:] - corners[:, :2]))
-    n = min(count, 4 * max_det)
+    n = min(count, 2 * max_det)
     while True:
         kept = cv2.dnn.NMSBoxesBatched(
             boxes_ltwh[:n], scores[:n], classes[:n], score_threshold=-1.0, nms_threshold=iou_thres
         )
         if len(kept) >= max_det or n == count:
             return np.asarray(kept, dtype=np.int64)[:max_det]
-        n = min(count, 4 * n)
+        n = min(count, 2 * n)
