@@ -1,0 +1,226 @@
+"""Random changes to training images: mosaic, affine, flip and colour.
+
+Boxes are (n, 5): class, x1, y1, x2, y2 in pixels of the picture at hand. Mosaic, affine and flip
+are one matrix and one warp. Every draw comes from the generator passed in; no input is modified.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UserError
+from .images import ByteArray, Size
+from .letterbox import GREY
+
+FloatArray = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]  # (3, 3), acts on column vectors (x, y, 1)
+Tile = tuple[ByteArray, FloatArray]  # RGB (h, w, 3) no larger than the net input, and its boxes
+
+MOSAIC_TILES = 4
+
+
+def _knob(default: float, low: float, high: float, text: str) -> Any:
+    return field(default=default, metadata={"range": (low, high), "help": text})
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How strongly training images are changed; 0 turns a change off.
+
+    A box is dropped after mosaic or affine when less than `min_visible` of its area is still in the
+    picture or one of its sides is shorter than `min_side_px`.
+    """
+
+    mosaic: float = _knob(1.0, 0, 1, "probability of a mosaic of 4 images")
+    hsv_h: float = _knob(0.015, 0, 0.5, "largest turn of the hue, as a share of the colour circle")
+    hsv_s: float = _knob(0.7, 0, 1, "saturation is multiplied by up to 1 +- this")
+    hsv_v: float = _knob(0.4, 0, 1, "brightness is multiplied by up to 1 +- this")
+    flip: float = _knob(0.5, 0, 1, "probability of a left-right flip")
+    degrees: float = _knob(0.0, 0, 180, "largest rotation, in degrees")
+    translate: float = _knob(0.1, 0, 1, "largest shift, as a share of the input's size")
+    scale: float = _knob(0.5, 0, 0.95, "the size is multiplied by up to 1 +- this")
+    # Below 45 degrees, so that the two shears together never flatten the picture.
+    shear: float = _knob(0.0, 0, 40, "largest shear, in degrees")
+    min_visible: float = _knob(
+        0.1, 0, 1, "boxes with less than this share left in the picture are dropped"
+    )
+    min_side_px: float = _knob(
+        2.0, 0, 1e4, "boxes with a shorter side, in network pixels, are dropped"
+    )
+
+    def __post_init__(self) -> None:
+        for knob in fields(self):
+            low, high = knob.metadata["range"]
+            value = getattr(self, knob.name)
+            if not low <= value <= high:
+                raise UserError(f"--{knob.name} {value:g}: must lie between {low:g} and {high:g}")
+
+    @property
+    def has_affine(self) -> bool:
+        """Whether anything but a flip moves pixels."""
+        return any((self.degrees, self.translate, self.scale, self.shear))
+
+    @staticmethod
+    def add_flags(parser: argparse.ArgumentParser) -> None:
+        """One flag per knob, named like it."""
+        group = parser.add_argument_group("augmentation")
+        for knob in fields(AugmentOptions):
+            group.add_argument(
+                f"--{knob.name}",
+                type=float,
+                default=knob.default,
+                metavar="X",
+                help=knob.metadata["help"],
+            )
+
+    @staticmethod
+    def from_args(args: argparse.Namespace) -> AugmentOptions:
+        """The options of a parser that `add_flags` extended; UserError when one is out of range."""
+        names = [knob.name for knob in fields(AugmentOptions)]
+        return AugmentOptions(**{name: getattr(args, name) for name in names})
+
+
+def augment_mosaic(
+    tiles: Sequence[Tile], net_hw: Size, options: AugmentOptions, rng: np.random.Generator
+) -> Tile:
+    """Four images around a random point of a double-sized canvas, then affine and flip."""
+    canvas, boxes = _mosaic(tiles, net_hw, rng)
+    matrix = _random_matrix((canvas.shape[0], canvas.shape[1]), net_hw, options, rng)
+    return _warp(canvas, boxes, matrix, net_hw, options)
+
+
+def augment_single(
+    tile: Tile, net_hw: Size, options: AugmentOptions, rng: np.random.Generator
+) -> Tile:
+    """One image, centred on grey, then affine and flip."""
+    image, boxes = tile
+    matrix = _random_matrix((image.shape[0], image.shape[1]), net_hw, options, rng)
+    return _warp(image, boxes, matrix, net_hw, options)
+
+
+def augment_colour(
+    image: ByteArray, options: AugmentOptions, rng: np.random.Generator
+) -> ByteArray:
+    """Turn the hue, multiply saturation and value; returns a new picture."""
+    hue, saturation, value = rng.uniform(-1, 1, 3) * (options.hsv_h, options.hsv_s, options.hsv_v)
+    if not (options.hsv_h or options.hsv_s or options.hsv_v):
+        return image
+    level = np.arange(256)
+    table = np.empty((1, 256, 3), np.uint8)
+    table[0, :, 0] = (
+        np.rint(level + hue * 180) % 180
+    )  # OpenCV holds a hue of 0..360 degrees as 0..179
+    table[0, :, 1] = np.clip(np.rint(level * (1 + saturation)), 0, 255)
+    table[0, :, 2] = np.clip(np.rint(level * (1 + value)), 0, 255)
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=hsv), np.uint8)
+
+
+def transform_boxes(boxes: FloatArray, matrix: Matrix) -> FloatArray:
+    """The upright boxes around the transformed corners of `boxes` (n, 5)."""
+    x, y = boxes[:, [1, 3, 3, 1]], boxes[:, [2, 2, 4, 4]]  # (n, 4) corners
+    moved_x = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
+    moved_y = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
+    sides = (moved_x.min(1), moved_y.min(1), moved_x.max(1), moved_y.max(1))
+    return np.stack((boxes[:, 0], *sides), axis=1).astype(np.float32)
+
+
+def visible_boxes(
+    boxes: FloatArray, from_hw: Size, matrix: Matrix, net_hw: Size, options: AugmentOptions
+) -> FloatArray:
+    """Boxes (n, 5) on a picture of `from_hw`, after `matrix`, clipped to a picture of `net_hw`.
+
+    What the first picture cuts off is not visible either. The rule that drops boxes is
+    AugmentOptions'; the shares are of the areas of upright boxes around the transformed ones.
+    """
+    whole_px = _sides(transform_boxes(boxes, matrix)).prod(1)
+    moved = transform_boxes(_clip(boxes, from_hw), matrix)
+    inside = _clip(moved, net_hw)
+    sides_px = _sides(inside)
+    # A box wholly cut off by the first picture is a line there, which a rotation would widen again.
+    keep = (_sides(_clip(boxes, from_hw)) > 0).all(1) & (sides_px > 0).all(1)
+    keep &= sides_px.prod(1) >= options.min_visible * whole_px
+    keep &= (sides_px >= options.min_side_px).all(1)
+    return np.asarray(inside[keep], np.float32)
+
+
+def _sides(boxes: FloatArray) -> FloatArray:
+    return boxes[:, 3:5] - boxes[:, 1:3]
+
+
+def _clip(boxes: FloatArray, hw: Size) -> FloatArray:
+    h, w = hw
+    return np.clip(boxes, 0, np.array([np.inf, w, h, w, h], np.float32))
+
+
+def _mosaic(tiles: Sequence[Tile], net_hw: Size, rng: np.random.Generator) -> Tile:
+    """Canvas (2H, 2W, 3) of grey with one tile in each corner of a random point, and all boxes.
+
+    Boxes may reach beyond the canvas where their tile does.
+    """
+    h, w = net_hw
+    canvas = np.full((2 * h, 2 * w, 3), GREY, np.uint8)
+    x, y = round(rng.uniform(0.5, 1.5) * w), round(rng.uniform(0.5, 1.5) * h)
+    placed = []
+    for position, (image, boxes) in enumerate(tiles):
+        tile_h, tile_w = image.shape[:2]
+        left = x if position % 2 else x - tile_w
+        top = y if position >= 2 else y - tile_h
+        x1, y1 = max(left, 0), max(top, 0)
+        x2, y2 = min(left + tile_w, 2 * w), min(top + tile_h, 2 * h)
+        if x1 < x2 and y1 < y2:
+            canvas[y1:y2, x1:x2] = image[y1 - top : y2 - top, x1 - left : x2 - left]
+        placed.append(boxes + np.array([0, left, top, left, top], np.float32))
+    return canvas, np.concatenate(placed)
+
+
+def _random_matrix(
+    from_hw: Size, net_hw: Size, options: AugmentOptions, rng: np.random.Generator
+) -> Matrix:
+    """Centre of `from_hw` to centre of the net input, with a random affine and flip between.
+
+    Draws the same numbers whatever the options are, so that one knob does not change the others.
+    """
+    angle, gain, shear_x, shear_y, shift_x, shift_y = rng.uniform(-1, 1, 6)
+    flip = -1.0 if rng.random() < options.flip else 1.0
+    turn, size = math.radians(angle * options.degrees), 1 + gain * options.scale
+    shear = math.tan(math.radians(options.shear))
+    cos, sin = size * math.cos(turn), size * math.sin(turn)
+    linear = np.array([[flip, 0], [0, 1]]) @ [[cos, sin], [-sin, cos]]
+    linear = linear @ [[1, shear_x * shear], [shear_y * shear, 1]]
+    # Whole pixels, so that a picture that is only padded or cropped is not resampled.
+    centre = np.array([from_hw[1] / 2, from_hw[0] / 2])
+    target = np.array([net_hw[1] / 2, net_hw[0] / 2])
+    shift = np.array([shift_x * net_hw[1], shift_y * net_hw[0]]) * options.translate
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = target - linear @ centre + shift
+    if not options.has_affine:
+        matrix[:2, 2] = np.floor(matrix[:2, 2])
+    return matrix
+
+
+def _warp(
+    image: ByteArray, boxes: FloatArray, matrix: Matrix, net_hw: Size, options: AugmentOptions
+) -> Tile:
+    # OpenCV's coordinates name pixel centres, ours pixel corners: half a pixel apart.
+    index = matrix[:2].copy()
+    index[:, 2] += matrix[:2, :2].sum(1) * 0.5 - 0.5
+    warped = cv2.warpAffine(
+        image,
+        index,
+        (net_hw[1], net_hw[0]),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(GREY, GREY, GREY),
+    )
+    from_hw = (image.shape[0], image.shape[1])
+    return np.asarray(warped, np.uint8), visible_boxes(boxes, from_hw, matrix, net_hw, options)

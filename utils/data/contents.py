@@ -1,0 +1,67 @@
+"""The images of a data set at their size within the network input, from disk or from RAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .cache import ImageCache, fits_in_memory
+from .images import ByteArray, Size, UnreadableImageError, best_reduction, read_image
+from .letterbox import Fit, Geometry, content_geometry, fitted_size, resize
+from .problems import Problem
+from .samples import Sample
+
+
+class Contents:
+    """Reads images resized to fit `img_size` (height, width), without padding."""
+
+    def __init__(self, samples: Sequence[Sample], img_size: Size, fit: Fit) -> None:
+        self.samples = samples
+        self.sizes = [fitted_size(sample.image_hw, img_size, fit) for sample in samples]
+        self._cache: ImageCache | None = None
+
+    def load(self, index: int) -> tuple[ByteArray, Geometry]:
+        """RGB (h, w, 3), read-only, and its geometry. Raises UnreadableImageError."""
+        sample, size = self.samples[index], self.sizes[index]
+        reduction = best_reduction(sample.path, sample.image_hw, size)
+        image = self._cache.get(index) if self._cache else None
+        if image is None:
+            image = resize(_decode(sample, reduction), size)
+        return image, content_geometry(sample.image_hw, size, reduction)
+
+    def problem(self, index: int, error: UnreadableImageError) -> Problem:
+        """`error`, raised by `load(index)`, with the place that names the image."""
+        sample = self.samples[index]
+        return Problem(sample.where, f"{sample.path}: {error}")
+
+    def cache(self, source: str | Path) -> dict[int, Problem]:
+        """Keep all images in RAM if they fit in half of what is free, else warn and do nothing.
+
+        Returns the images that turned out not to open, by index.
+        """
+        if not fits_in_memory(self.sizes, source):
+            return {}
+        problems: dict[int, Problem] = {}
+
+        def load(index: int) -> ByteArray | None:
+            try:
+                return self.load(index)[0]
+            except UnreadableImageError as error:
+                problems[index] = self.problem(index, error)
+                return None
+
+        cache = ImageCache(self.sizes)
+        cache.fill(load)
+        self._cache = cache
+        return dict(sorted(problems.items()))
+
+
+def _decode(sample: Sample, reduction: int) -> ByteArray:
+    image = read_image(sample.path, reduction)
+    expected = tuple(-(-side // reduction) for side in sample.image_hw)
+    if image.shape[:2] != expected:
+        raise UnreadableImageError(
+            f"decodes to {image.shape[1]}x{image.shape[0]} pixels, "
+            f"but its header led to expect {expected[1]}x{expected[0]}"
+        )
+    return image

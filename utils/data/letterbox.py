@@ -1,0 +1,132 @@
+"""How an image is fitted into the network's input, and the exact way back.
+
+Coordinates are continuous: pixel i covers [i, i + 1), so an image w pixels wide spans 0..w.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .images import ByteArray, Size
+
+Fit = Literal["letterbox", "stretch"]
+Boxes = TypeVar("Boxes", npt.NDArray[Any], torch.Tensor)
+
+GREY = 128  # .5, as Darknet's letterbox_image
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """net = image * scale + offset, per axis, in pixels; pairs are (y, x) as in (height, width)."""
+
+    image_hw: Size
+    net_hw: Size
+    scale_yx: tuple[float, float]
+    offset_yx: tuple[float, float] = (0.0, 0.0)
+
+    def to_net(self, boxes_xyxy_px: Boxes) -> Boxes:
+        """Boxes (..., 4) in image pixels -> network input pixels."""
+        (sy, sx), (oy, ox) = self.scale_yx, self.offset_yx
+        return _map(boxes_xyxy_px, (sx, sy), (ox, oy))
+
+    def to_image(self, boxes_xyxy_px: Boxes) -> Boxes:
+        """Boxes (..., 4) in network input pixels -> pixels of the original image, clipped to it."""
+        (sy, sx), (oy, ox) = self.scale_yx, self.offset_yx
+        boxes = _map(boxes_xyxy_px, (1 / sx, 1 / sy), (-ox / sx, -oy / sy))
+        return _clip(boxes, self.image_hw)
+
+    def labels_to_net(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(n, 5) class, xc, yc, w, h normalised to the image -> the same normalised to the net."""
+        (h, w), (net_h, net_w) = self.image_hw, self.net_hw
+        sx, sy = self.scale_yx[1] * w / net_w, self.scale_yx[0] * h / net_h
+        out = rows * np.array([1, sx, sy, sx, sy], np.float64)
+        out[:, 1] += self.offset_yx[1] / net_w
+        out[:, 2] += self.offset_yx[0] / net_h
+        return out.astype(np.float32)
+
+    def resized(self, net_hw: Size) -> Geometry:
+        """The geometry after the whole network input was stretched to `net_hw`."""
+        ky, kx = net_hw[0] / self.net_hw[0], net_hw[1] / self.net_hw[1]
+        return replace(
+            self,
+            net_hw=net_hw,
+            scale_yx=(self.scale_yx[0] * ky, self.scale_yx[1] * kx),
+            offset_yx=(self.offset_yx[0] * ky, self.offset_yx[1] * kx),
+        )
+
+    def placed(self, net_hw: Size) -> Geometry:
+        """The geometry after this net input became the centred part of a larger one."""
+        top, left = (net_hw[0] - self.net_hw[0]) // 2, (net_hw[1] - self.net_hw[1]) // 2
+        oy, ox = self.offset_yx
+        return replace(self, net_hw=net_hw, offset_yx=(oy + top, ox + left))
+
+
+def identity(net_hw: Size) -> Geometry:
+    """The geometry of an image that is the network input."""
+    return Geometry(net_hw, net_hw, (1.0, 1.0))
+
+
+def fitted_size(image_hw: Size, net_hw: Size, fit: Fit) -> Size:
+    """Size (height, width) that the image itself takes within the network input."""
+    if fit == "stretch":
+        return net_hw
+    ratio = min(net_hw[0] / image_hw[0], net_hw[1] / image_hw[1])
+    height, width = (max(round(side * ratio), 1) for side in image_hw)
+    return min(height, net_hw[0]), min(width, net_hw[1])
+
+
+def resize(image: ByteArray, size: Size) -> ByteArray:
+    """`image` resized to `size` (height, width), without padding; itself when it has that size.
+
+    Bilinear, as the runtimes do it, down to half the size; below, where that skips pixels, by area.
+    """
+    h, w = image.shape[:2]
+    if (h, w) == size:
+        return image
+    way = cv2.INTER_AREA if h > 2 * size[0] or w > 2 * size[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way), np.uint8)
+
+
+def content_geometry(image_hw: Size, size: Size, reduction: int = 1) -> Geometry:
+    """The geometry of an image decoded to ceil(image_hw / reduction) and resized to `size`.
+
+    The last pixel of a reduced image may reach beyond the image: hence the rounding up.
+    """
+    reach_y, reach_x = (-(-side // reduction) * reduction for side in image_hw)
+    return Geometry(image_hw, size, (size[0] / reach_y, size[1] / reach_x))
+
+
+def pad(image: ByteArray, net_hw: Size) -> ByteArray:
+    """A copy of `image` centred on grey (see `Geometry.placed`)."""
+    out = np.full((*net_hw, 3), GREY, np.uint8)
+    h, w = image.shape[:2]
+    top, left = (net_hw[0] - h) // 2, (net_hw[1] - w) // 2
+    out[top : top + h, left : left + w] = image
+    return out
+
+
+def letterbox(image: ByteArray, net_hw: Size, fit: Fit = "letterbox") -> tuple[ByteArray, Geometry]:
+    """An RGB image (h, w, 3) as network input (H, W, 3), with the way back; for detection too."""
+    hw: Size = image.shape[0], image.shape[1]
+    size = fitted_size(hw, net_hw, fit)
+    return pad(resize(image, size), net_hw), content_geometry(hw, size).placed(net_hw)
+
+
+def _map(boxes: Boxes, scale_xy: tuple[float, float], offset_xy: tuple[float, float]) -> Boxes:
+    if isinstance(boxes, torch.Tensor):
+        return boxes * boxes.new_tensor(scale_xy * 2) + boxes.new_tensor(offset_xy * 2)
+    moved: npt.NDArray[Any] = np.asarray(boxes, np.float64) * (scale_xy * 2) + offset_xy * 2
+    return moved
+
+
+def _clip(boxes: Boxes, image_hw: Size) -> Boxes:
+    h, w = image_hw
+    if isinstance(boxes, torch.Tensor):
+        return torch.minimum(boxes.clamp(min=0), boxes.new_tensor((w, h, w, h)))
+    return np.asarray(np.clip(boxes, 0, (w, h, w, h)))
