@@ -1,0 +1,206 @@
+"""The network: built from a Darknet cfg, run, loaded and saved.
+
+    model = Darknet("cfg/yolov4.cfg")
+    model.load_weights("yolov4.weights")
+    boxes = model.eval()(images)      # images (B, 3, H, W), RGB, 0..1
+
+`from models import *` brings Darknet and convert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from utils.cfg import Cfg, load_cfg
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.graph import interpret
+from utils.layers import (
+    INPUT,
+    ConvolutionModule,
+    Head,
+    Layer,
+    PaddingMode,
+    build_layers,
+    input_shape,
+)
+from utils.weights import (
+    is_checkpoint,
+    load_checkpoint,
+    load_darknet_weights,
+    save_darknet_weights,
+)
+
+__all__ = ["Darknet", "convert"]
+
+
+class Darknet(nn.Module):
+    """A detector as its cfg says, with Darknet's numbers.
+
+    In training mode it returns the raw head tensors, a list of (B, anchors * entries, H, W); in
+    evaluation mode the decoded boxes (B, N, 5 + nc): xywh in input pixels, objectness, class
+    probabilities, ordered by head, cell (row by row), anchor. A network without heads returns its
+    last layer's value.
+
+    `img_size` (height, width) overrides the cfg's. Any other size of input works too, as long as
+    the layers' sizes fit. Raises CfgError for a cfg that is not a network.
+    """
+
+    def __init__(
+        self,
+        cfg: Cfg | str | Path,
+        img_size: tuple[int, int] | None = None,
+        padding_mode: PaddingMode = "zeros",
+    ) -> None:
+        super().__init__()
+        self.cfg = cfg if isinstance(cfg, Cfg) else load_cfg(cfg)
+        self.in_channels, *size = input_shape(self.cfg, img_size)
+        self.img_size = (size[0], size[1])
+        self.rules: tuple[Layer, ...] = build_layers(self.cfg, self.img_size)
+        self.layers = nn.ModuleList(rule.module(padding_mode) for rule in self.rules)
+        self.heads: tuple[Head, ...] = tuple(r for r in self.rules if isinstance(r, Head))
+        self.seen = 0  # images trained on; kept in .weights files
+        self._unused_after = _last_readers(self.rules)
+
+    @property
+    def nc(self) -> int:
+        """Number of classes (of the last head)."""
+        if not self.heads:
+            raise UserError(f"{self.cfg.source}: the network has no detection head")
+        return self.heads[-1].nc
+
+    @property
+    def stride(self) -> int:
+        """The largest head's cell, in pixels; input sizes are multiples of it."""
+        return max(self.img_size[0] // head.shape[1] for head in self.heads)
+
+    def forward(self, x: Tensor) -> list[Tensor] | Tensor:
+        """Raw heads in training mode, boxes in evaluation mode (see the class)."""
+        raw, last = self._run(x)
+        if not self.heads:
+            return last
+        if self.training:
+            return raw
+        size = (x.shape[2], x.shape[3])
+        decoded = [h.decode(r.float(), size) for h, r in zip(self.heads, raw, strict=True)]
+        return torch.cat(decoded, 1)
+
+    def raw_heads(self, x: Tensor) -> list[Tensor]:
+        """What each head reads, in any mode."""
+        return self._run(x)[0]
+
+    def layer_outputs(self, x: Tensor) -> list[Tensor]:
+        """Darknet's `l.output` of every section (heads after their in-place activation)."""
+
+        def rule(layer: Layer, inputs: list[Tensor]) -> Tensor:
+            return layer.forward(self.layers[layer.owner], inputs)
+
+        return interpret(self.rules, rule, x)
+
+    def _run(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        values: dict[int, Tensor] = {INPUT: x}
+        raw: list[Tensor] = []
+        value = x
+        for rule in self.rules:
+            inputs = [values[source] for source in rule.sources]
+            if isinstance(rule, Head):
+                raw.append(inputs[0])
+                value = inputs[0]
+            else:
+                value = rule.forward(self.layers[rule.owner], inputs)
+            values[rule.index] = value
+            for source in self._unused_after[rule.index]:
+                del values[source]
+        return raw, value
+
+    def fuse(self) -> Darknet:
+        """Fold every batch normalisation into its convolution, in place; for inference only."""
+        for module in self.layers:
+            if isinstance(module, ConvolutionModule):
+                module.fuse()
+        return self
+
+    def load_weights(self, path: str | Path, cutoff: int | None = None) -> Darknet:
+        """Load a `.weights` or `.pt` file, strictly; `cutoff` loads the layers before it only.
+
+        Raises UserError that says how many numbers are missing or left over.
+        """
+        if is_checkpoint(path):
+            checkpoint = load_checkpoint(path)
+            state: Mapping[str, Tensor] = checkpoint["model"]
+            self.seen = int(checkpoint.get("seen", 0))
+            if cutoff is not None:
+                state = {k: v for k, v in state.items() if int(k.split(".")[1]) < cutoff}
+        else:
+            state, header = load_darknet_weights(path, self.rules, cutoff)
+            self.seen = header.seen
+        self.load_state(state, str(path), None if cutoff is None else range(cutoff))
+        return self
+
+    @torch.no_grad()
+    def load_state(
+        self, state: Mapping[str, Tensor], source: str = "state", only: Sequence[int] | None = None
+    ) -> None:
+        """Copy a state into the model; each tensor (of the layers `only`) must be there and fit."""
+        own = {
+            key: tensor
+            for key, tensor in self.state_dict().items()
+            if only is None or int(key.split(".")[1]) in only
+        }
+        optional = self._not_in_files()
+        missing = [k for k in own if k not in state and k not in optional]
+        extra = [k for k in state if k not in own]
+        wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
+        if missing or extra or wrong:
+            first = (wrong or missing or extra)[0]
+            raise UserError(
+                f"{source}: does not fit {self.cfg.source}: {len(missing)} tensors missing, "
+                f"{len(extra)} left over, {len(wrong)} of another shape (the first: {first})"
+            )
+        for key, tensor in own.items():
+            if key in state:
+                tensor.copy_(state[key])
+
+    def _not_in_files(self) -> set[str]:
+        """Keys that `dontload` options keep out of the files that are read."""
+        return {
+            f"layers.{rule.index}.{field.name}"
+            for rule in self.rules
+            for field in rule.fields()
+            if field not in rule.loaded_fields()
+        }
+
+    def save_weights(self, path: str | Path) -> None:
+        """Write a `.weights` file: header 0.2.5, 64-bit seen."""
+        save_darknet_weights(path, self.rules, self.state_dict(), self.seen)
+
+
+def _last_readers(rules: Sequence[Layer]) -> list[list[int]]:
+    """For every layer, the earlier values that nobody reads after it."""
+    last: dict[int, int] = {INPUT: 0}
+    for rule in rules:
+        last[rule.index] = rule.index
+        last.update(dict.fromkeys(rule.sources, rule.index))
+    unused: list[list[int]] = [[] for _ in rules]
+    for value, reader in last.items():
+        unused[reader].append(value)
+    return unused
+
+
+def convert(cfg: str | Path, weights: str | Path) -> Path:
+    """Convert `.pt` to `converted.weights`, or `.weights` to `converted.pt`, beside the input."""
+    model = Darknet(cfg).load_weights(weights)
+    target = Path(weights).with_name("converted.pt")
+    if is_checkpoint(weights):
+        target = target.with_suffix(".weights")
+        model.save_weights(target)
+        return target
+    content = {"format": 1, "cfg": "", "model": model.state_dict(), "seen": model.seen}
+    content["cfg"] = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
+    with atomic_write(target) as temporary:
+        torch.save(content, temporary)
+    return target

@@ -1,0 +1,1 @@
+"""Building blocks of darkslim; nothing in here imports `models.py`."""

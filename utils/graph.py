@@ -1,0 +1,135 @@
+"""One walk over a network, several readings; and the channel graph, which is one of them.
+
+`interpret` visits the layers in order and hands each the values of its sources. What a value is, is
+up to the rule: tensors (running the network), constants (folding), or channel ids (this module):
+one integer per output channel, equal for channels that must stay or go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layers import INPUT, Layer
+
+T = TypeVar("T")
+Ids = NDArray[np.int64]
+
+
+def interpret(layers: Sequence[Layer], rule: Callable[[Layer, list[T]], T], start: T) -> list[T]:
+    """The value of every layer; `start` is that of the network's input."""
+    values: list[T] = []
+    for layer in layers:
+        values.append(rule(layer, [start if s == INPUT else values[s] for s in layer.sources]))
+    return values
+
+
+@dataclass(frozen=True)
+class ChannelGraph:
+    """Which channels of a network are tied, pinned, or bound to equal counts.
+
+    `outputs[i]` and `inputs[i][k]` hold one class per channel of layer i and of its k-th source.
+    """
+
+    layers: tuple[Layer, ...]
+    outputs: tuple[Ids, ...]
+    inputs: tuple[tuple[Ids, ...], ...]
+    issued: dict[int, Ids]  # layer with a kernel -> class of each of its output channels
+    pinned: dict[int, str]  # class -> why it must stay
+    equal_parts: tuple[Ids, ...]  # (parts, channels per part): each row keeps the same count
+    count: int  # classes are numbered 0..count-1
+
+
+class GraphBuilder:
+    """Collects what the layers say about channels during the walk."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = tuple(layers)
+        self._parent: Ids = np.empty(0, np.int64)
+        self._pins: list[tuple[Ids, str]] = []
+        self._equal_parts: list[Ids] = []
+        self._issued: dict[int, Ids] = {}
+        self._inputs: list[tuple[Ids, ...]] = []
+        self.outputs: list[Ids] = []
+
+    def build(self) -> ChannelGraph:
+        """Walk the layers and number the classes."""
+        start = self.fresh(self._layers[0].inputs[0][0])
+        self.pin(start, "the network's input")
+        interpret(self._layers, self._visit, start)
+        roots = self._find(np.arange(len(self._parent)))
+        _, number = np.unique(roots, return_inverse=True)
+        pinned: dict[int, str] = {}
+        for ids, reason in self._pins:
+            for found in np.unique(number[ids]).tolist():
+                pinned.setdefault(found, reason)
+        return ChannelGraph(
+            layers=self._layers,
+            outputs=tuple(number[ids] for ids in self.outputs),
+            inputs=tuple(tuple(number[ids] for ids in found) for found in self._inputs),
+            issued={i: number[ids] for i, ids in self._issued.items()},
+            pinned=pinned,
+            equal_parts=tuple(number[ids] for ids in self._equal_parts),
+            count=int(number.max()) + 1,
+        )
+
+    def _visit(self, layer: Layer, inputs: list[Ids]) -> Ids:
+        self._inputs.append(tuple(inputs))
+        ids = layer.channels(inputs, self)
+        self.outputs.append(ids)
+        return ids
+
+    # -- what a layer's rule may say ---------------------------------------------------------
+
+    def fresh(self, count: int) -> Ids:
+        """`count` ids tied to nothing."""
+        start = len(self._parent)
+        ids = np.arange(start, start + count, dtype=np.int64)
+        self._parent = np.concatenate([self._parent, ids])
+        return ids
+
+    def issue(self, index: int, count: int) -> Ids:
+        """Fresh ids for the outputs of a layer whose kernel decides about them."""
+        self._issued[index] = self.fresh(count)
+        return self._issued[index]
+
+    def read_by(self, index: int) -> Ids:
+        """Ids of the first source of an earlier layer."""
+        return self._inputs[index][0]
+
+    def unite(self, a: Ids, b: Ids) -> None:
+        """Tie a[k] and b[k], for all k."""
+        while True:
+            roots_a, roots_b = self._find(a), self._find(b)
+            differ = roots_a != roots_b
+            if not differ.any():
+                return
+            # A root that stands here twice keeps one of its unions; the next round does the rest.
+            lower = np.minimum(roots_a, roots_b)[differ]
+            self._parent[np.maximum(roots_a, roots_b)[differ]] = lower
+
+    def keep_parts_equal(self, parts: Ids) -> None:
+        """Rows of `parts` (parts, channels per part) must keep equal counts."""
+        self._equal_parts.append(parts)
+
+    def pin(self, ids: Ids, reason: str) -> None:
+        """These channels must stay."""
+        self._pins.append((ids, reason))
+
+    def _find(self, ids: Ids) -> Ids:
+        roots = self._parent[ids]
+        while True:
+            above = self._parent[roots]
+            if (above == roots).all():
+                self._parent[ids] = roots
+                return roots
+            roots = above
+
+
+def channel_graph(layers: Sequence[Layer]) -> ChannelGraph:
+    """The channel graph of a network."""
+    return GraphBuilder(layers).build()

@@ -1,0 +1,72 @@
+"""The section kinds: one class each, which owns its rule in every domain."""
+
+from __future__ import annotations
+
+from ..cfg import Cfg
+from .base import INPUT, Field, Layer, PaddingMode, Params, Shape, UnfoldableError
+from .convolutional import Convolutional, ConvolutionModule
+from .heads import Head, Yolo
+from .pooling import AvgPool, LocalAvgPool, MaxPool, Upsample
+from .routing import Dropout, Route, Shortcut
+
+__all__ = [
+    "INPUT",
+    "LAYERS",
+    "ConvolutionModule",
+    "Convolutional",
+    "Field",
+    "Head",
+    "Layer",
+    "PaddingMode",
+    "Params",
+    "Shape",
+    "Shortcut",
+    "UnfoldableError",
+    "Yolo",
+    "build_layers",
+    "input_shape",
+]
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.kind: layer
+    for layer in (
+        AvgPool,
+        Convolutional,
+        Dropout,
+        LocalAvgPool,
+        MaxPool,
+        Route,
+        Shortcut,
+        Upsample,
+        Yolo,
+    )
+}
+
+
+def input_shape(cfg: Cfg, img_size: tuple[int, int] | None = None) -> Shape:
+    """(channels, height, width) of the network's input; `img_size` (h, w) overrides [net]."""
+    for key in ("channels", "height", "width"):
+        if cfg.net.integer(key) < 1:
+            raise cfg.net.error(f"must be given and at least 1, got {cfg.net.integer(key)}", key)
+    height, width = img_size or (cfg.net.integer("height"), cfg.net.integer("width"))
+    return cfg.net.integer("channels"), height, width
+
+
+def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Layer, ...]:
+    """Every layer of a cfg with its shapes: the walk in the domain of shapes.
+
+    Raises CfgError for anything that is not a network: an unknown section or option value, a
+    reference to no layer, sizes that do not fit.
+    """
+    layers: list[Layer] = []
+    start = input_shape(cfg, img_size)
+    for index, section in enumerate(cfg.layers):
+        kind = LAYERS.get(section.kind)
+        if kind is None:
+            raise section.error(f"unknown section; known: {', '.join(sorted(LAYERS))}")
+        sources = kind.read_sources(section, index)
+        inputs = tuple(start if s == INPUT else layers[s].shape for s in sources)
+        layers.append(kind(section, index, sources, inputs))
+    if not layers:
+        raise cfg.net.error("the cfg has no layers")
+    return tuple(layers)

@@ -1,0 +1,172 @@
+"""What a layer is: one section of a cfg and its rule in every domain.
+
+A domain says what the *value* of a layer is: a shape, a tensor, the channels' identities, or the
+constant that each pruned channel still adds (see `docs/design.md`). A subclass states its rule for
+each of them, once; nothing outside tests a layer's kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..cfg import CfgError, Section, reads_previous
+from .activations import ACROSS_CHANNELS, ELEMENTWISE, Activation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..graph import GraphBuilder
+
+    Ids = NDArray[np.int64]
+
+Shape = tuple[int, int, int]  # channels, height, width
+Params = Mapping[str, Tensor]  # a layer's tensors, by their names in its module
+
+PaddingMode = Literal["zeros", "circular"]
+
+INPUT = -1  # the index that stands for the network's input
+
+
+class UnfoldableError(Exception):
+    """A constant reaches a layer through which it cannot be carried exactly."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a layer in a `.weights` file."""
+
+    name: str  # its key in the layer's module, as `conv.weight`
+    shape: tuple[int, ...]
+    transposed: bool = False  # stored as the transpose of (shape[0], the rest)
+    transposed_in_old_files: bool = False  # likewise, in files of versions above 1000
+
+    @property
+    def size(self) -> int:
+        """Number of floats."""
+        return int(torch.Size(self.shape).numel())
+
+
+class Layer:
+    """One section at its place in the network; `shape` is what it puts out."""
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self, section: Section, index: int, sources: tuple[int, ...], inputs: tuple[Shape, ...]
+    ) -> None:
+        self.section = section
+        self.index = index
+        self.sources = sources
+        self.inputs = inputs
+        self.shape: Shape = self.infer_shape()
+        if min(self.shape) < 1:
+            raise self.error(f"its output would be {self.shape} (channels, height, width)")
+
+    # -- structure ---------------------------------------------------------------------------
+
+    @classmethod
+    def read_sources(cls, section: Section, index: int) -> tuple[int, ...]:
+        """Indices of the layers whose values it reads, in order; `INPUT` is the network's input."""
+        return (index - 1,) if reads_previous(section) else ()
+
+    def infer_shape(self) -> Shape:
+        """Output shape; checks the section's options. Raises CfgError."""
+        return self.inputs[0]
+
+    @property
+    def owner(self) -> int:
+        """The layer that holds this one's parameters: itself, unless it shares another's."""
+        return self.index
+
+    def fields(self) -> tuple[Field, ...]:
+        """Its arrays in the order of the `.weights` file."""
+        return ()
+
+    def loaded_fields(self) -> tuple[Field, ...]:
+        """Those of `fields` that a file to be read holds (see `dontload`)."""
+        if self.section.flag("dontload"):
+            return ()
+        return self.fields()
+
+    def macs(self) -> int:
+        """Multiply-accumulate operations of one forward pass of one image."""
+        return 0
+
+    # -- tensors -----------------------------------------------------------------------------
+
+    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+        """A fresh module with its parameters; 'circular' padding is for proofs only."""
+        return nn.Identity()
+
+    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+        """Its value (B, C, H, W) as Darknet computes it."""
+        return inputs[0]
+
+    # -- channel identities ------------------------------------------------------------------
+
+    def channels(self, inputs: Sequence[Ids], graph: GraphBuilder) -> Ids:
+        """One id per output channel; channels with one id stay or go together."""
+        return inputs[0]
+
+    # -- constants ---------------------------------------------------------------------------
+
+    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """What to add to each output channel (C,) after pruning, given that of the inputs.
+
+        A pruned channel's value is 0 after pruning, so its constant is all that it emitted.
+        Raises UnfoldableError where a kept channel's constant meets something non-linear.
+        """
+        return inputs[0]
+
+    def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
+        """Its parameters with the inputs' constants moved into a mean or bias."""
+        return params
+
+    # -- surgery -----------------------------------------------------------------------------
+
+    def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
+        """Its parameters for the kept input channels (one mask per source) and outputs."""
+        return params
+
+    def rewrite(self, keeps: Sequence[Tensor], kept: Tensor) -> Section:
+        """Its section for the kept channels."""
+        return self.section
+
+    # -- helpers for subclasses --------------------------------------------------------------
+
+    def error(self, message: str, key: str = "") -> CfgError:
+        """An error that names the section and says which layer it is."""
+        return self.section.error(f"{message} (layer {self.index})", key)
+
+    def activation_name(self, default: str, across_channels: bool = False) -> str:
+        """The section's activation. Raises CfgError for one Darknet does not know here."""
+        name = self.section.text("activation", default)
+        known = {**ELEMENTWISE, **(ACROSS_CHANNELS if across_channels else {})}
+        if name not in known:
+            raise self.error(
+                f"unknown activation '{name}'; known: {', '.join(known)}", "activation"
+            )
+        return name
+
+    def require_same_size(self, inputs: Sequence[Shape]) -> None:
+        """Raise CfgError unless all inputs have one height and width."""
+        sizes = {shape[1:] for shape in inputs}
+        if len(sizes) > 1:
+            found = ", ".join(
+                f"layer {s}: {shape[2]}x{shape[1]}"
+                for s, shape in zip(self.sources, inputs, strict=True)
+            )
+            raise self.error(f"its inputs differ in size ({found})")
+
+
+def apply_to_removed(constants: Tensor, kept: Tensor, function: Activation, what: str) -> Tensor:
+    """`function` of the pruned channels' constants; the kept ones' must be 0."""
+    if bool((constants[kept] != 0).any()):
+        raise UnfoldableError(f"a constant on a kept channel meets {what}")
+    return torch.where(kept, torch.zeros_like(constants), function(constants))

@@ -1,0 +1,32 @@
+"""Batch normalisation as Darknet computes it, alone and behind a convolution."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .base import Params
+
+BN_EPS = 1e-5  # inside the root
+BN_MOMENTUM = 0.1
+
+# File order behind a convolution: Darknet's biases, scales, rolling_mean, rolling_variance.
+BN_FIELDS = ("bn.bias", "bn.weight", "bn.running_mean", "bn.running_var")
+
+
+class DarknetBatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d with Darknet's constants and only the four arrays that a file holds."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.num_batches_tracked = None
+
+
+def slice_batch_norm(params: Params, kept: Tensor) -> dict[str, Tensor]:
+    """The four arrays (C,) at the kept channels."""
+    return {name: params[name][kept] for name in BN_FIELDS}
+
+
+def shift_mean(params: Params, shift: Tensor) -> Params:
+    """Params with `shift` (C,) added to the running mean."""
+    mean = params["bn.running_mean"]
+    return {**params, "bn.running_mean": (mean.double() + shift).to(mean.dtype)}
