@@ -1,0 +1,41 @@
+"""Write the cfg zoo: every architecture of utils/zoo as a Darknet cfg file.
+
+Example:
+    python -m utils.zoo --output cfg
+
+Files of the same names are replaced; a file that would not change is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..cli import Parser, run_main
+from ..errors import UserError
+from ..files import atomic_write
+from . import ZOO
+
+
+def main(argv: Sequence[str] | None = None) -> list[Path]:
+    """Write the files; returns the paths of those that changed."""
+    parser = Parser(__doc__, prog="python -m utils.zoo")
+    parser.add_argument("--output", default="cfg", metavar="FOLDER", help="where the files go")
+    folder = Path(parser.parse_args(argv).output)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; make it or name another with --output")
+    changed = []
+    for name, architecture in ZOO.items():
+        path = folder / f"{name}.cfg"
+        content = architecture().encode("ascii")
+        if path.is_file() and path.read_bytes() == content:
+            continue
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+        changed.append(path)
+    print("\n".join(f"written: {path}" for path in changed) or f"{folder}: all up to date")
+    return changed
+
+
+if __name__ == "__main__":
+    run_main(main)

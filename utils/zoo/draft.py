@@ -1,0 +1,128 @@
+"""A cfg while it is being written: sections are appended, layers are named by their index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+COCO_CLASSES = 80
+
+Value = int | float | str | Sequence[int]
+Pair = tuple[int, int]
+
+
+class Draft:
+    """Sections in order. Each method that adds a layer returns the layer's index."""
+
+    def __init__(self, *title: str, activation: str = "leaky") -> None:
+        """`title`: lines of the comment at the top. `activation`: of every `conv` from here on."""
+        self.activation = activation
+        self._parts = ["\n".join(f"# {line}" for line in title)]
+        self._note = ""
+        self._layers = 0
+        self._backbone_layers = 0
+
+    @property
+    def last(self) -> int:
+        """Index of the layer added last."""
+        return self._layers - 1
+
+    def text(self) -> str:
+        """The whole cfg."""
+        return "\n\n".join(self._parts) + "\n"
+
+    def note(self, comment: str) -> None:
+        """A comment above the next section."""
+        self._note = f"# {comment}\n"
+
+    def end_backbone(self) -> None:
+        """References from here on to the layers before the last are absolute, all others relative.
+
+        A backbone keeps its numbering when it is shared or cut out; a neck's layers move about.
+        """
+        self._backbone_layers = self.last
+
+    def net(self, **options: Value) -> None:
+        """`[net]`, the first section."""
+        self._section("net", options)
+
+    def conv(
+        self,
+        filters: int,
+        size: int,
+        *,
+        stride: int = 1,
+        activation: str | None = None,
+        batch_normalize: bool = True,
+    ) -> int:
+        """Convolution that keeps the size (but for the stride), with BN unless told otherwise."""
+        options: dict[str, Value] = {"batch_normalize": 1} if batch_normalize else {}
+        options.update(filters=filters, size=size, stride=stride, pad=1)
+        return self._layer("convolutional", **options, activation=activation or self.activation)
+
+    def maxpool(self, size: int, stride: int) -> int:
+        """Max pooling."""
+        return self._layer("maxpool", size=size, stride=stride)
+
+    def upsample(self) -> int:
+        """Nearest neighbour, twice the size."""
+        return self._layer("upsample", stride=2)
+
+    def shortcut(self, source: int) -> int:
+        """Sum of the last layer and `source`."""
+        return self._layer("shortcut", **{"from": self._reference(source)}, activation="linear")
+
+    def route(self, *sources: int) -> int:
+        """Concatenation of the layers `sources`, along the channels."""
+        return self._layer("route", layers=self._references(sources))
+
+    def second_half(self, source: int) -> int:
+        """The upper half of the channels of `source`."""
+        return self._layer("route", layers=self._references([source]), groups=2, group_id=1)
+
+    def yolo(
+        self,
+        mask: Sequence[int],
+        anchors_px: Sequence[Pair],
+        options: Mapping[str, Value],
+        *,
+        classes: int = COCO_CLASSES,
+        activation: str = "linear",
+    ) -> int:
+        """A head: the 1x1 convolution that predicts, and `[yolo]`. `options` are the latter's."""
+        filters = (5 + classes) * len(mask)
+        self.conv(filters, 1, activation=activation, batch_normalize=False)
+        return self._layer(
+            "yolo",
+            mask=list(mask),
+            anchors=", ".join(f"{width},{height}" for width, height in anchors_px),
+            classes=classes,
+            num=len(anchors_px),
+            **options,
+        )
+
+    def _reference(self, source: int) -> int:
+        if not 0 <= source < self._layers:
+            raise ValueError(f"layer {self._layers} cannot read layer {source}")
+        return source if source < self._backbone_layers else source - self._layers
+
+    def _references(self, sources: Sequence[int]) -> list[int]:
+        return [self._reference(source) for source in sources]
+
+    def _layer(self, kind: str, **options: Value) -> int:
+        self._section(kind, options)
+        self._layers += 1
+        return self.last
+
+    def _section(self, kind: str, options: dict[str, Value]) -> None:
+        lines = [f"{key}={_format(value)}" for key, value in options.items()]
+        self._parts.append(self._note + "\n".join([f"[{kind}]", *lines]))
+        self._note = ""
+
+
+def _format(value: Value) -> str:
+    """Text of an option; one of Darknet's readers takes no scientific notation."""
+    if isinstance(value, int | str):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.10f}".rstrip("0").rstrip(".")
+    return ",".join(map(str, value))
