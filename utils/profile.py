@@ -1,0 +1,48 @@
+"""How long a forward pass takes: warm, alone, and with its spread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+
+class Latency(NamedTuple):
+    """Milliseconds of one call: the median, and the range that 8 of 10 calls fall into."""
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+
+
+def time_forward_ms(fn: Callable[[], object], runs: int = 30, warmup: int = 5) -> Latency:
+    """Time `fn()`, a forward pass on an input that is there already, `runs` times.
+
+    The first `warmup` calls (memory, kernels, clocks) do not count. Work that CUDA has only queued
+    is waited for. Raises ValueError when there is nothing to time.
+    """
+    if runs < 1:
+        raise ValueError(f"runs must be at least 1, got {runs}")
+    with torch.no_grad():
+        for _ in range(warmup):
+            fn()
+        times_ms = [_call_ms(fn) for _ in range(runs)]
+    p10, median, p90 = np.percentile(times_ms, (10, 50, 90))
+    return Latency(float(median), float(p10), float(p90))
+
+
+def synchronize() -> None:
+    """Wait for what CUDA has queued; nothing to wait for on a CPU."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _call_ms(fn: Callable[[], object]) -> float:
+    synchronize()
+    start = time.perf_counter()
+    fn()
+    synchronize()
+    return (time.perf_counter() - start) * 1e3

@@ -1,0 +1,1 @@
+"""Models run by something else than PyTorch, behind the interface of our own."""

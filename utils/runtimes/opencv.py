@@ -1,0 +1,121 @@
+"""A Darknet model run by OpenCV's DNN module, with the outputs of our own eval mode.
+
+OpenCV 4 imports Darknet files itself, OpenCV 5 no more. Its result differs from Darknet by one
+number that every net feels: its batch normalisation adds 1e-6 to the variance, Darknet 1e-5.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
+from ..errors import UserError
+from ..files import require_file
+from ..layers import build_layers
+from ..layers.normalization import BN_EPS
+from ..weights import is_checkpoint, load_darknet_weights, save_darknet_weights
+
+OPENCV_BN_EPS = 1e-6
+
+
+class OpenCVDarknet:
+    """`model(x)`: images (B, 3, H, W) in 0..1 -> (B, N, 5 + nc), as `Darknet` in eval mode gives.
+
+    The files are given to OpenCV as they are, but for two keys of each [yolo]: `thresh` is set to
+    0, or class probabilities would become 0 where objectness * probability < .2, and
+    `nms_threshold` is removed, since suppression belongs to what comes after.
+
+    bn_epsilon_fix: add the missing 9e-6 to every stored variance, for comparisons with Darknet and
+    PyTorch to the last digits; leave it out to see what an application will see.
+
+    Raises UserError for an OpenCV without the importer, for files that it cannot import, and for a
+    net without [yolo].
+    """
+
+    def __init__(
+        self, cfg_path: str | Path, weights_path: str | Path, *, bn_epsilon_fix: bool = False
+    ) -> None:
+        if not hasattr(cv2.dnn, "readNetFromDarknet"):
+            raise UserError(
+                f"OpenCV {cv2.__version__} cannot read Darknet files: install "
+                "opencv-python-headless >=4.8,<5 (OpenCV 5 dropped the importer)"
+            )
+        cfg = load_cfg(cfg_path)
+        if is_checkpoint(weights_path):
+            raise UserError(f"{weights_path}: OpenCV reads .weights files; convert it first")
+        weights = _fixed_weights(cfg, weights_path) if bn_epsilon_fix else _read(weights_path)
+        text = format_cfg(_without_thresholds(cfg)).encode("utf-8", "surrogateescape")
+        try:
+            self._net = cv2.dnn.readNetFromDarknet(np.frombuffer(text, np.uint8), weights)
+        except cv2.error as error:
+            raise UserError(f"{cfg_path}: OpenCV cannot import it ({error.err})") from None
+        names = self._net.getLayerNames()
+        # The importer makes a permute_<i> (the head's input as NHWC) and a yolo_<i> per section.
+        self._decoded = [name for name in names if name.startswith("yolo_")]
+        self._raw = [name for name in names if name.startswith("permute_")]
+        if not self._decoded:
+            raise UserError(f"{cfg_path}: has no [yolo]; only such nets can be run here")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1 -> (B, N, 5 + nc) float32 on the CPU.
+
+        Columns: xywh in input pixels, objectness, class probabilities. Rows are ordered by head,
+        then cell, then anchor. Raises UserError when OpenCV cannot run the net.
+        """
+        batch, _, height, width = images.shape
+        outputs = self._forward(images, self._decoded)
+        rows = [np.reshape(out, (batch, -1, out.shape[-1])) for out in outputs]
+        # Columns: x, y, w, h (shares of the input), objectness, objectness * class probability.
+        predictions = torch.from_numpy(np.concatenate(rows, axis=1))
+        predictions[..., :4] *= predictions.new_tensor([width, height, width, height])
+        predictions[..., 5:] /= predictions[..., 4:5].clamp(min=torch.finfo(torch.float32).tiny)
+        return predictions
+
+    def head_outputs(self, images: Tensor) -> list[Tensor]:
+        """What each [yolo] reads, in cfg order: (B, n * (5 + nc), H, W), as in our train mode."""
+        outputs = self._forward(images, self._raw)
+        return [torch.from_numpy(out).permute(0, 3, 1, 2).contiguous() for out in outputs]
+
+    def _forward(self, images: Tensor, names: list[str]) -> list[NDArray[np.float32]]:
+        blob = images.detach().to("cpu", torch.float32).contiguous().numpy()
+        try:
+            self._net.setInput(blob)
+            outputs: Any = self._net.forward(names)
+        except cv2.error as error:
+            raise UserError(f"OpenCV cannot run this model ({error.err})") from None
+        # Copies: OpenCV may hand out its own buffers, which the next forward overwrites.
+        return [np.array(out, dtype=np.float32) for out in outputs]
+
+
+def _read(path: str | Path) -> NDArray[np.uint8]:
+    return np.fromfile(require_file(path, "the weights"), np.uint8)
+
+
+def _without_thresholds(cfg: Cfg) -> Cfg:
+    changed = {}
+    for index, section in enumerate(cfg.layers):
+        if section.kind == "yolo":
+            bare = remove_option(remove_option(section, "thresh"), "nms_threshold")
+            changed[index] = set_option(bare, "thresh", "0")
+    return replace_layers(cfg, changed)
+
+
+def _fixed_weights(cfg: Cfg, path: str | Path) -> NDArray[np.uint8]:
+    """The weights file with variances that make OpenCV's epsilon Darknet's."""
+    layers = build_layers(cfg)
+    state, header = load_darknet_weights(path, layers)
+    for key in state:
+        if key.endswith("bn.running_var"):
+            state[key] = (state[key].double() + (BN_EPS - OPENCV_BN_EPS)).float()
+    with tempfile.TemporaryDirectory() as folder:
+        fixed = Path(folder) / "fixed.weights"
+        save_darknet_weights(fixed, layers, state, header.seen)
+        return _read(fixed)
