@@ -41,6 +41,7 @@ class ChannelGraph:
     issued: dict[int, Ids]  # layer with a kernel -> class of each of its output channels
     pinned: dict[int, str]  # class -> why it must stay
     equal_parts: tuple[Ids, ...]  # (parts, channels per part): each row keeps the same count
+    summed: Ids  # classes whose channels a shortcut adds together
     count: int  # classes are numbered 0..count-1
 
 
@@ -52,6 +53,7 @@ class GraphBuilder:
         self._parent: Ids = np.empty(0, np.int64)
         self._pins: list[tuple[Ids, str]] = []
         self._equal_parts: list[Ids] = []
+        self._summed: list[Ids] = []
         self._issued: dict[int, Ids] = {}
         self._inputs: list[tuple[Ids, ...]] = []
         self.outputs: list[Ids] = []
@@ -74,6 +76,7 @@ class GraphBuilder:
             issued={i: number[ids] for i, ids in self._issued.items()},
             pinned=pinned,
             equal_parts=tuple(number[ids] for ids in self._equal_parts),
+            summed=np.unique(number[np.concatenate([np.empty(0, np.int64), *self._summed])]),
             count=int(number.max()) + 1,
         )
 
@@ -111,6 +114,11 @@ class GraphBuilder:
             # A root that stands here twice keeps one of its unions; the next round does the rest.
             lower = np.minimum(roots_a, roots_b)[differ]
             self._parent[np.maximum(roots_a, roots_b)[differ]] = lower
+
+    def add_up(self, a: Ids, b: Ids) -> None:
+        """Tie a[k] and b[k], which are added to each other."""
+        self.unite(a, b)
+        self._summed.append(a)
 
     def keep_parts_equal(self, parts: Ids) -> None:
         """Rows of `parts` (parts, channels per part) must keep equal counts."""

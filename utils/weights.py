@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: TID251  (only the error that torch.load raises)
+from pickle import UnpicklingError  # only the error that torch.load raises
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 from .errors import UserError
 from .files import atomic_write, require_file
 from .layers import Field, Layer
+from .layers.normalization import BN_EPS
 
 State = dict[str, Tensor]
 
@@ -125,6 +126,19 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
         raise UserError(f"{found}: has no 'model' with tensors; not a checkpoint of this program")
     return {str(key): value for key, value in checkpoint.items()}
+
+
+def require_usable(state: Mapping[str, Tensor], source: str) -> None:
+    """Raise UserError for numbers no network can have: NaN, infinity, a negative variance.
+
+    Real files hold variances like -7e-44, which the epsilon makes up for: those pass.
+    """
+    for key, tensor in state.items():
+        bad = int((~tensor.isfinite()).sum())
+        if bad:
+            raise UserError(f"{source}: {key} holds {bad} values that are not finite numbers")
+        if key.endswith("running_var") and float(tensor.min()) <= -BN_EPS:
+            raise UserError(f"{source}: {key} holds a negative variance ({float(tensor.min()):g})")
 
 
 def is_checkpoint(path: str | Path) -> bool:

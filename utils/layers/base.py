@@ -124,6 +124,13 @@ class Layer:
         """
         return inputs[0]
 
+    def silence(self, params: Params, kept: Tensor) -> Params:
+        """Its parameters with the pruned output channels made deaf to the input: gamma 0.
+
+        They go on emitting what their beta (or bias) says: this is the masked network.
+        """
+        return params
+
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Its parameters with the inputs' constants moved into a mean or bias."""
         return params

@@ -202,12 +202,19 @@ class Convolutional(Layer):
         activation = ELEMENTWISE.get(self.activation, ELEMENTWISE["linear"])
         return apply_to_removed(emitted, kept, activation, self.activation)
 
+    def silence(self, params: Params, kept: Tensor) -> Params:
+        """Gamma, or without BN the kernel, is 0 at the pruned channels."""
+        name = "bn.weight" if self.normalized else "conv.weight"
+        mask = kept.view(-1, *(1,) * (params[name].dim() - 1))
+        return {**params, name: params[name] * mask}
+
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Each output sums kernel x constant; that goes out of the BN mean or into the bias."""
-        kernel = params["conv.weight"].double().sum((2, 3))  # (filters, inputs per group)
         constant = inputs[0].view(self.groups, -1)  # (groups, inputs per group)
-        per_group = kernel.view(self.groups, -1, kernel.shape[1])
-        shift = torch.einsum("gok,gk->go", per_group, constant).reshape(-1)
+        columns = constant.any(0).nonzero().flatten()
+        kernel = params["conv.weight"][:, columns].sum((2, 3), dtype=torch.float64)
+        per_group = kernel.view(self.groups, -1, len(columns))
+        shift = torch.einsum("gok,gk->go", per_group, constant[:, columns]).reshape(-1)
         if self.normalized:
             return shift_mean(params, -shift)
         bias = params["conv.bias"]
@@ -215,8 +222,6 @@ class Convolutional(Layer):
 
     def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
         """Rows of the kernel by the output mask, columns by the input mask."""
-        if self.owner != self.index:
-            return params
         kernel = self._slice_kernel(params["conv.weight"], keeps[0], kept)
         if self.normalized:
             return {**slice_batch_norm(params, kept), "conv.weight": kernel}
@@ -224,7 +229,7 @@ class Convolutional(Layer):
 
     def _slice_kernel(self, kernel: Tensor, keep: Tensor, kept: Tensor) -> Tensor:
         if self.groups == 1:
-            return kernel[kept][:, keep]
+            return kernel[kept.nonzero(), keep.nonzero().T]
         per_group = kernel.shape[1]
         if per_group == 1:
             return kernel[kept]

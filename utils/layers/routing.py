@@ -144,7 +144,7 @@ class Shortcut(Layer):
         """Channels that are added are tied."""
         for other in inputs[1:]:
             common = min(len(inputs[0]), len(other))
-            graph.unite(inputs[0][:common], other[:common])
+            graph.add_up(inputs[0][:common], other[:common])
         return inputs[0]
 
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:

@@ -1,0 +1,17 @@
+"""Prune channels; those that a shortcut adds up all stay.
+
+    python prune.py --cfg cfg/my.cfg --data data/my.data --weights weights/last.pt --percent 0.8
+
+Ranks the channels of the layers that no shortcut ties by |gamma| of their batch normalisation and
+removes the lowest share (--percent); each layer keeps at least its best channel. Writes
+prune_0.8_my.cfg beside the cfg and prune_0.8_last.weights beside the weights, after showing that
+the pruned network equals the masked one. Train sparsely first: python train.py ... -sr --prune 0
+"""
+
+from models import Darknet
+from utils.pruning import ChannelRule, Strategy, run
+
+STRATEGY = Strategy(ChannelRule(tied="keep"), ratio=0.8)
+
+if __name__ == "__main__":
+    run(STRATEGY, Darknet, __doc__)

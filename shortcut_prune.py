@@ -1,0 +1,18 @@
+"""Prune channels; of those that a shortcut adds up, the first layer decides.
+
+    python shortcut_prune.py --cfg cfg/my.cfg --data data/my.data --weights weights/last.pt \\
+        --percent 0.6
+
+Ranks channels by |gamma| of their batch normalisation and removes the lowest share (--percent); the
+layers that a shortcut ties to an earlier one follow that one, whatever their own gammas say. Writes
+prune_0.6_my.cfg beside the cfg and prune_0.6_last.weights beside the weights, after showing that
+the pruned network equals the masked one. Train sparsely first: python train.py ... -sr --prune 1
+"""
+
+from models import Darknet
+from utils.pruning import ChannelRule, Strategy, run
+
+STRATEGY = Strategy(ChannelRule(tied="first"), ratio=0.6)
+
+if __name__ == "__main__":
+    run(STRATEGY, Darknet, __doc__)

@@ -1,0 +1,52 @@
+"""Pruning: a rewrite of the cfg and a slice of the tensors, proved before it is written."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..graph import channel_graph
+from ..layers import Layer
+from .gate import GateError, Proof, prove
+from .importance import batch_norm_scale
+from .plan import PrunePlan, highest_safe_ratio, make_plan
+from .run import run, run_pruning
+from .strategy import ChannelRule, Strategy, find_candidates
+from .surgery import prune
+
+__all__ = [
+    "ChannelRule",
+    "GateError",
+    "Proof",
+    "PrunePlan",
+    "Strategy",
+    "batch_norm_scale",
+    "find_candidates",
+    "highest_safe_ratio",
+    "make_plan",
+    "prove",
+    "prune",
+    "run",
+    "run_pruning",
+    "sparsity_targets",
+]
+
+
+class _Network(Protocol):
+    rules: tuple[Layer, ...]
+    layers: nn.ModuleList
+
+
+def sparsity_targets(model: _Network, strategy: Strategy) -> list[tuple[nn.Parameter, Tensor]]:
+    """The gammas that sparse training penalises: exactly what `strategy` may remove.
+
+    Pairs of a BN weight (C,) and a bool mask over its channels.
+    """
+    candidates = find_candidates(channel_graph(model.rules), strategy.channels)
+    return [
+        (model.layers[index].get_parameter("bn.weight"), torch.from_numpy(free))
+        for index, free in candidates.prunable.items()
+        if free.any()
+    ]

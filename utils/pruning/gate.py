@@ -1,0 +1,166 @@
+"""The gate: nothing is written before the pruned network is shown to equal the masked one.
+
+Both networks run in float64 on a structured input, layer by layer, and every layer is compared,
+relative to its own maximum, in two ways:
+
+- with circular padding, the pruned network against the *original* with gamma set to 0 at the pruned
+  channels. There the folded constants are exact everywhere, so this proves cut and folding;
+- with the cfg's own padding, against the full-size network that holds the folded parameters and
+  whose pruned channels are held at 0. This proves the cut as it will run.
+
+And the float32 tensors to be written must be, bit for bit, the ones that were compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..cfg import Cfg
+from ..layers import INPUT, Head, Layer, PaddingMode, Params, build_layers
+from ..weights import key_of
+from .plan import PrunePlan
+from .surgery import CutLayer, cut_layers
+
+TOLERANCE = 1e-9
+
+
+class GateError(Exception):
+    """The pruned network is not the masked one; a fault of this program, not of its user."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Largest differences over all layers, each relative to its layer's maximum."""
+
+    masked: float  # against the masked original, circular padding
+    folded: float  # against the folded full-size network, own padding
+    border: float  # heads against the masked original, own padding: what zero padding costs
+    layers: int
+
+
+@torch.inference_mode()
+def prove(
+    state: Mapping[str, Tensor], plan: PrunePlan, cfg: Cfg, pruned: Mapping[str, Tensor]
+) -> Proof:
+    """Compare the pruned `cfg` and state with the original state under `plan`.
+
+    Raises GateError when any layer differs by more than 1e-9 of its maximum, or when a tensor in
+    `pruned` is not the one that was proved.
+    """
+    size = _proof_size(plan.graph.layers)
+    compact = build_layers(cfg, size)
+    circular = _Lockstep(plan, compact, size, "circular")
+    zeros = _Lockstep(plan, compact, size, "zeros")
+    masked = folded = border = 0.0
+    for cut, small in zip(cut_layers(state, plan, torch.float64), compact, strict=True):
+        _require_same_tensors(cut, small, pruned)
+        offset = cut.constants[cut.kept].view(1, -1, 1, 1)
+        silenced = cut.layer.silence(cut.original, cut.kept)
+        ours = circular.compact(small, cut.sliced)
+        theirs = circular.reference("masked", cut.layer, silenced)[:, cut.kept]
+        masked = max(masked, _checked(theirs, ours + offset, small, "the masked network"))
+        ours = zeros.compact(small, cut.sliced)
+        theirs = zeros.reference("folded", cut.layer, cut.folded, mute=cut.kept)[:, cut.kept]
+        folded = max(folded, _checked(theirs, ours, small, "the folded full-size network"))
+        theirs = zeros.reference("masked", cut.layer, silenced)[:, cut.kept]
+        if isinstance(small, Head):
+            border = max(border, _difference(theirs, ours + offset))
+    return Proof(masked, folded, border, len(compact))
+
+
+class _Lockstep:
+    """Values of several networks on one input, advanced one layer at a time."""
+
+    def __init__(
+        self,
+        plan: PrunePlan,
+        compact: Sequence[Layer],
+        size: tuple[int, int],
+        padding: PaddingMode,
+    ) -> None:
+        self._padding = padding
+        self._layers = {"compact": compact, "masked": plan.graph.layers}
+        self._layers["folded"] = plan.graph.layers
+        start = structured_input(plan.graph.layers[0].inputs[0][0], size)
+        self._values: dict[str, dict[int, Tensor]] = {
+            name: {INPUT: start} for name in ("compact", "masked", "folded")
+        }
+        self._last = {s: layer.index for layer in plan.graph.layers for s in layer.sources}
+
+    def compact(self, layer: Layer, params: Params) -> Tensor:
+        """The pruned network's value of a layer."""
+        return self._advance("compact", layer, params)
+
+    def reference(
+        self, name: str, layer: Layer, params: Params, mute: Tensor | None = None
+    ) -> Tensor:
+        """A full-size network's value, with channels outside `mute` held at 0."""
+        return self._advance(name, layer, params, mute)
+
+    def _advance(
+        self, name: str, layer: Layer, params: Params, mute: Tensor | None = None
+    ) -> Tensor:
+        values = self._values[name]
+        module = _module_with(self._layers[name][layer.owner], params, self._padding)
+        value = layer.forward(module, [values[source] for source in layer.sources])
+        if mute is not None:
+            value = value * mute.view(1, -1, 1, 1)
+        values[layer.index] = value
+        for source in [s for s in values if self._last.get(s, -1) <= layer.index]:
+            if source != layer.index:
+                del values[source]
+        return value
+
+
+def structured_input(channels: int, size: tuple[int, int]) -> Tensor:
+    """Two images (2, channels, H, W), float64, 0..1: smooth waves and noise, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = (torch.linspace(0, 6, length, dtype=torch.float64) for length in size)
+    phase = torch.arange(2 * channels, dtype=torch.float64).view(2, channels, 1, 1)
+    waves = (rows.view(-1, 1) + phase).sin() * (2 * columns + 0.7 * phase).cos()
+    noise = torch.rand(2, channels, *size, generator=generator, dtype=torch.float64)
+    return (waves + 1) / 4 + noise / 2
+
+
+def _proof_size(layers: Sequence[Layer]) -> tuple[int, int]:
+    """A small input, not square, whose smallest feature map is 2 x 3."""
+    _, height, width = layers[0].inputs[0]
+    smallest = min(layer.shape[1] for layer in layers), min(layer.shape[2] for layer in layers)
+    stride = max(height // smallest[0], width // smallest[1])
+    return min(height, 2 * stride), min(width, 3 * stride)
+
+
+def _module_with(layer: Layer, params: Params, padding: PaddingMode) -> nn.Module:
+    """The module of a layer with these parameters."""
+    with torch.device("meta"):
+        module = layer.module(padding)
+    module.load_state_dict(dict(params), strict=True, assign=True)
+    return module.eval()
+
+
+def _require_same_tensors(cut: CutLayer, small: Layer, pruned: Mapping[str, Tensor]) -> None:
+    for name, tensor in cut.sliced.items():
+        written = pruned.get(key_of(small.owner, name))
+        if written is None or not torch.equal(tensor.to(written.dtype), written):
+            raise GateError(f"layer {small.index}: {name} is not the tensor that was proved")
+
+
+def _checked(theirs: Tensor, ours: Tensor, layer: Layer, what: str) -> float:
+    error = _difference(theirs, ours)
+    if not error <= TOLERANCE:
+        raise GateError(
+            f"layer {layer.index} [{layer.kind}] of the pruned network differs from {what} by "
+            f"{error:.1e} of its maximum; nothing was written"
+        )
+    return error
+
+
+def _difference(theirs: Tensor, ours: Tensor) -> float:
+    if theirs.shape != ours.shape:
+        return float("inf")
+    scale = theirs.abs().max().clamp(min=1e-300)
+    return float((theirs - ours).abs().max() / scale)

@@ -1,0 +1,129 @@
+"""Scores and a rule become a plan: which channels stay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..graph import ChannelGraph, Ids
+from .importance import Scores
+from .strategy import Candidates, ChannelRule, Mask, find_candidates
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """What stays: `keep[c]` per class of the graph; and what the choice was based on."""
+
+    graph: ChannelGraph
+    keep: Mask
+    threshold: float
+    candidates: Candidates
+
+    def kept(self, index: int) -> Tensor:
+        """Mask over the output channels of a layer (C,)."""
+        return torch.from_numpy(self.keep[self.graph.outputs[index]])
+
+    def kept_inputs(self, index: int) -> list[Tensor]:
+        """Masks over the channels of each source of a layer."""
+        return [torch.from_numpy(self.keep[ids]) for ids in self.graph.inputs[index]]
+
+
+def make_plan(
+    graph: ChannelGraph, scores: Scores, rule: ChannelRule, ratio: float, layer_keep: float = 0.0
+) -> PrunePlan:
+    """Remove the lowest `ratio` of the candidates, as far as ties and floors allow.
+
+    `layer_keep` is the share of its channels that each convolution keeps at least.
+    Raises UserError when nothing may be removed or a score is not a number.
+    """
+    candidates = find_candidates(graph, rule)
+    pool = _pool(scores, candidates)
+    threshold = _threshold(pool, ratio)
+    wanted: dict[int, Mask] = {}  # convolution -> channels it wants to keep
+    for index, free in candidates.prunable.items():
+        score = scores[index]
+        above = score >= threshold if rule.keep_threshold else score > threshold
+        keep = above | ~free
+        floor = max(1, int(len(score) * layer_keep)) if rule.floor == "ratio" else 1
+        wanted[index] = _at_least(keep, score, floor)
+    keep = _decide(graph, candidates, wanted, rule)
+    return PrunePlan(graph, _with_equal_parts(graph, keep, scores), threshold, candidates)
+
+
+def highest_safe_ratio(scores: Scores, candidates: Candidates) -> float:
+    """The largest ratio at which no convolution loses all its candidates."""
+    pool = _pool(scores, candidates)
+    best = [scores[index][free].max() for index, free in candidates.prunable.items() if free.all()]
+    if not best:
+        return 1.0
+    return float(np.searchsorted(np.sort(pool), min(best))) / len(pool)
+
+
+def _pool(scores: Scores, candidates: Candidates) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    parts = [scores[index][free] for index, free in candidates.prunable.items()]
+    pool = np.concatenate([np.empty(0), *parts])
+    if not len(pool):
+        raise UserError("no channel may be removed: every one is tied or read by a head")
+    if not np.isfinite(pool).all():
+        raise UserError("the weights hold scores that are not numbers (NaN); were they trained?")
+    return pool
+
+
+def _threshold(pool: np.ndarray[tuple[int], np.dtype[np.float64]], ratio: float) -> float:
+    """The score at position floor(ratio * N) of the sorted pool."""
+    position = math.floor(ratio * len(pool))
+    return float(np.sort(pool)[position]) if position < len(pool) else math.inf
+
+
+def _at_least(keep: Mask, score: np.ndarray, floor: int) -> Mask:  # type: ignore[type-arg]
+    if keep.sum() >= floor:
+        return keep
+    best = np.argsort(-score, kind="stable")[:floor]
+    raised = keep.copy()
+    raised[best] = True
+    return raised
+
+
+def _decide(
+    graph: ChannelGraph, candidates: Candidates, wanted: Mapping[int, Mask], rule: ChannelRule
+) -> Mask:
+    """A class stays when it is no candidate, or when a convolution that decides wants it."""
+    keep = np.ones(graph.count, bool)
+    for index, free in candidates.prunable.items():
+        keep[graph.issued[index][free]] = False
+    for index, mask in wanted.items():
+        free = candidates.prunable[index]
+        deciding = mask & free if rule.tied == "first" else mask
+        keep[graph.issued[index][deciding]] = True
+    keep[list(graph.pinned)] = True
+    return keep
+
+
+def _with_equal_parts(graph: ChannelGraph, keep: Mask, scores: Scores) -> Mask:
+    """Give channels back, the best first, until all parts of each split keep equal counts."""
+    value = np.zeros(graph.count)
+    for index, score in scores.items():
+        np.maximum.at(value, graph.issued[index], score)
+    keep = keep.copy()
+    changed = True
+    while changed:
+        changed = False
+        for parts in graph.equal_parts:
+            target = int(keep[parts].sum(1).max())
+            for part in parts:
+                while keep[part].sum() < target:
+                    keep[_best_removed(part, keep, value)] = True
+                    changed = True
+                changed |= bool(keep[part].sum() > target)
+    return keep
+
+
+def _best_removed(part: Ids, keep: Mask, value: np.ndarray) -> int:  # type: ignore[type-arg]
+    removed = part[~keep[part]]
+    return int(removed[np.argmax(value[removed])])

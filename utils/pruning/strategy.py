@@ -1,0 +1,86 @@
+"""What a pruning script may remove: the definitions that tell the five scripts apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph import ChannelGraph
+from ..layers import Convolutional
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ChannelRule:
+    """How channels are chosen.
+
+    tied: what decides for channels that a shortcut adds up: "keep" (they all stay), "first" (the
+    first convolution of the group), "max" (each convolution may save a channel).
+    floor: what each convolution keeps at least: its best channel, or the share `--layer_keep`.
+    keep_threshold: whether a channel exactly at the threshold stays.
+    """
+
+    tied: Literal["keep", "first", "max"]
+    floor: Literal["one", "ratio"] = "one"
+    keep_threshold: bool = True
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One pruning script: its rule, and the flag and default of its ratio."""
+
+    channels: ChannelRule
+    ratio_flag: str = "--percent"
+    ratio: float = 0.8
+
+    def file_name(self, name: str, ratio: float, layer_keep: float) -> str:
+        """Name of an output, as the known suite builds it: `prune_0.8_keep_0.01_NAME`."""
+        keep = f"keep_{layer_keep}_" if self.channels.floor == "ratio" else ""
+        return f"prune_{ratio}_{keep}{name}"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Which channels may go, and why others may not.
+
+    `prunable[i]` holds one bool per output channel of convolution i (those with batch
+    normalisation); `reasons[i]` says why convolution i keeps some or all of them.
+    """
+
+    prunable: Mapping[int, Mask]
+    reasons: Mapping[int, str]
+
+
+def find_candidates(graph: ChannelGraph, rule: ChannelRule) -> Candidates:
+    """The channels that `rule` may remove: what sparse training penalises, too."""
+    fixed = np.zeros(graph.count, bool)
+    fixed[list(graph.pinned)] = True
+    prunable: dict[int, Mask] = {}
+    reasons: dict[int, str] = {}
+    led: set[int] = set()
+    summed = np.zeros(graph.count, bool)
+    summed[graph.summed] = True
+    for index, classes in sorted(graph.issued.items()):
+        layer = graph.layers[index]
+        if not (isinstance(layer, Convolutional) and layer.normalized):
+            reasons[index] = "no batch normalisation to judge its channels by"
+            continue
+        free = ~fixed[classes]
+        if not free.all():
+            reasons[index] = graph.pinned[int(classes[~free][0])]
+        if rule.tied == "keep" and summed[classes].any():
+            free &= ~summed[classes]
+            reasons.setdefault(index, "a shortcut adds its channels to others")
+        if rule.tied == "first":
+            follows = np.array([int(c) in led for c in classes]) & free
+            led.update(classes.tolist())
+            free &= ~follows
+            if follows.any():
+                reasons.setdefault(index, "follows the first convolution of its group")
+        prunable[index] = free
+    return Candidates(prunable, reasons)

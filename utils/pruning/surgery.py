@@ -1,0 +1,59 @@
+"""The cut: (cfg, state, plan) -> (cfg, state), a pure function, layer by layer.
+
+Before a pruned channel goes, the constant that it emits (activation(beta), since its gamma counts
+as 0) moves into the mean or bias of whatever reads it. With zero padding that is exact everywhere
+but at the border, where a reader's kernel meets padding in place of the constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..cfg import Cfg, replace_layers
+from ..layers import INPUT, Layer, Params
+from ..weights import State, key_of, split_state
+from .plan import PrunePlan
+
+
+@dataclass(frozen=True)
+class CutLayer:
+    """One layer of the cut: the full layer, its folded full parameters, its sliced ones."""
+
+    layer: Layer
+    original: Params
+    folded: Params
+    sliced: Params
+    kept: Tensor  # mask over the full output channels
+    constants: Tensor  # (C,) float64: what each full channel adds to the value after pruning
+
+
+def cut_layers(
+    state: Mapping[str, Tensor], plan: PrunePlan, dtype: torch.dtype | None = None
+) -> Iterator[CutLayer]:
+    """Fold and slice one layer after the other, in `dtype` (the state's own when None)."""
+    layers = plan.graph.layers
+    constants = {INPUT: torch.zeros(layers[0].inputs[0][0], dtype=torch.float64)}
+    for layer, own in zip(layers, split_state(state, layers), strict=True):
+        params = own if dtype is None else {name: t.to(dtype) for name, t in own.items()}
+        incoming = [constants[source] for source in layer.sources]
+        kept = plan.kept(layer.index)
+        folded = layer.absorb(params, incoming) if any(c.any() for c in incoming) else params
+        constants[layer.index] = layer.constants(params, incoming, kept)
+        sliced = layer.slice(folded, plan.kept_inputs(layer.index), kept)
+        yield CutLayer(layer, params, folded, sliced, kept, constants[layer.index])
+
+
+def prune(cfg: Cfg, state: Mapping[str, Tensor], plan: PrunePlan) -> tuple[Cfg, State]:
+    """The pruned cfg and its state. Neither argument is changed."""
+    sections = {}
+    pruned: State = {}
+    for cut in cut_layers(state, plan):
+        index = cut.layer.index
+        sections[index] = cut.layer.rewrite(plan.kept_inputs(index), cut.kept)
+        if cut.layer.owner == index:
+            pruned |= {key_of(index, name): t.clone() for name, t in cut.sliced.items()}
+    return replace_layers(cfg, sections), pruned
