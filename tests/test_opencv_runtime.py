@@ -144,20 +144,37 @@ def test_results_outlive_the_next_call(files: tuple[Path, Path]) -> None:
     assert all(torch.equal(a, b) for a, b in zip((first, *raw), copies, strict=True))
 
 
-def test_user_errors(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "plain.cfg").write_text(CFG.split("[yolo]")[0])
-    with pytest.raises(UserError, match="no \\[yolo\\]"):
-        OpenCVDarknet(tmp_path / "plain.cfg", files[1])
+def test_cfgs_that_opencv_cannot_run(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "odd.cfg").write_text(CFG.replace("activation=mish", "activation=gelu"))
     with pytest.raises(UserError, match="cannot import"):
         OpenCVDarknet(tmp_path / "odd.cfg", files[1])
-    torch.save({"model": {}}, tmp_path / "x.pt")
-    with pytest.raises(UserError, match="convert"):
-        OpenCVDarknet(files[0], tmp_path / "x.pt")
+    (tmp_path / "plain.cfg").write_text(CFG.split("[yolo]")[0])
+    model = Darknet(tmp_path / "plain.cfg")
+    model.save_weights(tmp_path / "plain.weights")
+    with pytest.raises(UserError, match=r"no \[yolo\]"):
+        OpenCVDarknet(tmp_path / "plain.cfg", tmp_path / "plain.weights")
     with pytest.raises(UserError, match="cannot run"):
         OpenCVDarknet(*files)(random_images(height=30, width=30))
+
+
+@pytest.mark.parametrize("fix", [True, False])
+def test_weights_that_do_not_fit(files: tuple[Path, Path], tmp_path: Path, fix: bool) -> None:
+    content = files[1].read_bytes()
+    for change, message in (
+        (content[:-8], "2 numbers are missing"),
+        (content + b"1234", "left over"),
+    ):
+        (tmp_path / "bad.weights").write_bytes(change)
+        with pytest.raises(UserError, match=message):
+            OpenCVDarknet(files[0], tmp_path / "bad.weights", bn_epsilon_fix=fix)
+    torch.save({"model": {}}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match="convert"):
+        OpenCVDarknet(files[0], tmp_path / "x.pt", bn_epsilon_fix=fix)
+
+
+def test_opencv_5_has_no_importer(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(cv2.dnn, "readNetFromDarknet")
     with pytest.raises(UserError, match="<5"):
         OpenCVDarknet(*files)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
 from ..errors import UserError
-from ..files import require_file
 from ..layers import build_layers
 from ..layers.normalization import BN_EPS
 from ..weights import is_checkpoint, load_darknet_weights, save_darknet_weights
@@ -36,8 +35,8 @@ class OpenCVDarknet:
     bn_epsilon_fix: add the missing 9e-6 to every stored variance, for comparisons with Darknet and
     PyTorch to the last digits; leave it out to see what an application will see.
 
-    Raises UserError for an OpenCV without the importer, for files that it cannot import, and for a
-    net without [yolo].
+    Raises UserError for an OpenCV without the importer, for files that it cannot import or that do
+    not fit each other, and for a net without [yolo].
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class OpenCVDarknet:
         cfg = load_cfg(cfg_path)
         if is_checkpoint(weights_path):
             raise UserError(f"{weights_path}: OpenCV reads .weights files; convert it first")
-        weights = _fixed_weights(cfg, weights_path) if bn_epsilon_fix else _read(weights_path)
+        weights = _weights_bytes(cfg, weights_path, bn_epsilon_fix)
         text = format_cfg(_without_thresholds(cfg)).encode("utf-8", "surrogateescape")
         try:
             self._net = cv2.dnn.readNetFromDarknet(np.frombuffer(text, np.uint8), weights)
@@ -95,10 +94,6 @@ class OpenCVDarknet:
         return [np.array(out, dtype=np.float32) for out in outputs]
 
 
-def _read(path: str | Path) -> NDArray[np.uint8]:
-    return np.fromfile(require_file(path, "the weights"), np.uint8)
-
-
 def _without_thresholds(cfg: Cfg) -> Cfg:
     changed = {}
     for index, section in enumerate(cfg.layers):
@@ -108,14 +103,19 @@ def _without_thresholds(cfg: Cfg) -> Cfg:
     return replace_layers(cfg, changed)
 
 
-def _fixed_weights(cfg: Cfg, path: str | Path) -> NDArray[np.uint8]:
-    """The weights file with variances that make OpenCV's epsilon Darknet's."""
+def _weights_bytes(cfg: Cfg, path: str | Path, bn_epsilon_fix: bool) -> NDArray[np.uint8]:
+    """The weights file, checked to fit the cfg (OpenCV reads past a missing end without a word).
+
+    With `bn_epsilon_fix`, its variances make OpenCV's epsilon Darknet's.
+    """
     layers = build_layers(cfg)
     state, header = load_darknet_weights(path, layers)
+    if not bn_epsilon_fix:
+        return np.fromfile(path, np.uint8)
     for key in state:
         if key.endswith("bn.running_var"):
             state[key] = (state[key].double() + (BN_EPS - OPENCV_BN_EPS)).float()
     with tempfile.TemporaryDirectory() as folder:
         fixed = Path(folder) / "fixed.weights"
         save_darknet_weights(fixed, layers, state, header.seen)
-        return _read(fixed)
+        return np.fromfile(fixed, np.uint8)
