@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
 from ..graph import ChannelGraph, Ids
 from .importance import Scores
 from .strategy import Candidates, ChannelRule, Mask, find_candidates
+
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def highest_safe_ratio(scores: Scores, candidates: Candidates) -> float:
     return float(np.searchsorted(np.sort(pool), min(best))) / len(pool)
 
 
-def _pool(scores: Scores, candidates: Candidates) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _pool(scores: Scores, candidates: Candidates) -> Values:
     parts = [scores[index][free] for index, free in candidates.prunable.items()]
     pool = np.concatenate([np.empty(0), *parts])
     if not len(pool):
@@ -75,19 +78,17 @@ def _pool(scores: Scores, candidates: Candidates) -> np.ndarray[tuple[int], np.d
     return pool
 
 
-def _threshold(pool: np.ndarray[tuple[int], np.dtype[np.float64]], ratio: float) -> float:
+def _threshold(pool: Values, ratio: float) -> float:
     """The score at position floor(ratio * N) of the sorted pool."""
     position = math.floor(ratio * len(pool))
     return float(np.sort(pool)[position]) if position < len(pool) else math.inf
 
 
-def _at_least(keep: Mask, score: np.ndarray, floor: int) -> Mask:  # type: ignore[type-arg]
+def _at_least(keep: Mask, score: Values, floor: int) -> Mask:
     if keep.sum() >= floor:
         return keep
     best = np.argsort(-score, kind="stable")[:floor]
-    raised = keep.copy()
-    raised[best] = True
-    return raised
+    return keep | np.isin(np.arange(len(score)), best)
 
 
 def _decide(
@@ -124,6 +125,6 @@ def _with_equal_parts(graph: ChannelGraph, keep: Mask, scores: Scores) -> Mask:
     return keep
 
 
-def _best_removed(part: Ids, keep: Mask, value: np.ndarray) -> int:  # type: ignore[type-arg]
+def _best_removed(part: Ids, keep: Mask, value: Values) -> int:
     removed = part[~keep[part]]
     return int(removed[np.argmax(value[removed])])

@@ -163,9 +163,8 @@ def layer_table(plan: PrunePlan) -> str:
     for index, classes in sorted(plan.graph.issued.items()):
         kept = int(plan.keep[classes].sum())
         total, kept_total = total + len(classes), kept_total + kept
-        rows.append(
-            [str(index), str(len(classes)), str(kept), plan.candidates.reasons.get(index, "")]
-        )
+        reason = plan.candidates.reasons.get(index, "")
+        rows.append([str(index), str(len(classes)), str(kept), reason])
     rows.append(["all", str(total), str(kept_total), ""])
     table = AsciiTable(rows)
     table.justify_columns = dict.fromkeys((0, 1, 2), "right")
