@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import INPUT, Layer
+from .layers import INPUT, Head, Layer
 
 T = TypeVar("T")
 Ids = NDArray[np.int64]
@@ -63,6 +63,8 @@ class GraphBuilder:
         start = self.fresh(self._layers[0].inputs[0][0])
         self.pin(start, "the network's input")
         interpret(self._layers, self._visit, start)
+        if not any(isinstance(layer, Head) for layer in self._layers):
+            self.pin(self.outputs[-1], "the network's output")
         roots = self._find(np.arange(len(self._parent)))
         _, number = np.unique(roots, return_inverse=True)
         pinned: dict[int, str] = {}

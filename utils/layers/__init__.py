@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from ..cfg import Cfg
 from .base import INPUT, Field, Layer, PaddingMode, Params, Shape, UnfoldableError
+from .connected import Connected
 from .convolutional import Convolutional, ConvolutionModule
+from .elementwise import (
+    Activation,
+    BatchNorm,
+    Contrastive,
+    Cost,
+    Crop,
+    Empty,
+    Implicit,
+    Sam,
+    ScaleChannels,
+    Softmax,
+)
 from .heads import Head, Yolo
 from .pooling import AvgPool, LocalAvgPool, MaxPool, Upsample
+from .region import GaussianYolo, Region
+from .reorg import Reorg, Reorg3d
 from .routing import Dropout, Route, Shortcut
 
 __all__ = [
@@ -30,16 +45,44 @@ __all__ = [
 LAYERS: dict[str, type[Layer]] = {
     layer.kind: layer
     for layer in (
+        Activation,
         AvgPool,
+        BatchNorm,
+        Connected,
+        Contrastive,
         Convolutional,
+        Cost,
+        Crop,
         Dropout,
+        Empty,
+        GaussianYolo,
+        Implicit,
         LocalAvgPool,
         MaxPool,
+        Region,
+        Reorg,
+        Reorg3d,
         Route,
+        Sam,
+        ScaleChannels,
         Shortcut,
+        Softmax,
         Upsample,
         Yolo,
     )
+}
+
+_RECURRENT = "a recurrent layer, which has a state between images, not a detector's"
+REFUSED = {
+    "rnn": _RECURRENT,
+    "crnn": _RECURRENT,
+    "gru": _RECURRENT,
+    "lstm": _RECURRENT,
+    "conv_lstm": _RECURRENT,
+    "history": _RECURRENT,
+    "local": "kernels of their own at every position, which no detector since v1 uses",
+    "detection": "the head of YOLOv1, whose loss and boxes are other ones",
+    "normalization": "Darknet's running window skips a channel, so its result means nothing",
 }
 
 
@@ -63,6 +106,8 @@ def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Lay
     for index, section in enumerate(cfg.layers):
         kind = LAYERS.get(section.kind)
         if kind is None:
+            if section.kind in REFUSED:
+                raise section.error(f"not supported: {REFUSED[section.kind]}")
             raise section.error(f"unknown section; known: {', '.join(sorted(LAYERS))}")
         sources = kind.read_sources(section, index)
         inputs = tuple(start if s == INPUT else layers[s].shape for s in sources)

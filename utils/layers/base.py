@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..cfg import CfgError, Section, reads_previous
+from ..cfg import CfgError, Section, reads_previous, set_option
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, Activation
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Layer:
     """One section at its place in the network; `shape` is what it puts out."""
 
     kind: ClassVar[str]
+    normalized: bool = False  # whether `bn.weight` scales each of its output channels
 
     def __init__(
         self, section: Section, index: int, sources: tuple[int, ...], inputs: tuple[Shape, ...]
@@ -147,6 +148,11 @@ class Layer:
 
     # -- helpers for subclasses --------------------------------------------------------------
 
+    def with_count(self, key: str, kept: Tensor) -> Section:
+        """The section with `key` set to the number of kept channels, if any goes."""
+        count = int(kept.sum())
+        return self.section if count == len(kept) else set_option(self.section, key, count)
+
     def error(self, message: str, key: str = "") -> CfgError:
         """An error that names the section and says which layer it is."""
         return self.section.error(f"{message} (layer {self.index})", key)
@@ -172,8 +178,13 @@ class Layer:
             raise self.error(f"its inputs differ in size ({found})")
 
 
-def apply_to_removed(constants: Tensor, kept: Tensor, function: Activation, what: str) -> Tensor:
-    """`function` of the pruned channels' constants; the kept ones' must be 0."""
+def require_no_constant(constants: Tensor, kept: Tensor, what: str) -> None:
+    """Raise UnfoldableError when a kept channel's constant is not 0."""
     if bool((constants[kept] != 0).any()):
         raise UnfoldableError(f"a constant on a kept channel meets {what}")
+
+
+def apply_to_removed(constants: Tensor, kept: Tensor, function: Activation, what: str) -> Tensor:
+    """`function` of the pruned channels' constants; the kept ones' must be 0."""
+    require_no_constant(constants, kept, what)
     return torch.where(kept, torch.zeros_like(constants), function(constants))

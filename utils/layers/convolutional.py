@@ -240,7 +240,7 @@ class Convolutional(Layer):
 
     def rewrite(self, keeps: Sequence[Tensor], kept: Tensor) -> Section:
         """`filters`, and `groups` where each group has one input channel."""
-        section = set_option(self.section, "filters", int(kept.sum()))
-        if self.groups > 1 and self.kernel_shape[1] == 1:
+        section = self.with_count("filters", kept)
+        if self.groups > 1 and self.kernel_shape[1] == 1 and section is not self.section:
             section = set_option(section, "groups", int(keeps[0].sum()))
-        return section if int(kept.sum()) != self.filters else self.section
+        return section

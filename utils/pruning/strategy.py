@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import ChannelGraph
-from ..layers import Convolutional
 
 Mask = NDArray[np.bool_]
 
@@ -66,8 +65,7 @@ def find_candidates(graph: ChannelGraph, rule: ChannelRule) -> Candidates:
     summed = np.zeros(graph.count, bool)
     summed[graph.summed] = True
     for index, classes in sorted(graph.issued.items()):
-        layer = graph.layers[index]
-        if not (isinstance(layer, Convolutional) and layer.normalized):
+        if not graph.layers[index].normalized:
             reasons[index] = "no batch normalisation to judge its channels by"
             continue
         free = ~fixed[classes]
