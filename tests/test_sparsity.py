@@ -1,0 +1,133 @@
+"""The L1 subgradient on gammas: where it goes, how strong, how often."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models import Darknet
+from slim_prune import STRATEGY as SLIM
+from utils.cfg import parse_cfg
+from utils.pruning import sparsity_targets
+from utils.training.optimizer import make_optimizer
+from utils.training.sparsity import Sparsity
+
+S = 0.01
+
+
+def gammas(*values: float) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(values, dtype=torch.float32))
+
+
+def test_adds_s_times_the_sign_on_the_chosen_channels() -> None:
+    gamma = gammas(0.5, -0.5, 0.0, 2.0)
+    gamma.grad = torch.ones(4)
+    mask = torch.tensor([True, True, True, False])
+    Sparsity([(gamma, mask)], S).add_grad_()
+    torch.testing.assert_close(gamma.grad, torch.tensor([1 + S, 1 - S, 1.0, 1.0]))
+
+
+def test_positions_do_as_well_as_a_mask() -> None:
+    gamma = gammas(1, 1, 1)
+    Sparsity([(gamma, torch.tensor([2, 0]))], S).add_grad_()
+    assert gamma.grad is not None
+    torch.testing.assert_close(gamma.grad, torch.tensor([S, 0, S]))
+
+
+def test_a_mask_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="mask of shape"):
+        Sparsity([(gammas(1, 2), torch.tensor([True]))], S)
+
+
+def test_frozen_gammas_are_left_alone() -> None:
+    gamma = gammas(1.0).requires_grad_(False)
+    Sparsity([(gamma, torch.tensor([True]))], S).add_grad_()
+    assert gamma.grad is None
+
+
+def test_factor_scales_it() -> None:
+    gamma = gammas(1.0)
+    Sparsity([(gamma, torch.tensor([True]))], S).add_grad_(0.1)
+    assert gamma.grad is not None
+    assert gamma.grad.item() == pytest.approx(S / 10)
+
+
+def test_unopposed_gammas_fall_by_lr_times_s_per_step() -> None:
+    gamma, other = gammas(1.0), gammas(1.0)
+    optimizer = torch.optim.SGD([gamma, other], lr=0.1)
+    sparsity = Sparsity([(gamma, torch.tensor([True])), (other, torch.tensor([False]))], S)
+    for _ in range(50):
+        sparsity.add_grad_()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert gamma.item() == pytest.approx(1 - 50 * 0.1 * S, rel=1e-4)
+    assert other.item() == 1
+
+
+def test_statistics() -> None:
+    pair = (gammas(0.001, -0.5, 9.0), torch.tensor([True, True, False]))
+    stats = Sparsity([pair, (gammas(-0.003), torch.tensor([True]))], S).stats()
+    assert stats.count == 3
+    assert stats.near_zero == pytest.approx(2 / 3)
+    assert stats.median == pytest.approx(0.003)
+    assert stats.mean == pytest.approx(0.504 / 3)
+    assert Sparsity([], S).stats().count == 0
+
+
+TEXT = """
+[net]
+width=16
+height=16
+channels=3
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=6
+size=1
+activation=linear
+[yolo]
+mask=0
+anchors=4,4
+classes=1
+num=1
+"""
+
+
+def sparsity_update(accumulate: int, scale: float) -> Tensor:
+    """How much the sparsity term alone moves the gammas in one step on the same 4 images."""
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 16, 16)
+    moved = []
+    for s in (0.0, S):
+        torch.manual_seed(1)
+        model = Darknet(parse_cfg(TEXT)).eval()  # BN statistics do not depend on the batch
+        optimizer = make_optimizer(model, "sgd", 0.1, 0.9, 0.0)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=scale != 1)
+        sparsity = Sparsity(sparsity_targets(model, SLIM), s)
+        for part in images.chunk(accumulate):
+            loss = model.raw_heads(part)[0].square().mean() / accumulate
+            scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        sparsity.add_grad_()
+        scaler.step(optimizer)
+        moved.append(torch.cat([gamma.detach() for gamma, _ in sparsity_targets(model, SLIM)]))
+    return moved[1] - moved[0]
+
+
+def test_strength_depends_neither_on_accumulation_nor_on_the_scaler() -> None:
+    wanted = sparsity_update(accumulate=1, scale=1)
+    assert (wanted < 0).all()
+    for accumulate, scale in ((2, 1), (4, 1), (1, 1024.0), (4, 1024.0)):
+        torch.testing.assert_close(sparsity_update(accumulate, scale), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_targets_are_what_the_script_may_remove() -> None:
+    model = Darknet(parse_cfg(TEXT))
+    ((gamma, mask),) = sparsity_targets(model, SLIM)
+    assert gamma is model.layers[0].bn.weight
+    assert mask.all()

@@ -1,0 +1,1 @@
+"""Parts of the training loop; `train.py` puts them together."""

@@ -1,0 +1,72 @@
+"""The batches of a run: loaders, and input sizes that change on the way (`--multi-scale`)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import numpy as np
+import torch
+
+from ..data import AugmentOptions, DataSpec, DetectionDataset, Loader, make_loader
+from ..errors import UserError
+
+MOST_WORKERS = 8
+BATCHES_PER_SIZE = 10
+SMALLEST, LARGEST = 0.67, 1.5  # of the base size
+
+_SIZE_STREAM = 3  # keeps these random numbers apart from those of the data
+
+
+def make_loaders(
+    args: argparse.Namespace, spec: DataSpec, net_hw: tuple[int, int], device: torch.device
+) -> tuple[Loader, Loader | None]:
+    """Batches to train on and, when the data file names any, to validate on.
+
+    Raises UserError when there is nothing to train on.
+    """
+    if spec.train is None:
+        raise UserError(f"{args.data}: names no list of training images (train=)")
+
+    def dataset(
+        path: os.PathLike[str], augment: AugmentOptions | None, rect: bool
+    ) -> DetectionDataset:
+        return DetectionDataset(
+            str(path),
+            spec.nc,
+            net_hw,
+            augment=augment,
+            fit=args.fit,
+            cache=args.cache_images,
+            strict=args.strict,
+            seed=args.seed,
+            rect=rect,
+        )
+
+    images = dataset(spec.train, AugmentOptions.from_args(args), args.rect)
+    workers = args.workers if args.workers >= 0 else _pick_workers(device)
+    # A short last batch would weigh its few images more, and shake the BN statistics.
+    full = len(images) >= args.batch_size
+    loader = make_loader(images, args.batch_size, workers, shuffle=True, drop_last=full)
+    if spec.valid is None:
+        return loader, None
+    return loader, make_loader(dataset(spec.valid, None, rect=False), args.batch_size)
+
+
+def _pick_workers(device: torch.device) -> int:
+    """On a CPU the step itself takes every core: images load in between."""
+    cores = os.cpu_count() or 1
+    return 0 if device.type == "cpu" else min(MOST_WORKERS, cores - 1)
+
+
+def pick_size(
+    base_hw: tuple[int, int], stride: int, seed: int, epoch: int, batch: int
+) -> tuple[int, int]:
+    """(height, width) of a batch: multiples of `stride`, one factor for both sides.
+
+    Depends on (seed, epoch, batch) alone, so a resumed run sees the same sizes.
+    """
+    rng = np.random.default_rng((_SIZE_STREAM, seed, epoch, batch // BATCHES_PER_SIZE))
+    factor = rng.uniform(SMALLEST, LARGEST)
+    height, width = (max(stride, round(side * factor / stride) * stride) for side in base_hw)
+    return height, width

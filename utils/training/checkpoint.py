@@ -1,0 +1,135 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+A file holds tensors, numbers and text only, so torch.load(weights_only=True) reads it. `model` is
+what one evaluates, prunes and ships (the averaged weights); `cfg` is the network as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from ..errors import UserError
+from ..files import atomic_write
+from ..weights import load_checkpoint
+
+FORMAT = 1
+
+Row = dict[str, float]
+Args = dict[str, Any]  # plain values, as in args.json
+
+
+@dataclass
+class Progress:
+    """How far a run is: what the next epoch needs to know about the ones before."""
+
+    epoch: int = 0  # completed epochs
+    step: int = 0  # optimizer steps
+    seen: int = 0  # images
+    best_fitness: float = -1.0
+    best_epoch: int = -1
+    rows: list[Row] = field(default_factory=list)  # results.csv
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """The objects whose state changes during training."""
+
+    model: nn.Module
+    ema: AveragedModel | None
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+
+    def averaged(self) -> nn.Module:
+        """The network to evaluate: the average, or the model itself without one."""
+        return self.ema.module if self.ema is not None else self.model
+
+
+def weights_content(trainee: Trainee, cfg_text: str, progress: Progress) -> dict[str, Any]:
+    """What `best.pt` holds: the weights to use, and no state of training."""
+    return {
+        "format": FORMAT,
+        "cfg": cfg_text,
+        "model": trainee.averaged().state_dict(),
+        "seen": progress.seen,
+        "epoch": progress.epoch,
+        "best_fitness": progress.best_fitness,
+    }
+
+
+def training_content(
+    trainee: Trainee, cfg_text: str, progress: Progress, args: Args
+) -> dict[str, Any]:
+    """What `last.pt` holds: the weights to use and all that `restore` needs."""
+    ema = trainee.ema
+    return {
+        **weights_content(trainee, cfg_text, progress),
+        "raw": trainee.model.state_dict(),
+        "ema_updates": int(ema.n_averaged) if ema is not None else 0,
+        "optimizer": trainee.optimizer.state_dict(),
+        "scaler": trainee.scaler.state_dict(),
+        "rng": _rng_states(),
+        "step": progress.step,
+        "best_epoch": progress.best_epoch,
+        "results": progress.rows,
+        "args": args,
+    }
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    with atomic_write(path) as temporary:
+        torch.save(dict(content), temporary)
+
+
+def load_for_resume(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that training can go on from; UserError for one with weights alone."""
+    checkpoint = load_checkpoint(path)
+    if "optimizer" not in checkpoint or "args" not in checkpoint:
+        raise UserError(
+            f"{path}: holds weights but no state of training; "
+            "start a new run from it with --weights, or resume from its last.pt"
+        )
+    return checkpoint
+
+
+def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
+    """Put the saved states back in place, random generators included."""
+    trainee.model.load_state_dict(checkpoint["raw"])
+    if trainee.ema is not None:
+        trainee.ema.module.load_state_dict(checkpoint["model"])
+        trainee.ema.n_averaged.fill_(checkpoint["ema_updates"])
+    trainee.optimizer.load_state_dict(checkpoint["optimizer"])
+    trainee.scaler.load_state_dict(checkpoint["scaler"])
+    _set_rng_states(checkpoint["rng"])
+    return Progress(
+        epoch=checkpoint["epoch"],
+        step=checkpoint["step"],
+        seen=checkpoint["seen"],
+        best_fitness=checkpoint["best_fitness"],
+        best_epoch=checkpoint["best_epoch"],
+        rows=[dict(row) for row in checkpoint["results"]],
+    )
+
+
+def _rng_states() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_rng_states(states: Mapping[str, Any]) -> None:
+    torch.set_rng_state(_bytes(states["cpu"]))
+    # Another number of GPUs than before: then there is nothing to continue bit for bit.
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([_bytes(state) for state in states["cuda"]])
+
+
+def _bytes(state: Tensor) -> Tensor:
+    return state.to("cpu", torch.uint8)

@@ -1,0 +1,173 @@
+"""The command line of train.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from ..boxes import IouKind
+from ..cli import Parser, add_img_size, positive_int, ratio
+from ..data import AugmentOptions
+from ..errors import UserError
+from .loss import LossOptions, ObjectnessTarget
+from .optimizer import LR0
+
+# What a resumed run may be given anew; everything else is part of its recipe.
+FREE_ON_RESUME = {"resume", "name", "device", "threads", "workers", "cache_images", "epochs"}
+
+PRUNE_SCRIPTS = {0: "prune", 1: "slim_prune"}  # the numbers that `--prune` takes
+
+
+def make_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
+    """Every flag with its default; `strategies` are the names of the prune scripts."""
+    parser = Parser(doc)
+    _add_run_flags(parser)
+    _add_optimisation_flags(parser)
+    _add_loss_flags(parser)
+    _add_sparsity_flags(parser, strategies)
+    AugmentOptions.add_flags(parser)
+    parser.add_argument(
+        "--close-mosaic", type=int, default=5, metavar="N", help="no mosaic in the last N epochs"
+    )
+    return parser
+
+
+def parse_resumed(
+    parser: Parser, argv: Sequence[str] | None, saved: dict[str, Any]
+) -> argparse.Namespace:
+    """A run's saved arguments with those given again now.
+
+    Raises UserError when one is given that would make it another run.
+    """
+    # argparse leaves attributes alone that are there already: only flags really given change them.
+    args = parser.parse_args(argv, argparse.Namespace(**saved))
+    changed = [key for key, value in vars(args).items() if saved.get(key, value) != value]
+    for key in changed:
+        if key not in FREE_ON_RESUME:
+            raise UserError(
+                f"--{key} {getattr(args, key)}: the run to resume has {saved[key]}; "
+                "leave it out, or start a new run with --weights"
+            )
+    return args
+
+
+def _add_run_flags(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--cfg", default="cfg/yolov3-tiny.cfg", help="structure of the model")
+    add("--data", default="data/shapes.data", help=".data file: classes, lists of images, names")
+    add("--weights", default="", help="start from a .weights or .pt file; '' is random")
+    add("--cutoff", type=positive_int, metavar="N", help="load only the layers before N")
+    add("--transfer", action="store_true", help="train the heads' last convolutions only")
+    add("--name", default="", help="folder below runs/train; '' takes the cfg's name")
+    add(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run: its folder or last.pt, or --name, or else the newest",
+    )
+    add("--nosave", action="store_true", help="write checkpoints after the last epoch only")
+    add("--notest", action="store_true", help="evaluate after the last epoch only")
+    add("--seed", type=int, default=0, help="of weights, order and augmentation")
+    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
+    add("--threads", type=positive_int, metavar="N", help="CPU threads of the forward pass")
+    add("--workers", type=int, default=-1, metavar="N", help="processes that load images; -1 picks")
+    add("--cache-images", action="store_true", help="keep resized images in RAM if they fit")
+    add("--strict", action="store_true", help="problems in the data are errors, not warnings")
+
+
+def _add_optimisation_flags(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--epochs", type=positive_int, default=100, help="passes over the training images")
+    add("--batch-size", type=positive_int, default=8, help="images per forward pass")
+    add("--accumulate", type=positive_int, default=1, help="batches per optimizer step")
+    add_img_size(parser)
+    add("--multi-scale", action="store_true", help="another input size every 10 batches, 0.67-1.5x")
+    add("--rect", action="store_true", help="batches of images of similar aspect ratio")
+    add(
+        "--fit",
+        choices=("letterbox", "stretch"),
+        default="letterbox",
+        help="keep the aspect ratio of images, or stretch them as Darknet does by default",
+    )
+    add("--adamw", "--adam", action="store_true", help="AdamW instead of SGD with momentum")
+    add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {LR0}")
+    add("--lrf", type=ratio, default=0.01, help="share of it at the end of the cosine")
+    add("--schedule", choices=("cosine", "step"), default="cosine", help="of the learning rate")
+    add("--warmup-epochs", type=float, default=2.0, help="over which the learning rate rises")
+    add("--momentum", type=ratio, default=0.937, help="or beta1 of AdamW")
+    add("--weight-decay", type=float, default=5e-4, help="of the convolution kernels")
+    add("--clip-norm", type=float, default=10.0, help="longest gradient; 0 leaves it alone")
+    add("--patience", type=int, default=0, help="stop after N epochs without a better one; 0 never")
+    add_switch(parser, "ema", "evaluate and save the moving average of the weights")
+    add(
+        "--amp",
+        choices=("auto", "bf16", "fp16", "off"),
+        default="auto",
+        help="type of the convolutions; auto: the fastest that this device multiplies",
+    )
+    add_switch(parser, "channels-last", "lay images out as the fast kernels like them")
+
+
+def add_switch(parser: Parser, name: str, text: str) -> None:
+    """`--name` (the default) and `--no-name`."""
+    dest = name.replace("-", "_")
+    parser.add_argument(f"--{name}", action="store_true", dest=dest, default=True, help=text)
+    parser.add_argument(f"--no-{name}", action="store_false", dest=dest, help=f"not so: {text}")
+
+
+def _add_loss_flags(parser: Parser) -> None:
+    o = LossOptions()
+    add = parser.add_argument
+    add("--box-loss", choices=get_args(IouKind), default=o.box_loss, help="which IoU")
+    add("--box-gain", type=float, default=o.box, help="weight of the boxes")
+    add("--obj-gain", type=float, default=o.objectness, help="weight of the objectness")
+    add("--cls-gain", type=float, default=o.classes, help="weight of the classes")
+    add("--iou_t", type=ratio, default=o.iou_t, help="IoU of sizes from which an anchor matches")
+    add(
+        "--obj-target",
+        choices=get_args(ObjectnessTarget),
+        default=o.objectness_target,
+        help="objectness of a positive: the IoU of its box, or one",
+    )
+    add("--ignore-thresh", type=ratio, help="more IoU is no background; left out: the cfg's")
+    add("--label-smoothing", type=ratio, default=o.label_smoothing, help="of the class targets")
+
+
+def loss_options(args: argparse.Namespace) -> LossOptions:
+    """The options that the loss flags give."""
+    return LossOptions(
+        box=args.box_gain,
+        objectness=args.obj_gain,
+        classes=args.cls_gain,
+        box_loss=args.box_loss,
+        iou_t=args.iou_t,
+        objectness_target=args.obj_target,
+        ignore_thresh=args.ignore_thresh,
+        label_smoothing=args.label_smoothing,
+    )
+
+
+def _add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
+    add = parser.add_argument
+    add(
+        "-sr",
+        "--sparsity-regularization",
+        action="store_true",
+        help="sparse training: L1 on the BN gammas that the prune script may remove",
+    )
+    add("--s", type=float, default=0.001, help="its strength, added to the gradient once per step")
+    add(
+        "--prune",
+        type=int,
+        choices=tuple(PRUNE_SCRIPTS),
+        default=1,
+        help="for which script: 0 is prune, 1 is slim_prune",
+    )
+    add("--strategy", choices=tuple(strategies), help="the script by name, instead of --prune")
+
+
+def strategy_name(args: argparse.Namespace) -> str:
+    """The prune script that sparse training prepares for."""
+    return str(args.strategy or PRUNE_SCRIPTS[args.prune])

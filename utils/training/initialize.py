@@ -1,0 +1,44 @@
+"""Starting values of a network that trains from random weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import ConvolutionModule, Yolo
+
+OBJECTNESS_PRIOR = 0.01  # share of anchors with an object, as RetinaNet's prior (arXiv:1708.02002)
+_HEAD_STD = 0.01
+
+
+@torch.no_grad()
+def initialize(layers: nn.ModuleList, heads: Sequence[Yolo]) -> None:
+    """Kaiming-normal kernels; heads that start out by seeing background, centred anchors.
+
+    Draws from torch's global generator. BN keeps its gamma 1, beta 0.
+    """
+    for module in layers:
+        if isinstance(module, ConvolutionModule):
+            nn.init.kaiming_normal_(module.conv.weight, a=0.1, nonlinearity="leaky_relu")
+            if module.conv.bias is not None:
+                nn.init.zeros_(module.conv.bias)
+    for head in heads:
+        module = layers[head.sources[0]]
+        if isinstance(module, ConvolutionModule) and module.conv.bias is not None:
+            nn.init.normal_(module.conv.weight, std=_HEAD_STD)
+            _set_priors(module.conv.bias, head)
+
+
+def _set_priors(bias: Tensor, head: Yolo) -> None:
+    """Bias (n * (5 + nc),): objectness at its prior, each class at 1 / nc."""
+    entries = bias.view(len(head.mask), 5 + head.nc)
+    entries[:, 4] = _logit(OBJECTNESS_PRIOR)
+    # A single class is certain: leave it where its gradient is already small.
+    entries[:, 5:] = _logit(min(1 / head.nc, 0.9))
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))

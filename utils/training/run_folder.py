@@ -1,0 +1,76 @@
+"""Where a run writes: runs/train/NAME, never over another run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import atomic_write
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint of the newest epoch, to resume from."""
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch with the highest fitness."""
+        return self.path / "best.pt"
+
+    @property
+    def results(self) -> Path:
+        """One line per epoch."""
+        return self.path / "results.csv"
+
+    def write_args(self, args: Mapping[str, Any]) -> None:
+        """args.json: how the run was started."""
+        with atomic_write(self.path / "args.json") as temporary:
+            temporary.write_text(json.dumps(dict(args), indent=2) + "\n", encoding="utf-8")
+
+
+def new_run(root: Path, name: str) -> RunFolder:
+    """Make root/name, or name-2, name-3, ... if there is one already. Raises UserError."""
+    if not name or Path(name).name != name:
+        raise UserError(f"--name {name!r}: must be a plain folder name, it goes below {root}")
+    for number in itertools.count(1):
+        path = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"{path}: cannot be made ({error.strerror})") from None
+        return RunFolder(path)
+    raise AssertionError("itertools.count ended")
+
+
+def find_run(root: Path, resume: str, name: str) -> RunFolder:
+    """The run to resume: a path to it or its last.pt, else root/name, else the newest one.
+
+    Raises UserError when there is none with a last.pt.
+    """
+    if resume:
+        given = Path(resume)
+        folder = RunFolder(given.parent if given.is_file() else given)
+    elif name:
+        folder = RunFolder(root / name)
+    else:
+        found = sorted(root.glob("*/last.pt"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise UserError(f"--resume: no run with a last.pt below {root}")
+        folder = RunFolder(found[-1].parent)
+    if not folder.last.is_file():
+        raise UserError(f"--resume: {folder.last} does not exist; which run? (--name NAME)")
+    return folder

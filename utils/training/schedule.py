@@ -1,0 +1,47 @@
+"""Learning rate and momentum as pure functions of the optimizer step.
+
+A resumed run therefore needs nothing but the step's number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["cosine", "step"]
+
+# Step schedule: (share of training, factor from there on), as Darknet's and the YOLO tools' cfgs.
+_STEPS = ((0.7, 0.1), (0.9, 0.01))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`steps` optimizer steps; the first `warmup_steps` rise to the schedule's own value."""
+
+    steps: int
+    warmup_steps: int = 0
+    kind: Kind = "cosine"
+    final_factor: float = 0.01  # where the cosine ends
+    momentum: float = 0.937
+    warmup_momentum: float = 0.8
+
+    def lr_factor(self, step: int) -> float:
+        """What to multiply the base learning rate by; never above 1."""
+        return self._warmth(step) * self._planned(step)
+
+    def momentum_at(self, step: int) -> float:
+        """Momentum (or Adam's beta1), rising linearly during the warm-up."""
+        low = min(self.warmup_momentum, self.momentum)
+        return low + (self.momentum - low) * self._warmth(step)
+
+    def _warmth(self, step: int) -> float:
+        """Above 0 from the first step on, 1 from the last step of the warm-up on."""
+        return min(1.0, (step + 1) / max(1, self.warmup_steps))
+
+    def _planned(self, step: int) -> float:
+        progress = min(1.0, step / max(1, self.steps))
+        if self.kind == "step":
+            return next((f for start, f in reversed(_STEPS) if progress >= start), 1.0)
+        swing = (1 + math.cos(math.pi * progress)) / 2
+        return self.final_factor + (1 - self.final_factor) * swing
