@@ -196,7 +196,7 @@ def _paint(rng: Generator, image: Bytes, mask: Bytes) -> None:
     """Fill the masked part of `image` with a texture that stands out, within a dark outline."""
     x, y, w, h = cv2.boundingRect(mask)
     thickness = max(1, round(max(image.shape) / 160))
-    inner = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=thickness)
+    inner = np.asarray(cv2.erode(mask, np.ones((3, 3)), iterations=thickness), np.uint8)
     place = np.s_[y : y + h, x : x + w]
     part, cover, inside = image[place], _share(mask[place]), _share(inner[place])
     under = (part * cover).sum((0, 1)) / max(float(cover.sum()), 1.0)
@@ -209,7 +209,7 @@ def _paint(rng: Generator, image: Bytes, mask: Bytes) -> None:
 
 def _share(mask: Bytes) -> Floats:
     """Coverage 0..1, (h, w, 1)."""
-    return mask[..., None] / np.float32(255)
+    return np.asarray(mask[..., None] / np.float32(255), np.float32)
 
 
 def _texture(rng: Generator, colour: npt.NDArray[np.float64], h: int, w: int) -> Floats:

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 # A list of ten million paths stays below this; a video or a weights file named by mistake does not.
 MAX_TEXT_BYTES = 1 << 30
 MAX_SMALL_TEXT_BYTES = 16 << 20
+_HEAD_BYTES = 4096
 MAX_PATH_CHARACTERS = 4096
 MAX_CLASSES = 1_000_000
 
@@ -112,14 +113,16 @@ def read_text(path: str | Path, what: str, max_bytes: int) -> str:
     """
     try:
         with Path(path).open("rb") as file:
-            raw = file.read(max_bytes + 1)
+            raw = file.read(_HEAD_BYTES)
+            utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            if utf16 or b"\0" not in raw:  # else a binary file, of whatever size: read no further
+                raw += file.read(max_bytes + 1 - len(raw))
     except OSError as error:
         raise UserError(f"{path}: cannot be read as {what} ({error.strerror})") from None
     except ValueError:
         raise UserError(f"{str(path)!r}: not a path ({what} expected)") from None
     if len(raw) > max_bytes:
         raise UserError(f"{path}: larger than {max_bytes >> 20} MiB, so it is not {what}")
-    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = raw.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError:
