@@ -104,7 +104,7 @@ class Darknet(nn.Module):
     def _run(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         values: dict[int, Tensor] = {INPUT: x}
         raw: list[Tensor] = []
-        value = x
+        output = x
         for rule in self.rules:
             inputs = [values[source] for source in rule.sources]
             if isinstance(rule, Head):
@@ -113,9 +113,11 @@ class Darknet(nn.Module):
             else:
                 value = rule.forward(self.layers[rule.owner], inputs)
             values[rule.index] = value
+            if rule.gives_output:
+                output = value
             for source in self._unused_after[rule.index]:
                 del values[source]
-        return raw, value
+        return raw, output
 
     def fuse(self) -> Darknet:
         """Fold every batch normalisation into its convolution, in place; for inference only."""

@@ -64,7 +64,8 @@ class GraphBuilder:
         self.pin(start, "the network's input")
         interpret(self._layers, self._visit, start)
         if not any(isinstance(layer, Head) for layer in self._layers):
-            self.pin(self.outputs[-1], "the network's output")
+            last = max(layer.index for layer in self._layers if layer.gives_output)
+            self.pin(self.outputs[last], "the network's output")
         roots = self._find(np.arange(len(self._parent)))
         _, number = np.unique(roots, return_inverse=True)
         pinned: dict[int, str] = {}

@@ -56,6 +56,7 @@ class Layer:
     """One section at its place in the network; `shape` is what it puts out."""
 
     kind: ClassVar[str]
+    gives_output: bool = True  # whether it can be the network's last value
     normalized: bool = False  # whether `bn.weight` scales each of its output channels
 
     def __init__(

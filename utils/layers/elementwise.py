@@ -281,9 +281,18 @@ class Empty(Layer):
 
 
 class Cost(Layer):
-    """A training loss of classifiers; at inference, its input."""
+    """A training loss of classifiers; without a truth Darknet leaves its output 0."""
 
     kind = "cost"
+    gives_output = False
+
+    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(inputs[0])
+
+    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(inputs[0])
 
 
 class Contrastive(Layer):

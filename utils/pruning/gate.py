@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..cfg import Cfg
+from ..cfg import Cfg, CfgError
 from ..layers import INPUT, Head, Layer, PaddingMode, Params, build_layers
 from ..weights import key_of
 from .plan import PrunePlan
@@ -51,7 +51,7 @@ def prove(
     Raises GateError when any layer differs by more than 1e-9 of its maximum, or when a tensor in
     `pruned` is not the one that was proved.
     """
-    size = _proof_size(plan.graph.layers)
+    size = _proof_size(cfg, plan.graph.layers)
     compact = build_layers(cfg, size)
     circular = _Lockstep(plan, compact, size, "circular")
     zeros = _Lockstep(plan, compact, size, "zeros")
@@ -126,12 +126,18 @@ def structured_input(channels: int, size: tuple[int, int]) -> Tensor:
     return (waves + 1) / 4 + noise / 2
 
 
-def _proof_size(layers: Sequence[Layer]) -> tuple[int, int]:
-    """A small input, not square, whose smallest feature map is 2 x 3."""
+def _proof_size(cfg: Cfg, layers: Sequence[Layer]) -> tuple[int, int]:
+    """A small input, not square, whose smallest feature map is 2 x 3; the cfg's if that fails."""
     _, height, width = layers[0].inputs[0]
-    smallest = min(layer.shape[1] for layer in layers), min(layer.shape[2] for layer in layers)
-    stride = max(height // smallest[0], width // smallest[1])
-    return min(height, 2 * stride), min(width, 3 * stride)
+    maps = [layer.shape[1:] for layer in layers if min(layer.shape[1:]) > 1]
+    stride = max((max(height // h, width // w) for h, w in maps), default=1)
+    small = min(height, 2 * stride), min(width, 3 * stride)
+    try:
+        fields = [layer.fields() for layer in build_layers(cfg, small)]
+    except CfgError:
+        return height, width
+    fits = fields == [layer.fields() for layer in build_layers(cfg)]
+    return small if fits else (height, width)
 
 
 def _module_with(layer: Layer, params: Params, padding: PaddingMode) -> nn.Module:
