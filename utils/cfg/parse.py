@@ -116,7 +116,7 @@ class Section:
     def _number(self, text: str, key: str, kind: Callable[[str], _T]) -> _T:
         try:
             value = kind(text)
-            if "_" in text or value != value or abs(value) == float("inf"):
+            if "_" in text or not text.isascii() or value != value or abs(value) == float("inf"):
                 raise ValueError
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
@@ -187,7 +187,7 @@ def format_cfg(cfg: Cfg) -> str:
 def plain_text(cfg: Cfg) -> str:
     """The cfg in the form that every runtime reads: `key=value`, LF, no BOM, no inline comment.
 
-    Comment lines stay, as ASCII.
+    Comment lines stay; what is not ASCII becomes '?'.
     """
     lines: list[str] = []
     for section in (cfg.net, *cfg.layers):
@@ -198,16 +198,17 @@ def plain_text(cfg: Cfg) -> str:
 
 
 def _plain_line(line: Line) -> str:
-    if line.key:
-        return f"{line.key}={line.value}"
-    text = line.text.lstrip("\ufeff").strip()
-    return text.encode("ascii", "replace").decode() if text[:1] in ("#", ";") else ""
+    text = f"{line.key}={line.value}" if line.key else line.text.lstrip("\ufeff").strip()
+    if not (line.key or text[:1] in ("#", ";")):
+        return ""
+    # To some readers a lone carriage return or form feed, in a comment say, ends the line.
+    return " ".join(text.encode("ascii", "replace").decode().splitlines())
 
 
 def save_cfg(cfg: Cfg, path: str | Path) -> None:
     """Write `plain_text` of the cfg, whole or not at all."""
     with atomic_write(path) as temporary:
-        temporary.write_bytes(plain_text(cfg).encode("ascii", "replace"))
+        temporary.write_bytes(plain_text(cfg).encode("ascii"))
 
 
 def replace_layers(cfg: Cfg, changed: dict[int, Section]) -> Cfg:
