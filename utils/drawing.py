@@ -1,0 +1,53 @@
+"""Boxes and labels drawn into pictures, legible on any background."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]  # (height, width, 3), RGB
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_GOLDEN_ANGLE = 0.618034  # neighbouring classes get hues far apart
+
+
+def class_colour(label: int) -> tuple[int, int, int]:
+    """RGB of a class: always the same, bright, and unlike its neighbours'."""
+    red, green, blue = colorsys.hsv_to_rgb(label * _GOLDEN_ANGLE % 1, 0.85, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def draw_detections(
+    picture: Picture, rows: npt.NDArray[np.floating], names: Sequence[str]
+) -> Picture:
+    """A copy with boxes: rows (n, 6) of x1, y1, x2, y2 in pixels, score, class.
+
+    The best box is drawn last, on top. Labels are dark or light text on the class's colour.
+    """
+    drawn: Picture = picture.copy()
+    unit = max(drawn.shape[:2]) / 640
+    for x1, y1, x2, y2, score, label in rows[np.argsort(rows[:, 4], kind="stable")].tolist():
+        colour = class_colour(int(label))
+        corners = (round(x1), round(y1)), (round(x2), round(y2))
+        cv2.rectangle(drawn, *corners, colour, max(1, round(2 * unit)), cv2.LINE_AA)
+        name = names[int(label)] if int(label) < len(names) else str(int(label))
+        _draw_label(drawn, f"{name} {score:.2f}", corners[0], colour, max(0.4, 0.6 * unit))
+    return drawn
+
+
+def _draw_label(
+    picture: Picture, text: str, corner: tuple[int, int], colour: Sequence[int], scale: float
+) -> None:
+    """Above the corner, or below it where the picture ends."""
+    (width, height), base = cv2.getTextSize(text, _FONT, scale, 1)
+    left = max(0, min(corner[0], picture.shape[1] - width))
+    top = corner[1] - height - base if corner[1] >= height + base else corner[1]
+    top = max(0, min(top, picture.shape[0] - height - base))
+    cv2.rectangle(picture, (left, top), (left + width, top + height + base), colour, cv2.FILLED)
+    luminance = float(np.dot(colour, (0.299, 0.587, 0.114)))
+    ink = (0, 0, 0) if luminance > 110 else (255, 255, 255)
+    cv2.putText(picture, text, (left, top + height), _FONT, scale, ink, 1, cv2.LINE_AA)
