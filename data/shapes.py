@@ -32,7 +32,7 @@ VALID_EVERY = 5
 NEGATIVE_SHARE = 0.08
 RADIUS_SHARE = (0.085, 0.24)  # of the image's longer side
 MAX_OBJECTS = 5
-MIN_VISIBLE = 0.6  # of an object after others were drawn over it, and within the image
+MIN_VISIBLE = 0.6  # of an object, after the image's border and later objects cut into it
 MIN_CONTRAST = 80.0  # distance in RGB between an object's colour and what lies under it
 OUTLINE_SHADE = 0.35
 
@@ -47,6 +47,15 @@ class Drawing:
 
     image: Bytes
     labels: Floats
+
+
+@dataclass
+class Scene:
+    """A picture under way: image (h, w, 3), the object each pixel shows (-1: none), whole areas."""
+
+    image: Bytes
+    owners: npt.NDArray[np.int16]
+    areas: list[float]
 
 
 # Outlines: (n, 2) points x, y around the origin, within the unit circle.
@@ -102,18 +111,17 @@ def draw(seed: int, number: int, img_size: int) -> Drawing:
     h, w = img_size, img_size
     form = rng.integers(3)  # square, landscape, portrait
     h, w = (h, w) if form == 0 else (round(h * 0.75), w) if form == 1 else (h, round(w * 0.75))
-    image = _background(rng, h, w)
+    scene = Scene(_background(rng, h, w), np.full((h, w), -1, np.int16), [])
     for _ in range(rng.integers(0, 4)):
-        _place(rng, image, np.zeros((h, w), np.int16), DISTRACTORS[rng.integers(3)], owner=0)
-    owners = np.full((h, w), -1, np.int16)  # which object each pixel shows
+        place(rng, scene, DISTRACTORS[rng.integers(3)], is_object=False)
     labels: list[tuple[float, ...]] = []
     count = 0 if rng.random() < NEGATIVE_SHARE else int(rng.integers(1, MAX_OBJECTS + 1))
     for _ in range(count):
         kind = int(rng.integers(len(OBJECTS)))
-        box = _place(rng, image, owners, OBJECTS[kind], owner=len(labels))
+        box = place(rng, scene, OBJECTS[kind])
         if box is not None:
             labels.append((kind, *box))
-    return Drawing(_camera(rng, image), np.array(labels, np.float32).reshape(-1, 5))
+    return Drawing(_camera(rng, scene.image), np.array(labels, np.float32).reshape(-1, 5))
 
 
 def _background(rng: Generator, h: int, w: int) -> Bytes:
@@ -140,18 +148,14 @@ def _background(rng: Generator, h: int, w: int) -> Bytes:
     return picture
 
 
-def _place(
-    rng: Generator,
-    image: Bytes,
-    owners: npt.NDArray[np.int16],
-    outline: Callable[[Generator], Floats],
-    owner: int,
+def place(
+    rng: Generator, scene: Scene, outline: Callable[[Generator], Floats], is_object: bool = True
 ) -> tuple[float, float, float, float] | None:
-    """Draw one shape onto `image` and `owners`; its box (xc, yc, w, h, normalised).
+    """Draw one shape; its box (xc, yc, w, h, normalised to the image).
 
     None, and nothing drawn, when no free place was found in a few tries.
     """
-    h, w = owners.shape
+    h, w = scene.owners.shape
     low, high = np.log(np.array(RADIUS_SHARE) * max(h, w))
     for _ in range(12):
         radius, turn = np.exp(rng.uniform(low, high)), rng.uniform(0, 2 * np.pi)
@@ -159,10 +163,13 @@ def _place(
         centre = rng.uniform(0.04, 0.96, 2) * (w, h)
         points = outline(rng) @ rotation.T * radius + centre
         mask = _mask(points, h, w)
-        if not _is_free(mask > 127, owners, points):
+        shape, area = mask > 127, float(cv2.contourArea(points.astype(np.float32)))
+        if not _is_free(scene, shape, area):
             continue
-        _paint(rng, image, mask)
-        owners[mask > 127] = owner
+        _paint(rng, scene.image, mask)
+        if is_object:
+            scene.owners[shape] = len(scene.areas)
+            scene.areas.append(area)
         (x1, y1), (x2, y2) = points.min(0).clip(0), points.max(0).clip(0, (w, h))
         return (x1 + x2) / 2 / w, (y1 + y2) / 2 / h, (x2 - x1) / w, (y2 - y1) / h
     return None
@@ -177,17 +184,13 @@ def _mask(points: npt.NDArray[np.float64], h: int, w: int) -> Bytes:
     return mask
 
 
-def _is_free(
-    shape: npt.NDArray[np.bool_], owners: npt.NDArray[np.int16], points: npt.NDArray[np.float64]
-) -> bool:
-    """Whether enough of the shape is within the image, and of those below it stays visible."""
-    area = cv2.contourArea(points.astype(np.float32))
+def _is_free(scene: Scene, shape: npt.NDArray[np.bool_], area: float) -> bool:
+    """Whether enough of the shape is within the image, and of each object below stays visible."""
     if shape.sum() < MIN_VISIBLE * area:
         return False
-    covered = owners[shape]
-    # Anything an object has lost counts, so only a fifth may be taken at a time.
+    covered = scene.owners[shape]
     return all(
-        (covered == below).sum() <= (1 - MIN_VISIBLE) / 2 * (owners == below).sum()
+        (scene.owners == below).sum() - (covered == below).sum() >= MIN_VISIBLE * scene.areas[below]
         for below in np.unique(covered[covered >= 0])
     )
 
