@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models import Darknet
 from utils.cfg import Cfg, parse_cfg, plain_text
+from utils.layers import Layer, build_layers
 from utils.layers.normalization import DarknetBatchNorm
 
 State = dict[str, Tensor]
@@ -25,7 +26,7 @@ def section(kind: str, **options: Any) -> str:
     return f"[{kind}]\n{body}\n"
 
 
-def conv(filters: int, size: int = 3, **options: Any) -> str:
+def conv(filters: int, /, size: int = 3, **options: Any) -> str:
     """A convolution with batch normalisation and leaky, unless `options` say otherwise."""
     usual: dict[str, Any] = {
         "batch_normalize": 1, "filters": filters, "size": size, "stride": 1, "pad": 1,
@@ -100,6 +101,43 @@ def image(model: Darknet, seed: int = 0, batch: int = 2) -> Tensor:
     """(B, C, H, W) of noise in 0..1."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, model.in_channels, *model.img_size, generator=generator)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers in float64."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def rules(*sections: str, hw: tuple[int, int] = (12, 16), channels: int = 3) -> tuple[Layer, ...]:
+    """The layers of a cfg of these sections."""
+    return build_layers(net(*sections, width=hw[1], height=hw[0], channels=channels))
+
+
+def shapes(*sections: str, hw: tuple[int, int] = (12, 16)) -> list[tuple[int, ...]]:
+    """(C, H, W) of every layer."""
+    return [layer.shape for layer in rules(*sections, hw=hw)]
+
+
+def outputs(sections: Sequence[str], x: Tensor, **tensors: Tensor) -> list[Tensor]:
+    """Every layer's value for x (B, C, H, W) in float64, in evaluation mode.
+
+    `tensors` replace some of the state, by names like `l0_conv_weight`.
+    """
+    cfg = net(*sections, channels=x.shape[1], height=x.shape[2], width=x.shape[3])
+    model = Darknet(cfg).double().eval()
+    state = {
+        key.replace("layers.", "l").replace(".", "_"): tensor
+        for key, tensor in model.state_dict().items()
+    }
+    for name, tensor in tensors.items():
+        state[name].copy_(tensor.reshape(state[name].shape))
+    with torch.no_grad():
+        return model.layer_outputs(x.double())
+
+
+def same_input() -> str:
+    """A first section whose value is the network's input."""
+    return section("dropout", probability=0)
 
 
 def reparsed(cfg: Cfg) -> Cfg:
