@@ -69,6 +69,8 @@ def clip_to_image(rows: npt.NDArray[np.float64]) -> FloatArray:
     half = rows[:, 3:5] / 2
     low, high = rows[:, 1:3] - half, rows[:, 1:3] + half
     over = ((low < 0) | (high > 1)).any(axis=1, keepdims=True)
+    if not over.any():
+        return rows.astype(np.float32)
     low, high = low.clip(0, 1), high.clip(0, 1)
     clipped = np.concatenate((rows[:, :1], (low + high) / 2, high - low), axis=1)
     return np.where(over, clipped, rows).astype(np.float32)
@@ -82,7 +84,7 @@ def _parse_row(cells: list[str], nc: int) -> tuple[list[float], str]:
         row = [float(cell) for cell in cells]
     except ValueError:
         return [], f"not five numbers: {' '.join(cells)[:SHOWN_CHARACTERS]!r}"
-    if not all(math.isfinite(value) for value in row):
+    if not all(map(math.isfinite, row)):
         return row, "a value is not finite"
     return row, _fault(row, nc)
 
