@@ -14,7 +14,9 @@ from models import Darknet
 from utils.pruning import ChannelRule, Strategy, run
 
 STRATEGY = Strategy(
-    ChannelRule(tied="max", floor="ratio", keep_threshold=False), "--global_percent", ratio=0.8
+    ChannelRule(tied="max", floor="ratio", keep_threshold=False),
+    ratio_flag="--global_percent",
+    ratio=0.8,
 )
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..cfg import Cfg
-from .base import INPUT, Field, Layer, PaddingMode, Params, Shape, UnfoldableError
+from .base import INPUT, Field, Layer, PaddingMode, Params, Shape, UnfoldableError, Window
 from .connected import Connected
 from .convolutional import Convolutional, ConvolutionModule
 from .elementwise import (
@@ -37,6 +37,7 @@ __all__ = [
     "Shape",
     "Shortcut",
     "UnfoldableError",
+    "Window",
     "Yolo",
     "build_layers",
     "input_shape",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Shape
+from .base import Shape, Window
 
 # kind -> (1-d kernel, zero padding per side)
 BLURS: dict[int, tuple[tuple[float, ...], int]] = {1: ((0.25, 0.5, 0.25), 1), 2: ((0.5, 0.5), 0)}
@@ -20,6 +20,12 @@ def blurred_shape(shape: Shape, kind: int, stride: tuple[int, int]) -> Shape:
         for length, step in zip(shape[1:], stride, strict=True)
     )
     return shape[0], height, width
+
+
+def blurred_window(window: Window, kind: int, stride: int) -> Window:
+    """What a cell behind the blur reads, where one before it reads `window` (of stride 1)."""
+    kernel, pad = BLURS[kind]
+    return Window(stride, window.before + pad, window.after + len(kernel) - 1 - pad)
 
 
 def blur(x: Tensor, kind: int, stride: tuple[int, int]) -> Tensor:

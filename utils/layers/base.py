@@ -7,9 +7,10 @@ each of them, once; nothing outside tests a layer's kind.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,11 +53,27 @@ class Field:
         return int(torch.Size(self.shape).numel())
 
 
+class Window(NamedTuple):
+    """Which cells of its input an output cell depends on, along one axis.
+
+    Cell i reads from floor(i / copies) * stride - before to floor(i / copies) * stride + after.
+    """
+
+    stride: int = 1
+    before: float = 0
+    after: float = 0
+    copies: int = 1
+
+
+WHOLE = Window(before=math.inf, after=math.inf)  # every cell depends on the whole map
+
+
 class Layer:
     """One section at its place in the network; `shape` is what it puts out."""
 
     kind: ClassVar[str]
     gives_output: bool = True  # whether it can be the network's last value
+    joins_branch: bool = False  # whether it adds a branch to what the branch started from
     normalized: bool = False  # whether `bn.weight` scales each of its output channels
 
     def __init__(
@@ -82,9 +99,19 @@ class Layer:
         return self.inputs[0]
 
     @property
+    def role(self) -> str:
+        """What to call it: its kind, or a word for what it does."""
+        return self.kind
+
+    @property
     def owner(self) -> int:
         """The layer that holds this one's parameters: itself, unless it shares another's."""
         return self.index
+
+    @property
+    def identity_source(self) -> int | None:
+        """The layer that can stand for this one when its other input is a constant; or none."""
+        return None
 
     def fields(self) -> tuple[Field, ...]:
         """Its arrays in the order of the `.weights` file."""
@@ -99,6 +126,14 @@ class Layer:
     def macs(self) -> int:
         """Multiply-accumulate operations of one forward pass of one image."""
         return 0
+
+    def window(self, axis: int, source: int) -> Window:
+        """What a cell reads of the map of `sources[source]`; axis 0: rows, 1: columns."""
+        return Window()
+
+    def traits(self) -> str:
+        """The options that tell it from others of its kind, in a few characters (`3x3/2 mish`)."""
+        return ""
 
     # -- tensors -----------------------------------------------------------------------------
 

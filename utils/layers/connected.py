@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from ..cfg import Section
 from .activations import ELEMENTWISE
-from .base import Field, Layer, PaddingMode, Params, Shape, apply_to_removed
+from .base import (
+    WHOLE,
+    Field,
+    Layer,
+    PaddingMode,
+    Params,
+    Shape,
+    Window,
+    apply_to_removed,
+)
 from .normalization import BN_FIELDS, DarknetBatchNorm, shift_mean, slice_batch_norm
 
 if TYPE_CHECKING:
@@ -53,6 +62,14 @@ class Connected(Layer):
     def macs(self) -> int:
         """One per weight."""
         return self.outputs * self.inputs[0][0] * self._positions
+
+    def window(self, axis: int, source: int) -> Window:
+        """All of it."""
+        return WHOLE
+
+    def traits(self) -> str:
+        """Its activation."""
+        return self.activation
 
     def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
         """`fc.weight` (and `fc.bias` or `bn.*`)."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..cfg import Section, references, set_option
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
-from .antialias import BLURS, blur, blurred_shape
-from .base import Field, Layer, PaddingMode, Params, Shape, apply_to_removed
+from .antialias import BLURS, blur, blurred_shape, blurred_window
+from .base import Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed
 from .normalization import BN_FIELDS, DarknetBatchNorm, shift_mean, slice_batch_norm
 
 if TYPE_CHECKING:
@@ -105,6 +105,13 @@ class Convolutional(Layer):
             raise self.error(f"must be one of {sorted(BLURS)}", "antialiasing")
 
     @property
+    def role(self) -> str:
+        """A depthwise convolution filters each channel alone, and ties outputs to inputs."""
+        if self.owner != self.index:
+            return "shared kernel"
+        return "depthwise" if self.groups > 1 and self.kernel_shape[1] == 1 else self.kind
+
+    @property
     def owner(self) -> int:
         """The layer whose kernel it uses."""
         if not self.section.has("share_index"):
@@ -137,6 +144,24 @@ class Convolutional(Layer):
         """Kernel size times output positions (before a blur, which is not counted)."""
         _, height, width = self.unblurred if self.antialiasing else self.shape
         return int(torch.Size(self.kernel_shape).numel()) * height * width
+
+    def window(self, axis: int, source: int) -> Window:
+        """The kernel's reach, holes of a dilation included, and that of the blur behind it."""
+        before, span = self.padding * self.dilation, (self.size - 1) * self.dilation
+        window = Window(self.stride[axis], before, span - before)
+        if not self.antialiasing:
+            return window
+        return blurred_window(window, self.antialiasing, self.blur_stride[axis])
+
+    def traits(self) -> str:
+        """Size/stride, groups, dilation, activation."""
+        stride = self.blur_stride if self.antialiasing else self.stride
+        parts = [f"{self.size}x{self.size}/{'x'.join(map(str, dict.fromkeys(stride)))}"]
+        parts += [f"groups {self.groups}"] if self.groups > 1 else []
+        parts += [f"dilation {self.dilation}"] if self.dilation > 1 else []
+        parts += ["blurred"] if self.antialiasing else []
+        parts += [f"kernel of {self.owner}"] if self.owner != self.index else []
+        return " ".join((*parts, self.activation))
 
     def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
         """`conv.weight` (and `conv.bias` or `bn.*`)."""

@@ -12,11 +12,13 @@ from ..cfg import Section, references
 from ..errors import UserError
 from .activations import ELEMENTWISE
 from .base import (
+    WHOLE,
     Field,
     Layer,
     PaddingMode,
     Params,
     Shape,
+    Window,
     apply_to_removed,
     require_no_constant,
 )
@@ -80,6 +82,10 @@ class Activation(Layer):
         self.activation = self.activation_name("linear")
         return self.inputs[0]
 
+    def traits(self) -> str:
+        """Its name."""
+        return self.activation
+
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W)."""
         return ELEMENTWISE[self.activation](inputs[0])
@@ -110,6 +116,10 @@ class _Product(Layer):
 
     def _check(self) -> None:
         """Raise CfgError for shapes that cannot be multiplied."""
+
+    def traits(self) -> str:
+        """Its activation, if it has one."""
+        return "" if self.activation == "linear" else self.activation
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W) of `from`."""
@@ -151,6 +161,14 @@ class ScaleChannels(_Product):
             raise self.error(
                 f"needs factors of shape {wanted}, the layer before is {self.inputs[0]}"
             )
+
+    def window(self, axis: int, source: int) -> Window:
+        """One factor per channel stands for the whole image."""
+        return WHOLE if source == 0 and not self.per_position else Window()
+
+    def traits(self) -> str:
+        """Whether it has a factor per position, and its activation."""
+        return " ".join((*(["per position"] if self.per_position else []), super().traits()))
 
     def channels(self, inputs: Sequence[Ids], graph: GraphBuilder) -> Ids:
         """Per position, what a pruned channel leaves is no constant: all stay."""
@@ -227,6 +245,11 @@ class Crop(Layer):
         self.adjust = not self.section.flag("noadjust")
         return (channels, *size)
 
+    def window(self, axis: int, source: int) -> Window:
+        """One cell, further in."""
+        start = (self.inputs[0][1 + axis] - self.shape[1 + axis]) // 2
+        return Window(before=-start, after=start)
+
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, crop_height, crop_width)."""
         x = inputs[0]
@@ -257,6 +280,10 @@ class Softmax(Layer):
         if self.groups < 1 or (channels * height * width) % self.groups:
             raise self.error(f"{channels * height * width} values do not divide", "groups")
         return self.inputs[0]
+
+    def window(self, axis: int, source: int) -> Window:
+        """All of it: the sums run over cells too."""
+        return WHOLE
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W)."""

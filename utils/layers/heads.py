@@ -71,6 +71,10 @@ class Head(Layer):
         """(B, n*entries, H, W) as (B, n, entries, H, W)."""
         return x.view(x.shape[0], len(self.mask), -1, *x.shape[2:])
 
+    def traits(self) -> str:
+        """Anchors and classes."""
+        return f"{len(self.mask)} anchors, {self.nc} classes"
+
     def channels(self, inputs: Sequence[Ids], graph: GraphBuilder) -> Ids:
         """Each channel means something: none can go."""
         graph.pin(inputs[0], f"read by the [{self.kind}] head at layer {self.index}")

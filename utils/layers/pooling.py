@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..cfg import Section, set_option
-from .antialias import BLURS, blur, blurred_shape
-from .base import Layer, Params, Shape, apply_to_removed
+from .antialias import BLURS, blur, blurred_shape, blurred_window
+from .base import WHOLE, Layer, Params, Shape, Window, apply_to_removed
 
 if TYPE_CHECKING:
     from ..graph import GraphBuilder
@@ -32,6 +32,15 @@ class _Pooling(Layer):
         if min(self.size, *self.stride) < 1 or self.padding < 0:
             raise self.error("size and stride must be at least 1, padding at least 0")
         return self._pooled(self.stride)
+
+    def window(self, axis: int, source: int) -> Window:
+        """`size` cells, the smaller half of the padding before the first one."""
+        before = self.padding // 2
+        return Window(self.stride[axis], before, self.size - 1 - before)
+
+    def traits(self) -> str:
+        """Size/stride."""
+        return f"{self.size}x{self.size}/{'x'.join(map(str, dict.fromkeys(self.stride)))}"
 
     def _pooled(self, stride: tuple[int, int]) -> Shape:
         channels, *lengths = self.inputs[0]
@@ -80,6 +89,21 @@ class MaxPool(_Pooling):
         if self.antialiasing not in BLURS:
             raise self.error(f"must be one of {sorted(BLURS)}", "antialiasing")
         return blurred_shape(self._pooled((1, 1)), self.antialiasing, self.stride)
+
+    def window(self, axis: int, source: int) -> Window:
+        """One cell over channels; else the pool's, and that of the blur behind it."""
+        if self.over_channels:
+            return Window()
+        window = super().window(axis, source)
+        if not self.antialiasing:
+            return window
+        return blurred_window(window._replace(stride=1), self.antialiasing, self.stride[axis])
+
+    def traits(self) -> str:
+        """Size/stride, or what it does instead."""
+        if self.over_channels:
+            return "over channels"
+        return super().traits() + (" blurred" if self.antialiasing else "")
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """Cells outside the image never win."""
@@ -154,6 +178,10 @@ class AvgPool(Layer):
         """(C, 1, 1)."""
         return self.inputs[0][0], 1, 1
 
+    def window(self, axis: int, source: int) -> Window:
+        """All of it."""
+        return WHOLE
+
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, 1, 1)."""
         return inputs[0].mean((2, 3), keepdim=True)
@@ -174,6 +202,17 @@ class Upsample(Layer):
         if self.stride > 0:
             return channels, height * self.stride, width * self.stride
         return channels, height // -self.stride, width // -self.stride
+
+    def window(self, axis: int, source: int) -> Window:
+        """One cell that others read too, or a block."""
+        if self.stride > 0:
+            return Window(copies=self.stride)
+        return Window(-self.stride, after=-self.stride - 1)
+
+    def traits(self) -> str:
+        """Its factor, and the scale if it has one."""
+        factor = f"x{self.stride}" if self.stride > 0 else f"sums/{-self.stride}"
+        return factor if self.scale == 1 else f"{factor} scale {self.scale:g}"
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H * stride, W * stride)."""

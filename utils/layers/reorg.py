@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .base import Layer, Params, Shape, require_no_constant
+from .base import WHOLE, Layer, Params, Shape, Window, require_no_constant
 
 if TYPE_CHECKING:
     from ..graph import GraphBuilder
@@ -52,6 +52,10 @@ class _Reorg(Layer):
         """What the number of input channels must be a multiple of."""
         return self.stride**2 if self.reverse else 1
 
+    def traits(self) -> str:
+        """Its stride and direction."""
+        return f"/{self.stride}" + (" reverse" if self.reverse else "")
+
     def _pin(self, ids: Ids, graph: GraphBuilder, reason: str) -> Ids:
         graph.pin(ids, f"[{self.kind}] at layer {self.index} {reason}")
         return np.resize(ids, self.shape[0])
@@ -70,6 +74,12 @@ class Reorg3d(_Reorg):
     @property
     def _channel_multiple(self) -> int:
         return self.stride**4 if self.reverse else 1
+
+    def window(self, axis: int, source: int) -> Window:
+        """The block; reversed, Darknet's reading of the memory scatters the cells."""
+        if self.reverse and self.stride > 1:
+            return WHOLE
+        return Window(self.stride, after=self.stride - 1)
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """With `reverse`, depth-to-space on memory read in the output's shape, as in Darknet."""
@@ -101,6 +111,12 @@ class Reorg(_Reorg):
     @property
     def _channel_multiple(self) -> int:
         return self.stride**2
+
+    def window(self, axis: int, source: int) -> Window:
+        """The channels of a cell come from all over the map; reversed, from one cell."""
+        if self.reverse or self.stride == 1:
+            return Window(copies=self.stride)
+        return WHOLE
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C*s*s, H/s, W/s)."""

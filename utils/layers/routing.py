@@ -49,6 +49,10 @@ class Route(Layer):
         channels = sum(shape[0] // self.groups for shape in self.inputs)
         return channels, *self.inputs[0][1:]
 
+    def traits(self) -> str:
+        """Which part of its sources it takes."""
+        return f"part {self.group_id + 1} of {self.groups}" if self.groups > 1 else ""
+
     def _part(self, count: int) -> slice:
         size = count // self.groups
         return slice(self.group_id * size, (self.group_id + 1) * size)
@@ -74,6 +78,7 @@ class Shortcut(Layer):
     """Sum of the layer before and the layers `from`, weighted on request, then an activation."""
 
     kind = "shortcut"
+    joins_branch = True
 
     @classmethod
     def read_sources(cls, section: Section, index: int) -> tuple[int, ...]:
@@ -96,6 +101,19 @@ class Shortcut(Layer):
             raise self.error("must be relu or softmax with weights_type", "weights_normalization")
         self.require_same_size(self.inputs)
         return self.inputs[0]
+
+    def traits(self) -> str:
+        """Its weights and activation, if it has any."""
+        parts = [self.weights_type] if self.weighted else []
+        return " ".join(parts + ([self.activation] if self.activation != "linear" else []))
+
+    @property
+    def identity_source(self) -> int | None:
+        """`from`, in a plain sum of two values of one shape."""
+        plain = len(self.sources) == 2 and not self.weighted and self.activation == "linear"
+        if plain and self.inputs[0] == self.inputs[1]:
+            return self.sources[1]
+        return None
 
     @property
     def weighted(self) -> bool:

@@ -23,7 +23,7 @@ from ..cfg import Cfg, CfgError
 from ..layers import INPUT, Head, Layer, PaddingMode, Params, build_layers
 from ..weights import key_of
 from .plan import PrunePlan
-from .surgery import CutLayer, cut_layers
+from .surgery import CutLayer, cut_layers, surviving
 
 TOLERANCE = 1e-9
 
@@ -56,19 +56,23 @@ def prove(
     circular = _Lockstep(plan, compact, size, "circular")
     zeros = _Lockstep(plan, compact, size, "zeros")
     masked = folded = border = 0.0
-    for cut, small in zip(cut_layers(state, plan, torch.float64), compact, strict=True):
+    for cut in cut_layers(state, plan, torch.float64):
+        silenced = cut.layer.silence(cut.original, cut.kept)
+        theirs = circular.reference("masked", cut.layer, silenced)
+        theirs_folded = zeros.reference("folded", cut.layer, cut.folded, mute=cut.kept)
+        theirs_padded = zeros.reference("masked", cut.layer, silenced)
+        small = circular.place(cut.layer)
+        if small is None:
+            continue
         _require_same_tensors(cut, small, pruned)
         offset = cut.constants[cut.kept].view(1, -1, 1, 1)
-        silenced = cut.layer.silence(cut.original, cut.kept)
-        ours = circular.compact(small, cut.sliced)
-        theirs = circular.reference("masked", cut.layer, silenced)[:, cut.kept]
-        masked = max(masked, _checked(theirs, ours + offset, small, "the masked network"))
+        ours = circular.compact(small, cut.sliced) + offset
+        masked = max(masked, _checked(theirs[:, cut.kept], ours, small, "the masked network"))
         ours = zeros.compact(small, cut.sliced)
-        theirs = zeros.reference("folded", cut.layer, cut.folded, mute=cut.kept)[:, cut.kept]
-        folded = max(folded, _checked(theirs, ours, small, "the folded full-size network"))
-        theirs = zeros.reference("masked", cut.layer, silenced)[:, cut.kept]
+        what = "the folded full-size network"
+        folded = max(folded, _checked(theirs_folded[:, cut.kept], ours, small, what))
         if isinstance(small, Head):
-            border = max(border, _difference(theirs, ours + offset))
+            border = max(border, _difference(theirs_padded[:, cut.kept], ours + offset))
     return Proof(masked, folded, border, len(compact))
 
 
@@ -83,16 +87,30 @@ class _Lockstep:
         padding: PaddingMode,
     ) -> None:
         self._padding = padding
+        self._seen: set[int] = set()  # inserted layers that have run
         self._layers = {"compact": compact, "masked": plan.graph.layers}
         self._layers["folded"] = plan.graph.layers
         start = structured_input(plan.graph.layers[0].inputs[0][0], size)
         self._values: dict[str, dict[int, Tensor]] = {
             name: {INPUT: start} for name in ("compact", "masked", "folded")
         }
-        self._last = {s: layer.index for layer in plan.graph.layers for s in layer.sources}
+        self._places = surviving(plan)
+        self._last = {
+            name: {source: layer.index for layer in layers for source in layer.sources}
+            for name, layers in self._layers.items()
+        }
+
+    def place(self, layer: Layer) -> Layer | None:
+        """The pruned network's layer for one of the full network, if it is still there."""
+        index = self._places.get(layer.index)
+        return None if index is None else self._layers["compact"][index]
 
     def compact(self, layer: Layer, params: Params) -> Tensor:
-        """The pruned network's value of a layer."""
+        """The pruned network's value of a layer, after those of any [route] put before it."""
+        for index in range(layer.index):
+            if index not in self._seen and index not in self._places.values():
+                self._advance("compact", self._layers["compact"][index], {})
+                self._seen.add(index)
         return self._advance("compact", layer, params)
 
     def reference(
@@ -110,7 +128,8 @@ class _Lockstep:
         if mute is not None:
             value = value * mute.view(1, -1, 1, 1)
         values[layer.index] = value
-        for source in [s for s in values if self._last.get(s, -1) <= layer.index]:
+        last = self._last[name]
+        for source in [s for s in values if last.get(s, INPUT) <= layer.index]:
             if source != layer.index:
                 del values[source]
         return value

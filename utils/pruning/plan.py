@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..graph import ChannelGraph, Ids
+from .blocks import ResidualBlock, find_blocks
 from .importance import Scores
 from .strategy import Candidates, ChannelRule, Mask, find_candidates
 
@@ -27,10 +28,24 @@ class PrunePlan:
     keep: Mask
     threshold: float
     candidates: Candidates
+    dropped: tuple[ResidualBlock, ...] = ()
+
+    @property
+    def stand_in(self) -> dict[int, int]:
+        """For every layer that goes, the layer whose value takes its place."""
+        return {index: block.source for block in self.dropped for index in block.layers}
+
+    @property
+    def silent(self) -> frozenset[int]:
+        """Layers inside dropped blocks: none of their channels has a say any more."""
+        return frozenset(index for block in self.dropped for index in block.inside)
 
     def kept(self, index: int) -> Tensor:
         """Mask over the output channels of a layer (C,)."""
-        return torch.from_numpy(self.keep[self.graph.outputs[index]])
+        classes = self.graph.outputs[index]
+        if index in self.silent:
+            return torch.zeros(len(classes), dtype=torch.bool)
+        return torch.from_numpy(self.keep[classes])
 
     def kept_inputs(self, index: int) -> list[Tensor]:
         """Masks over the channels of each source of a layer."""
@@ -57,6 +72,34 @@ def make_plan(
         wanted[index] = _at_least(keep, score, floor)
     keep = _decide(graph, candidates, wanted, rule)
     return PrunePlan(graph, _with_equal_parts(graph, keep, scores), threshold, candidates)
+
+
+def drop_blocks(plan: PrunePlan, scores: Scores, count: int) -> PrunePlan:
+    """The plan with the `count` blocks of lowest mean score gone, too.
+
+    A block's score is the mean over the channels that its last convolution keeps.
+    Raises UserError when there are fewer blocks than that.
+    """
+    blocks, reasons = find_blocks(plan.graph)
+    if count > len(blocks):
+        others = "".join(f"; shortcut {i}: {why}" for i, why in list(reasons.items())[:3])
+        raise UserError(
+            f"{count} shortcuts cannot go: the network has {len(blocks)} residual blocks that can"
+            f"{others}"
+        )
+    ranked = sorted(blocks, key=lambda block: (block_score(plan, scores, block), block.shortcut))
+    return replace(plan, dropped=tuple(sorted(ranked[:count], key=lambda b: b.shortcut)))
+
+
+def block_score(plan: PrunePlan, scores: Scores, block: ResidualBlock) -> float:
+    """Mean score of the kept channels of the block's last convolution."""
+    kept = plan.keep[plan.graph.outputs[block.judge]]
+    return float(scores[block.judge][kept].mean())
+
+
+def keep_everything(graph: ChannelGraph) -> PrunePlan:
+    """The plan that removes nothing."""
+    return PrunePlan(graph, np.ones(graph.count, bool), 0.0, Candidates({}, {}))
 
 
 def highest_safe_ratio(scores: Scores, candidates: Candidates) -> float:

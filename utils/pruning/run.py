@@ -17,6 +17,7 @@ from terminaltables import AsciiTable
 from torch import Tensor, nn
 
 from ..cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
+from ..cfg_flags import add_fit, add_nms, chosen_fit, chosen_nms
 from ..cli import (
     Parser,
     add_img_size,
@@ -31,13 +32,21 @@ from ..errors import UserError
 from ..evaluate import Metrics, evaluate
 from ..files import atomic_write
 from ..graph import channel_graph
-from ..layers import Layer, build_layers
+from ..layers import Head, Layer, build_layers
 from ..profile import time_forward_ms
 from ..report import ModelFigures, comparison_table, count_parameters, file_bytes
 from ..weights import State, load_darknet_weights, require_usable, save_darknet_weights
+from .blocks import find_blocks
 from .gate import Proof, prove
-from .importance import batch_norm_scale
-from .plan import PrunePlan, highest_safe_ratio, make_plan
+from .importance import Scores, batch_norm_scale
+from .plan import (
+    PrunePlan,
+    block_score,
+    drop_blocks,
+    highest_safe_ratio,
+    keep_everything,
+    make_plan,
+)
 from .strategy import Strategy
 from .surgery import prune
 
@@ -46,6 +55,7 @@ class Model(Protocol):
     """What the engine needs of `models.Darknet`."""
 
     rules: tuple[Layer, ...]
+    heads: tuple[Head, ...]
     cfg: Cfg
     nc: int
     seen: int
@@ -85,30 +95,44 @@ def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) 
     add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
     add("--data", help=".data file to score before and after; left out, nothing is scored")
     add("--weights", default="weights/last.pt", help=".weights or .pt, best after sparse training")
-    add(
-        strategy.ratio_flag,
-        dest="ratio",
-        type=ratio,
-        default=strategy.ratio,
-        metavar="RATIO",
-        help="share of the channels to remove, over all layers",
-    )
-    if strategy.channels.floor == "ratio":
+    _add_strategy_flags(parser, strategy)
+    add_img_size(parser)
+    add_fit(parser)
+    add_nms(parser)
+    add("--batch-size", type=positive_int, default=16, help="images per batch when scoring")
+    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
+    add("--workers", type=int, default=2, help="processes that load images; 0: none")
+    add("--force", action="store_true", help="overwrite output files of an earlier run")
+    add("--dry-run", action="store_true", help="everything up to the table; write nothing")
+    return parser.parse_args(argv, argparse.Namespace(ratio=0.0, layer_keep=0.0, shortcuts=0))
+
+
+def _add_strategy_flags(parser: Parser, strategy: Strategy) -> None:
+    add = parser.add_argument
+    if strategy.blocks:
+        add(
+            "--shortcuts",
+            type=positive_int,
+            default=8,
+            metavar="N",
+            help="residual blocks to remove: a shortcut and the branch that it adds",
+        )
+    if strategy.channels is not None:
+        add(
+            strategy.ratio_flag,
+            dest="ratio",
+            type=ratio,
+            default=strategy.ratio,
+            metavar="RATIO",
+            help="share of the channels to remove, over all layers",
+        )
+    if strategy.has_floor:
         add(
             "--layer_keep",
             type=ratio,
             default=0.01,
             help="share of its channels that each convolution keeps at least",
         )
-    add_img_size(parser)
-    add("--batch-size", type=positive_int, default=16, help="images per batch when scoring")
-    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
-    add("--workers", type=int, default=2, help="processes that load images; 0: none")
-    add("--force", action="store_true", help="overwrite output files of an earlier run")
-    add("--dry-run", action="store_true", help="everything up to the table; write nothing")
-    args = parser.parse_args(argv)
-    args.layer_keep = getattr(args, "layer_keep", 0.0)
-    return args
 
 
 def run(strategy: Strategy, build: Build, doc: str | None) -> None:
@@ -119,7 +143,7 @@ def run(strategy: Strategy, build: Build, doc: str | None) -> None:
 def run_pruning(
     strategy: Strategy, build: Build, doc: str | None, argv: Sequence[str] | None = None
 ) -> Pruned:
-    """Prune, prove, score, and write the files. Raises UserError, and GateError if a proof fails."""
+    """Prune, prove, score, write. Raises UserError, and GateError if the proof fails."""
     args = parse_args(strategy, doc, argv)
     outputs = _output_paths(strategy, args)
     size = img_size(args.img_size)
@@ -147,13 +171,32 @@ def run_pruning(
 def _plan(strategy: Strategy, model: Model, state: State, args: argparse.Namespace) -> PrunePlan:
     graph = channel_graph(model.rules)
     scores = batch_norm_scale(graph, state)
-    plan = make_plan(graph, scores, strategy.channels, args.ratio, args.layer_keep)
-    safe = highest_safe_ratio(scores, plan.candidates)
-    print(f"Threshold on |gamma|: {plan.threshold:.6f}")
-    print(f"Highest ratio at which no layer would lose all its channels: {safe:.4f}")
-    if args.ratio > safe:
-        print("  above it, such layers keep their best channels")
+    plan = keep_everything(graph)
+    if strategy.channels is not None:
+        plan = make_plan(graph, scores, strategy.channels, args.ratio, args.layer_keep)
+        safe = highest_safe_ratio(scores, plan.candidates)
+        print(f"Threshold on |gamma|: {plan.threshold:.6f}")
+        print(f"Highest ratio at which no layer would lose all its channels: {safe:.4f}")
+        if args.ratio > safe:
+            print("  above it, such layers keep their best channels")
+    if not strategy.blocks:
+        return plan
+    plan = drop_blocks(plan, scores, args.shortcuts)
+    print(_block_table(plan, scores))
     return plan
+
+
+def _block_table(plan: PrunePlan, scores: Scores) -> str:
+    """One row per shortcut, the least first: its score, and what happens to it."""
+    blocks, reasons = find_blocks(plan.graph)
+    ranked = sorted(blocks, key=lambda block: block_score(plan, scores, block))
+    rows = [["shortcut", "mean |gamma|", "layers", ""]]
+    for block in ranked:
+        span = f"{block.layers[0]}..{block.shortcut}"
+        fate = "removed" if block in plan.dropped else ""
+        rows.append([str(block.shortcut), f"{block_score(plan, scores, block):.6f}", span, fate])
+    rows += [[str(index), "", "", f"stays: {why}"] for index, why in reasons.items()]
+    return str(AsciiTable(rows).table)
 
 
 def layer_table(plan: PrunePlan) -> str:
@@ -161,9 +204,9 @@ def layer_table(plan: PrunePlan) -> str:
     rows = [["layer", "channels", "kept", "cannot go because"]]
     total = kept_total = 0
     for index, classes in sorted(plan.graph.issued.items()):
-        kept = int(plan.keep[classes].sum())
+        kept = 0 if index in plan.stand_in else int(plan.keep[classes].sum())
         total, kept_total = total + len(classes), kept_total + kept
-        reason = plan.candidates.reasons.get(index, "")
+        reason = plan.candidates.reasons.get(index, "") if kept else "removed with its block"
         rows.append([str(index), str(len(classes)), str(kept), reason])
     rows.append(["all", str(total), str(kept_total), ""])
     table = AsciiTable(rows)
@@ -202,14 +245,17 @@ def _score(network: nn.Module, model: Model, args: argparse.Namespace) -> Metric
         raise UserError(
             f"{args.data}: has {spec.nc} classes, but {model.cfg.source} is made for {model.nc}"
         )
-    dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size)
+    fit = chosen_fit(args.fit, model.cfg)
+    dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size, fit=fit)
     loader = make_loader(dataset, args.batch_size, args.workers)
 
     def predict(images: Tensor) -> Tensor:
         boxes: Tensor = network(images)
         return boxes
 
-    return evaluate(predict, loader, spec.nc, spec.names, device=pick_device(args.device))
+    kind = chosen_nms(args.nms, model.heads[-1].section)
+    device = pick_device(args.device)
+    return evaluate(predict, loader, spec.nc, spec.names, nms_kind=kind, device=device)
 
 
 def _output_paths(strategy: Strategy, args: argparse.Namespace) -> tuple[Path, Path]:
@@ -217,7 +263,7 @@ def _output_paths(strategy: Strategy, args: argparse.Namespace) -> tuple[Path, P
     cfg, weights = Path(args.cfg), Path(args.weights)
     names = cfg.name, f"{weights.stem}.weights"
     new_cfg, new_weights = (
-        path.with_name(strategy.file_name(name, args.ratio, args.layer_keep))
+        path.with_name(strategy.file_name(name, args.ratio, args.layer_keep, args.shortcuts))
         for path, name in zip((cfg, weights), names, strict=True)
     )
     for path in (new_cfg, new_weights):

@@ -31,16 +31,27 @@ class ChannelRule:
 
 @dataclass(frozen=True)
 class Strategy:
-    """One pruning script: its rule, and the flag and default of its ratio."""
+    """One pruning script: its rule for channels, if any, and whether residual blocks go.
 
-    channels: ChannelRule
+    `ratio_flag` and `ratio` are the flag of the share of channels and its default.
+    """
+
+    channels: ChannelRule | None = None
+    blocks: bool = False
     ratio_flag: str = "--percent"
     ratio: float = 0.8
 
-    def file_name(self, name: str, ratio: float, layer_keep: float) -> str:
-        """Name of an output, as the known suite builds it: `prune_0.8_keep_0.01_NAME`."""
-        keep = f"keep_{layer_keep}_" if self.channels.floor == "ratio" else ""
-        return f"prune_{ratio}_{keep}{name}"
+    @property
+    def has_floor(self) -> bool:
+        """Whether `--layer_keep` applies."""
+        return self.channels is not None and self.channels.floor == "ratio"
+
+    def file_name(self, name: str, ratio: float, layer_keep: float, shortcuts: int) -> str:
+        """Name of an output: `prune_16_shortcut_prune_0.93_keep_0.01_NAME`, or parts of it."""
+        blocks = f"prune_{shortcuts}_shortcut_" if self.blocks else ""
+        channels = f"prune_{ratio}_" if self.channels else ""
+        floor = f"keep_{layer_keep}_" if self.has_floor else ""
+        return f"{blocks}{channels}{floor}{name}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..cfg import Cfg, replace_layers
+from ..cfg import Cfg, drop_layers, replace_layers
 from ..layers import INPUT, Layer, Params
 from ..weights import State, key_of, split_state
 from .plan import PrunePlan
@@ -21,7 +21,10 @@ from .plan import PrunePlan
 
 @dataclass(frozen=True)
 class CutLayer:
-    """One layer of the cut: the full layer, its folded full parameters, its sliced ones."""
+    """One layer of the cut: the full layer, its folded full parameters, its sliced ones.
+
+    For a layer that goes as a whole both are its original ones, and mean nothing.
+    """
 
     layer: Layer
     original: Params
@@ -36,24 +39,39 @@ def cut_layers(
 ) -> Iterator[CutLayer]:
     """Fold and slice one layer after the other, in `dtype` (the state's own when None)."""
     layers = plan.graph.layers
+    stand_in = plan.stand_in
     constants = {INPUT: torch.zeros(layers[0].inputs[0][0], dtype=torch.float64)}
     for layer, own in zip(layers, split_state(state, layers), strict=True):
         params = own if dtype is None else {name: t.to(dtype) for name, t in own.items()}
         incoming = [constants[source] for source in layer.sources]
         kept = plan.kept(layer.index)
-        folded = layer.absorb(params, incoming) if any(c.any() for c in incoming) else params
         constants[layer.index] = layer.constants(params, incoming, kept)
-        sliced = layer.slice(folded, plan.kept_inputs(layer.index), kept)
+        folded: Params = params
+        sliced: Params = params
+        if layer.index not in stand_in:
+            if any(constant.any() for constant in incoming):
+                folded = layer.absorb(params, incoming)
+            sliced = layer.slice(folded, plan.kept_inputs(layer.index), kept)
         yield CutLayer(layer, params, folded, sliced, kept, constants[layer.index])
+
+
+def surviving(plan: PrunePlan) -> dict[int, int]:
+    """Old index -> new index of every layer that stays."""
+    sections = tuple(layer.section for layer in plan.graph.layers)
+    return drop_layers(Cfg(sections[0], sections), plan.stand_in)[1]
 
 
 def prune(cfg: Cfg, state: Mapping[str, Tensor], plan: PrunePlan) -> tuple[Cfg, State]:
     """The pruned cfg and its state. Neither argument is changed."""
+    places = surviving(plan)
     sections = {}
     pruned: State = {}
     for cut in cut_layers(state, plan):
         index = cut.layer.index
+        if index not in places:
+            continue
         sections[index] = cut.layer.rewrite(plan.kept_inputs(index), cut.kept)
         if cut.layer.owner == index:
-            pruned |= {key_of(index, name): t.clone() for name, t in cut.sliced.items()}
-    return replace_layers(cfg, sections), pruned
+            pruned |= {key_of(places[index], name): t.clone() for name, t in cut.sliced.items()}
+    small, _ = drop_layers(replace_layers(cfg, sections), plan.stand_in)
+    return small, pruned

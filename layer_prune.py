@@ -1,0 +1,19 @@
+"""Prune layers: whole residual blocks, a shortcut with the branch that it adds.
+
+    python layer_prune.py --cfg cfg/my.cfg --data data/my.data --weights weights/last.pt \\
+        --shortcuts 8
+
+Ranks the residual blocks by the mean |gamma| of the last convolution in their branch, removes the
+lowest --shortcuts of them, and renumbers every route, shortcut and the like. What a removed branch
+still emits as a constant moves on into the layers behind it. Writes prune_8_shortcut_my.cfg beside
+the cfg and prune_8_shortcut_last.weights beside the weights, after showing that the pruned network
+equals the masked one. Train sparsely first: python train.py ... -sr --prune 1
+"""
+
+from models import Darknet
+from utils.pruning import Strategy, run
+
+STRATEGY = Strategy(blocks=True)
+
+if __name__ == "__main__":
+    run(STRATEGY, Darknet, __doc__)
