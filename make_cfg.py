@@ -6,8 +6,9 @@ Examples:
 
 The copy lies beside the source as NAME-DATA.cfg (cfg/yolov3-spp-my.cfg). Every head gets classes=
 and the convolution before it the filters= to match. --anchors replaces the anchors by k-means over
-the training boxes at the network's size, the largest for the head with the largest stride. All else
-stays, comments included.
+the training boxes at the network's size, the largest for the head with the largest stride. --fit
+sets letter_box in [net], which train.py, val.py and Darknet go by. All else stays, comments
+included.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from terminaltables import AsciiTable
 
 from utils.anchors import COVERED_IOU, AnchorFit, box_sizes_px, cluster_anchors, measure_fit
 from utils.cfg import Cfg, load_cfg, save_cfg
+from utils.cfg_flags import add_fit, chosen_fit
 from utils.cli import Parser, add_img_size, img_size, run_main
 from utils.data import Fit, load_data_file, load_samples
 from utils.data.problems import report_problems
@@ -33,6 +34,7 @@ from utils.retarget import (
     heads_of,
     with_anchors,
     with_classes,
+    with_fit,
     with_img_size,
     with_title,
 )
@@ -46,12 +48,7 @@ def build_parser() -> Parser:
     parser.add_argument("--output", metavar="FILE", help="where the copy goes")
     parser.add_argument("--anchors", action="store_true", help="find anchors for the data set")
     add_img_size(parser)
-    parser.add_argument(
-        "--fit",
-        choices=get_args(Fit),
-        default="letterbox",
-        help="how images are fitted into the network's input, for --anchors",
-    )
+    add_fit(parser)
     parser.add_argument("--seed", type=_seed, default=0, help="of the k-means starts")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     return parser
@@ -77,9 +74,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
     size = img_size(args.img_size)
     if size:
         after = with_img_size(after, size)
-    fits = None
+    fits, fit = None, chosen_fit(args.fit, after)
+    after = with_fit(after, fit)
     if args.anchors:
-        after, fits = fit_anchors(after, data.require("train"), args.fit, args.seed)
+        after, fits = fit_anchors(after, data.require("train"), fit, args.seed)
 
     how = f"{data.nc} classes" + (", anchors by k-means" if fits else "")
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])

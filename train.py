@@ -32,14 +32,9 @@ import shortcut_prune
 import slim_prune
 from models import Darknet
 from utils.cfg import format_cfg
+from utils.cfg_flags import chosen_nms
 from utils.cli import img_size, pick_device, run_main
-from utils.data import (
-    Batch,
-    DataSpec,
-    Loader,
-    load_data_file,
-    resize_batch,
-)
+from utils.data import Batch, DataSpec, Loader, load_data_file, resize_batch
 from utils.errors import UserError
 from utils.evaluate import Metrics, evaluate
 from utils.layers import ConvolutionModule, Yolo
@@ -270,6 +265,7 @@ def validate(parts: Parts, progress: bool) -> Metrics:
         parts.valid,
         parts.spec.nc,
         parts.spec.names,
+        nms_kind=chosen_nms(parts.args.nms, parts.model.heads[-1].section),
         device=parts.device,
         channels_last=parts.args.channels_last,
         progress=progress,
@@ -288,7 +284,7 @@ def build(args: argparse.Namespace, resumed: RunFolder | None) -> Parts:
     args.lr0 = args.lr0 or LR0[kind]
     optimizer = make_optimizer(model, kind, args.lr0, args.momentum, args.weight_decay)
     ema = make_ema(model) if args.ema else None
-    loader, valid = make_loaders(args, spec, model.img_size, device)
+    loader, valid = make_loaders(args, spec, model.cfg, model.img_size, device)
     per_epoch = -(-len(loader) // args.accumulate)
     return Parts(
         args=args,

@@ -4,6 +4,7 @@
     python val.py --cfg cfg/my.cfg --data data/my.data --weights weights/my.weights --backend opencv
 
     --img_size 320 512 scores at another height and width, --save-json found.json keeps detections.
+    --fit letterbox and --nms default overrule the cfg, which train.py and the prune scripts go by.
 
 P and R are those at each class's best F1 (IoU .5). mAP is COCO's: 101 points, at most 100
 detections per image and class, compared in the original images. Detections count from a very low
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from models import Darknet
+from utils.cfg_flags import add_fit, add_nms, chosen_fit, chosen_nms
 from utils.cli import Parser, add_img_size, img_size, pick_device, positive_int, ratio, run_main
 from utils.data import DetectionDataset, load_data_file, make_loader
 from utils.errors import UserError
@@ -37,6 +39,7 @@ from utils.evaluate import (
     measure,
 )
 from utils.files import atomic_write
+from utils.nms import NmsKind
 from utils.runtimes.opencv import OpenCVDarknet
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -55,12 +58,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--conf-thres", type=ratio, default=CONF_THRES, help="least score that counts")
     add("--iou-thres", type=ratio, default=IOU_THRES, help="overlap at which NMS drops a box")
     add("--max-det", type=positive_int, default=MAX_DET, help="detections per image after NMS")
-    add(
-        "--fit",
-        choices=("letterbox", "stretch"),
-        default="letterbox",
-        help="keep the aspect ratio of images, or stretch them as Darknet does by default",
-    )
+    add_nms(parser)
+    add_fit(parser)
     add("--backend", choices=("torch", "opencv"), default="torch", help="what runs the model")
     add("--save-json", metavar="FILE", help="write detections in COCO's format")
     add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
@@ -87,12 +86,13 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
             f"{args.cfg}: is made for {model.nc} classes, but {args.data} has {spec.nc}; "
             "make_cfg.py writes a cfg for a data set"
         )
-    options = eval_options(args)
+    options = eval_options(args, chosen_nms(args.nms, model.heads[-1].section))
     predict = (
         opencv_predict(args) if args.backend == "opencv" else torch_predict(model, args, options)
     )
+    fit = chosen_fit(args.fit, model.cfg)
     dataset = DetectionDataset(
-        spec.require(args.task), spec.nc, model.img_size, fit=args.fit, strict=args.strict
+        spec.require(args.task), spec.nc, model.img_size, fit=fit, strict=args.strict
     )
     collected = collect(
         predict, make_loader(dataset, args.batch_size, args.workers), spec.nc, options
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
     return metrics
 
 
-def eval_options(args: argparse.Namespace) -> EvalOptions:
+def eval_options(args: argparse.Namespace, nms_kind: NmsKind) -> EvalOptions:
     """Thresholds, device and precision. Raises UserError for --half without a GPU."""
     device = torch.device("cpu") if args.backend == "opencv" else pick_device(args.device)
     if args.half and device.type == "cpu":
@@ -114,6 +114,7 @@ def eval_options(args: argparse.Namespace) -> EvalOptions:
         conf_thres=args.conf_thres,
         iou_thres=args.iou_thres,
         max_det=args.max_det,
+        nms_kind=nms_kind,
         device=device,
         dtype=torch.float16 if args.half else torch.float32,
         channels_last=args.backend == "torch",

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from .data import Loader
 from .metrics import MAX_DET_PER_CLASS, Boxes, ClassScores, mean_of_valid, score_detections
-from .nms import nms
+from .nms import PLAIN, NmsKind, nms
 from .profile import synchronize
 
 CONF_THRES = 0.001
@@ -108,14 +108,16 @@ class Collected:
 class EvalOptions:
     """How images are fed and boxes are chosen.
 
-    conf_thres, iou_thres, max_det and multi_label are those of `utils.nms.nms`. The threshold is
-    low on purpose: mAP needs the whole curve, and one threshold makes all figures comparable.
+    conf_thres, iou_thres, max_det, multi_label and nms_kind are those of `utils.nms.nms`. The
+    threshold is low on purpose: mAP needs the whole curve, and one threshold makes all figures
+    comparable.
     """
 
     conf_thres: float = CONF_THRES
     iou_thres: float = IOU_THRES
     max_det: int = MAX_DET
     multi_label: bool = True
+    nms_kind: NmsKind = PLAIN
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
@@ -130,6 +132,7 @@ def evaluate(
     conf_thres: float = CONF_THRES,
     iou_thres: float = IOU_THRES,
     max_det: int = MAX_DET,
+    nms_kind: NmsKind = PLAIN,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     channels_last: bool = False,
@@ -139,9 +142,16 @@ def evaluate(
 
     `predict` maps images, (B, 3, H, W) RGB in 0..1 of `dtype` on `device`, to (B, N, 5 + nc): xywh
     in input pixels, objectness, class probabilities. A model in eval mode does so, or a runtime.
+    `nms_kind` is plain suppression unless given; the commands give the cfg's (`chosen_nms`).
     """
     options = EvalOptions(
-        conf_thres, iou_thres, max_det, device=device, dtype=dtype, channels_last=channels_last
+        conf_thres=conf_thres,
+        iou_thres=iou_thres,
+        max_det=max_det,
+        nms_kind=nms_kind,
+        device=device,
+        dtype=dtype,
+        channels_last=channels_last,
     )
     return measure(collect(predict, loader, nc, options, progress), nc, names)
 
@@ -169,6 +179,8 @@ def collect(
             options.iou_thres,
             options.max_det,
             options.multi_label,
+            kind=options.nms_kind,
+            aspects=[geometry.aspect for geometry in batch.geometries],
         )
         for rows, geometry, index in zip(kept, batch.geometries, batch.indices, strict=True):
             found.append(_detection_rows(rows, geometry.to_image(rows[:, :4].double()), index))

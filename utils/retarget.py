@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from .anchors import FloatArray, distribute
 from .cfg import Cfg, Line, Section, replace_layers, set_option, with_net
+from .data import Fit
 from .errors import UserError
 from .layers import Head, build_layers, input_shape
 
@@ -59,6 +60,13 @@ def with_img_size(cfg: Cfg, img_hw: tuple[int, int]) -> Cfg:
         )
     net = set_option(set_option(cfg.net, "height", img_hw[0]), "width", img_hw[1])
     return with_net(cfg, net)
+
+
+def with_fit(cfg: Cfg, fit: Fit) -> Cfg:
+    """The cfg whose `letter_box` asks for this fit of images, in Darknet and in our commands."""
+    if fit == "stretch" and not cfg.net.has("letter_box"):
+        return cfg
+    return with_net(cfg, set_option(cfg.net, "letter_box", int(fit == "letterbox")))
 
 
 def anchor_count(cfg: Cfg) -> int:

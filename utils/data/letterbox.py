@@ -30,6 +30,12 @@ class Geometry:
     scale_yx: tuple[float, float]
     offset_yx: tuple[float, float] = (0.0, 0.0)
 
+    @property
+    def aspect(self) -> float:
+        """Width / height of the image as it lies in the network input."""
+        (h, w), (sy, sx) = self.image_hw, self.scale_yx
+        return (w * sx) / (h * sy)
+
     def to_net(self, boxes_xyxy_px: Boxes) -> Boxes:
         """Boxes (..., 4) in image pixels -> network input pixels."""
         (sy, sx), (oy, ox) = self.scale_yx, self.offset_yx

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 
 import numpy as np
 import torch
 
-from ..data import AugmentOptions, DataSpec, DetectionDataset, Loader, make_loader
+from ..cfg import Cfg
+from ..cfg_flags import FROM_CFG, chosen_fit
+from ..data import AugmentOptions, DataSpec, DetectionDataset, Fit, Loader, make_loader
 from ..errors import UserError
 
 MOST_WORKERS = 8
 BATCHES_PER_SIZE = 10
 SMALLEST, LARGEST = 0.67, 1.5  # of the base size
 
+logger = logging.getLogger(__name__)
+
 _SIZE_STREAM = 3  # keeps these random numbers apart from those of the data
 
 
 def make_loaders(
-    args: argparse.Namespace, spec: DataSpec, net_hw: tuple[int, int], device: torch.device
+    args: argparse.Namespace,
+    spec: DataSpec,
+    cfg: Cfg,
+    net_hw: tuple[int, int],
+    device: torch.device,
 ) -> tuple[Loader, Loader | None]:
     """Batches to train on and, when the data file names any, to validate on.
 
     Raises UserError when there is nothing to train on.
     """
+    fit = fit_of_run(args, cfg)
     if spec.train is None:
         raise UserError(f"{args.data}: names no list of training images (train=)")
 
@@ -36,7 +46,7 @@ def make_loaders(
             spec.nc,
             net_hw,
             augment=augment,
-            fit=args.fit,
+            fit=fit,
             cache=args.cache_images,
             strict=args.strict,
             seed=args.seed,
@@ -51,6 +61,22 @@ def make_loaders(
     if spec.valid is None:
         return loader, None
     return loader, make_loader(dataset(spec.valid, None, rect=False), args.batch_size)
+
+
+def fit_of_run(args: argparse.Namespace, cfg: Cfg) -> Fit:
+    """How this run fits images into the network's input: `--rect` needs a letterbox.
+
+    Warns when other commands, which only have the cfg to go by, would do it another way.
+    """
+    of_cfg = chosen_fit(FROM_CFG, cfg)
+    fit = "letterbox" if args.rect and args.fit == FROM_CFG else chosen_fit(args.fit, cfg)
+    if fit != of_cfg:
+        logger.warning(
+            "%s: trained with --fit %s, but its [net] says letter_box=%d: give --fit %s to the "
+            "other commands too, or set letter_box=%d for Darknet and all of them",
+            cfg.source, fit, of_cfg == "letterbox", fit, fit == "letterbox",
+        )  # fmt: skip
+    return fit
 
 
 def _pick_workers(device: torch.device) -> int:

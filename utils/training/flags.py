@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from ..boxes import IouKind
+from ..cfg_flags import add_fit, add_nms
 from ..cli import Parser, add_img_size, positive_int, ratio
 from ..data import AugmentOptions
 from ..errors import UserError
@@ -85,12 +86,8 @@ def _add_optimisation_flags(parser: Parser) -> None:
     add_img_size(parser)
     add("--multi-scale", action="store_true", help="another input size every 10 batches, 0.67-1.5x")
     add("--rect", action="store_true", help="batches of images of similar aspect ratio")
-    add(
-        "--fit",
-        choices=("letterbox", "stretch"),
-        default="letterbox",
-        help="keep the aspect ratio of images, or stretch them as Darknet does by default",
-    )
+    add_fit(parser)
+    add_nms(parser)
     add("--adamw", "--adam", action="store_true", help="AdamW instead of SGD with momentum")
     add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {LR0}")
     add("--lrf", type=ratio, default=0.01, help="share of it at the end of the cosine")
