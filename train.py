@@ -55,7 +55,7 @@ from utils.training.ema import make_ema
 from utils.training.flags import loss_options, make_parser, parse_resumed, strategy_name
 from utils.training.initialize import initialize
 from utils.training.loss import DetectionLoss, Losses, total
-from utils.training.optimizer import LR0, OptimizerKind, make_optimizer, set_rates
+from utils.training.optimizer import LR0, MOMENTUM, make_optimizer, set_rates
 from utils.training.precision import Precision, resolve_precision
 from utils.training.record import Record, one_line, scores, summary
 from utils.training.run_folder import RunFolder, find_run, new_run
@@ -280,9 +280,9 @@ def build(args: argparse.Namespace, resumed: RunFolder | None) -> Parts:
     model = build_model(args, spec).to(device)
     if args.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    kind: OptimizerKind = "adamw" if args.adamw else "sgd"
-    args.lr0 = args.lr0 or LR0[kind]
-    optimizer = make_optimizer(model, kind, args.lr0, args.momentum, args.weight_decay)
+    args.lr0 = args.lr0 or LR0[args.optimizer]
+    args.momentum = MOMENTUM[args.optimizer] if args.momentum is None else args.momentum
+    optimizer = make_optimizer(model, args.optimizer, args.lr0, args.momentum, args.weight_decay)
     ema = make_ema(model) if args.ema else None
     loader, valid = make_loaders(args, spec, model.cfg, model.img_size, device)
     per_epoch = -(-len(loader) // args.accumulate)

@@ -12,7 +12,7 @@ from ..cli import Parser, add_img_size, positive_int, ratio
 from ..data import AugmentOptions
 from ..errors import UserError
 from .loss import LossOptions, ObjectnessTarget
-from .optimizer import LR0
+from .optimizer import LR0, MOMENTUM, OptimizerKind
 
 # What a resumed run may be given anew; everything else is part of its recipe.
 FREE_ON_RESUME = {"resume", "name", "device", "threads", "workers", "cache_images", "epochs"}
@@ -88,12 +88,13 @@ def _add_optimisation_flags(parser: Parser) -> None:
     add("--rect", action="store_true", help="batches of images of similar aspect ratio")
     add_fit(parser)
     add_nms(parser)
-    add("--adamw", "--adam", action="store_true", help="AdamW instead of SGD with momentum")
+    add("--optimizer", choices=get_args(OptimizerKind), default="adamw", help="of the weights")
+    add("--adam", action="store_const", const="adamw", dest="optimizer", help="--optimizer adamw")
     add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {LR0}")
     add("--lrf", type=ratio, default=0.01, help="share of it at the end of the cosine")
     add("--schedule", choices=("cosine", "step"), default="cosine", help="of the learning rate")
     add("--warmup-epochs", type=float, default=2.0, help="over which the learning rate rises")
-    add("--momentum", type=ratio, default=0.937, help="or beta1 of AdamW")
+    add("--momentum", type=ratio, metavar="X", help=f"or AdamW's beta1; left out: {MOMENTUM}")
     add("--weight-decay", type=float, default=5e-4, help="of the convolution kernels")
     add("--clip-norm", type=float, default=10.0, help="longest gradient; 0 leaves it alone")
     add("--patience", type=int, default=0, help="stop after N epochs without a better one; 0 never")
