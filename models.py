@@ -136,7 +136,7 @@ class Darknet(nn.Module):
             state: Mapping[str, Tensor] = checkpoint["model"]
             self.seen = int(checkpoint.get("seen", 0))
             if cutoff is not None:
-                state = {k: v for k, v in state.items() if int(k.split(".")[1]) < cutoff}
+                state = {k: v for k, v in state.items() if _layer_of(k) < cutoff}
         else:
             state, header = load_darknet_weights(path, self.rules, cutoff)
             self.seen = header.seen
@@ -151,7 +151,7 @@ class Darknet(nn.Module):
         own = {
             key: tensor
             for key, tensor in self.state_dict().items()
-            if only is None or int(key.split(".")[1]) in only
+            if only is None or _layer_of(key) in only
         }
         optional = self._not_in_files()
         missing = [k for k in own if k not in state and k not in optional]
@@ -179,6 +179,13 @@ class Darknet(nn.Module):
     def save_weights(self, path: str | Path) -> None:
         """Write a `.weights` file: header 0.2.5, 64-bit seen."""
         save_darknet_weights(path, self.rules, self.state_dict(), self.seen)
+
+
+def _layer_of(key: str) -> int:
+    """Index of the layer that a state's key belongs to; -1 for a key of another program."""
+    prefix, _, rest = key.partition(".")
+    index = rest.partition(".")[0]
+    return int(index) if prefix == "layers" and index.isdecimal() else -1
 
 
 def _last_readers(rules: Sequence[Layer]) -> list[list[int]]:

@@ -29,6 +29,9 @@ State = dict[str, Tensor]
 WRITTEN_VERSION = (0, 2, 5)
 _TRANSPOSED_SINCE = 1000  # a major or minor version above it stores [connected] transposed
 _LARGEST_VERSION = 100_000
+# What torch.load raises for an archive with damaged contents.
+_DAMAGE = (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError)
+_ZIP_START = b"PK\x03\x04"
 _REPLACEMENT_CHARACTER = b"\xef\xbf\xbd"  # what a text conversion leaves of bytes it cannot read
 
 
@@ -120,8 +123,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{found}: holds Python objects, not just tensors, and is not opened for safety "
             "(an ultralytics checkpoint? those need translating first)"
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{found}: not a checkpoint ({str(error).splitlines()[0]})") from None
+    except _DAMAGE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{found}: not a checkpoint, or a damaged one ({reason})") from None
     model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
         raise UserError(f"{found}: has no 'model' with tensors; not a checkpoint of this program")
@@ -144,7 +148,7 @@ def require_usable(state: Mapping[str, Tensor], source: str) -> None:
 def is_checkpoint(path: str | Path) -> bool:
     """Whether a file is a PyTorch file (a zip archive), whatever its name."""
     with require_file(path, "the weights").open("rb") as file:
-        return file.read(2) == b"PK"
+        return file.read(4) == _ZIP_START
 
 
 def _read_header(path: Path) -> Header:
@@ -173,7 +177,7 @@ def _what_it_is(start: bytes) -> str:
         return "a git LFS pointer (fetch the real file with 'git lfs pull')"
     if start.startswith(b"PK"):
         return "a zip archive (a PyTorch .pt file?)"
-    if start[:1] == b"\x80" and start[2:3] in (b"}", b"c", b"\x8a"):
+    if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return "a Python pickle"
     if start.count(_REPLACEMENT_CHARACTER) > 8:
         return "damaged by a text conversion (bytes were replaced as if it were UTF-8 text)"
@@ -188,14 +192,14 @@ def _check_length(path: Path, payload: int, expected: int, at_least: bool) -> No
     found, rest = divmod(payload, 4)
     if found < expected:
         raise UserError(
-            f"{path}: {expected - found} numbers are missing (it holds {found:,}, the cfg needs "
+            f"{path}: {expected - found:,} numbers are missing (it holds {found:,}, the cfg needs "
             f"{expected:,}); a file cut short, or of another cfg"
         )
     if at_least:
         return
     if found > expected or rest:
         raise UserError(
-            f"{path}: {found - expected} numbers and {rest} bytes are left over (it holds "
+            f"{path}: {found - expected:,} numbers and {rest} bytes are left over (it holds "
             f"{found:,}, the cfg needs {expected:,}); the weights of another cfg"
         )
 
