@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -52,15 +52,35 @@ class PrunePlan:
         return [torch.from_numpy(self.keep[ids]) for ids in self.graph.inputs[index]]
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a user wants beside the strategy's own rule.
+
+    excluded: convolutions to leave alone, with the reason. max_ratio: share of its channels that a
+    convolution loses at most. round_to: counts are raised to multiples of it where channels are
+    left to give back.
+    """
+
+    excluded: Mapping[int, str] = field(default_factory=dict)
+    max_ratio: float = 1.0
+    round_to: int = 1
+
+
 def make_plan(
-    graph: ChannelGraph, scores: Scores, rule: ChannelRule, ratio: float, layer_keep: float = 0.0
+    graph: ChannelGraph,
+    scores: Scores,
+    rule: ChannelRule,
+    ratio: float,
+    layer_keep: float = 0.0,
+    limits: Limits | None = None,
 ) -> PrunePlan:
     """Remove the lowest `ratio` of the candidates, as far as ties and floors allow.
 
     `layer_keep` is the share of its channels that each convolution keeps at least.
     Raises UserError when nothing may be removed or a score is not a number.
     """
-    candidates = find_candidates(graph, rule)
+    limits = limits or Limits()
+    candidates = find_candidates(graph, rule, limits.excluded)
     pool = _pool(scores, candidates)
     threshold = _threshold(pool, ratio)
     wanted: dict[int, Mask] = {}  # convolution -> channels it wants to keep
@@ -69,9 +89,11 @@ def make_plan(
         above = score >= threshold if rule.keep_threshold else score > threshold
         keep = above | ~free
         floor = max(1, int(len(score) * layer_keep)) if rule.floor == "ratio" else 1
+        floor = max(floor, math.ceil(len(score) * (1 - limits.max_ratio)))
         wanted[index] = _at_least(keep, score, floor)
     keep = _decide(graph, candidates, wanted, rule)
-    return PrunePlan(graph, _with_equal_parts(graph, keep, scores), threshold, candidates)
+    keep = _balanced(graph, keep, scores, limits.round_to)
+    return PrunePlan(graph, keep, threshold, candidates)
 
 
 def drop_blocks(plan: PrunePlan, scores: Scores, count: int) -> PrunePlan:
@@ -149,23 +171,33 @@ def _decide(
     return keep
 
 
-def _with_equal_parts(graph: ChannelGraph, keep: Mask, scores: Scores) -> Mask:
-    """Give channels back, the best first, until all parts of each split keep equal counts."""
+def _balanced(graph: ChannelGraph, keep: Mask, scores: Scores, round_to: int) -> Mask:
+    """Give channels back, the best first, until every count is as it must be.
+
+    All parts of a split keep equal counts; convolutions keep multiples of `round_to`, or all.
+    """
     value = np.zeros(graph.count)
     for index, score in scores.items():
         np.maximum.at(value, graph.issued[index], score)
-    keep = keep.copy()
-    changed = True
-    while changed:
-        changed = False
+    before = -1
+    while before != keep.sum():
+        before = int(keep.sum())
         for parts in graph.equal_parts:
-            target = int(keep[parts].sum(1).max())
+            most = int(keep[parts].sum(1).max())
             for part in parts:
-                while keep[part].sum() < target:
-                    keep[_best_removed(part, keep, value)] = True
-                    changed = True
-                changed |= bool(keep[part].sum() > target)
+                keep = _raised(part, most, keep, value)
+        for classes in graph.issued.values() if round_to > 1 else ():
+            multiple = -(-int(keep[classes].sum()) // round_to) * round_to
+            keep = _raised(classes, min(len(classes), multiple), keep, value)
     return keep
+
+
+def _raised(classes: Ids, count: int, keep: Mask, value: Values) -> Mask:
+    """`keep` with the best of the removed `classes` back, until `count` of them are kept."""
+    raised = keep.copy()
+    while raised[classes].sum() < count:
+        raised[_best_removed(classes, raised, value)] = True
+    return raised
 
 
 def _best_removed(part: Ids, keep: Mask, value: Values) -> int:

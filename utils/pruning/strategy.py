@@ -46,8 +46,11 @@ class Strategy:
         """Whether `--layer_keep` applies."""
         return self.channels is not None and self.channels.floor == "ratio"
 
-    def file_name(self, name: str, ratio: float, layer_keep: float, shortcuts: int) -> str:
-        """Name of an output: `prune_16_shortcut_prune_0.93_keep_0.01_NAME`, or parts of it."""
+    def file_name(self, name: str, ratio: object, layer_keep: float, shortcuts: int) -> str:
+        """Name of an output: `prune_16_shortcut_prune_0.93_keep_0.01_NAME`, or parts of it.
+
+        `ratio` is the ratio or the budget that takes its place.
+        """
         blocks = f"prune_{shortcuts}_shortcut_" if self.blocks else ""
         channels = f"prune_{ratio}_" if self.channels else ""
         floor = f"keep_{layer_keep}_" if self.has_floor else ""
@@ -66,10 +69,18 @@ class Candidates:
     reasons: Mapping[int, str]
 
 
-def find_candidates(graph: ChannelGraph, rule: ChannelRule) -> Candidates:
-    """The channels that `rule` may remove: what sparse training penalises, too."""
+def find_candidates(
+    graph: ChannelGraph, rule: ChannelRule, excluded: Mapping[int, str] | None = None
+) -> Candidates:
+    """The channels that `rule` may remove: what sparse training penalises, too.
+
+    `excluded` names convolutions whose channels must all stay, with the reason.
+    """
+    excluded = excluded or {}
     fixed = np.zeros(graph.count, bool)
     fixed[list(graph.pinned)] = True
+    for index in excluded:
+        fixed[graph.issued[index]] = True
     prunable: dict[int, Mask] = {}
     reasons: dict[int, str] = {}
     led: set[int] = set()
@@ -81,7 +92,8 @@ def find_candidates(graph: ChannelGraph, rule: ChannelRule) -> Candidates:
             continue
         free = ~fixed[classes]
         if not free.all():
-            reasons[index] = graph.pinned[int(classes[~free][0])]
+            pinned = graph.pinned.get(int(classes[~free][0]), "tied to a layer that is left alone")
+            reasons[index] = excluded.get(index, pinned)
         if rule.tied == "keep" and summed[classes].any():
             free &= ~summed[classes]
             reasons.setdefault(index, "a shortcut adds its channels to others")

@@ -1,0 +1,82 @@
+"""From a wish (a share of the parameters, of the MACs) to the ratio that grants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..cfg import Cfg, drop_layers, replace_layers
+from ..errors import UserError
+from ..layers import Layer, build_layers
+from ..report import count_parameters
+from .plan import PrunePlan
+
+_STEPS = 24  # of the bisection: 2^-24 is less than one channel of any network
+_ACCURACY = 0.01
+
+Measure = Literal["params", "macs"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The share of the parameters or MACs that may stay."""
+
+    measure: Measure
+    share: float
+
+    def __str__(self) -> str:
+        """As it stands in file names: `params0.3`."""
+        return f"{self.measure}{self.share}"
+
+
+def cost(layers: Sequence[Layer], measure: Measure) -> int:
+    """Parameters (trainable ones) or MACs of a network."""
+    if measure == "params":
+        return count_parameters(layers)
+    return sum(layer.macs() for layer in layers)
+
+
+def pruned_layers(cfg: Cfg, plan: PrunePlan) -> tuple[Layer, ...]:
+    """The layers of the network that a plan leaves, from the cfg alone."""
+    layers = plan.graph.layers
+    stand_in = plan.stand_in
+    sections = {
+        layer.index: layer.rewrite(plan.kept_inputs(layer.index), plan.kept(layer.index))
+        for layer in layers
+        if layer.index not in stand_in
+    }
+    small, _ = drop_layers(replace_layers(cfg, sections), stand_in)
+    return build_layers(small, layers[0].inputs[0][1:])
+
+
+def solve(
+    cfg: Cfg, budget: Budget, plan_at: Callable[[float], PrunePlan]
+) -> tuple[float, PrunePlan]:
+    """The smallest ratio whose plan keeps within the budget, and that plan.
+
+    Raises UserError when no ratio does, or when the plan found uses less than the budget by more
+    than 1% of the whole (the channels then go in too large groups).
+    """
+    whole = cost(build_layers(cfg, plan_at(0.0).graph.layers[0].inputs[0][1:]), budget.measure)
+
+    def share(ratio: float) -> float:
+        return cost(pruned_layers(cfg, plan_at(ratio)), budget.measure) / whole
+
+    least = share(1.0)
+    if least > budget.share:
+        raise UserError(
+            f"--target-{budget.measure} {budget.share}: cannot be reached; with these floors and "
+            f"ties at least {least:.4f} stays"
+        )
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if share(middle) > budget.share else (low, middle)
+    reached = share(high)
+    if budget.share - reached > _ACCURACY:
+        raise UserError(
+            f"--target-{budget.measure} {budget.share}: the channels go in groups too large to come "
+            f"within {_ACCURACY}; near it are {share(low):.4f} and {reached:.4f}"
+        )
+    return high, plan_at(high)

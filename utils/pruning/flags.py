@@ -1,0 +1,104 @@
+"""The command line of the pruning scripts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..cfg_flags import add_fit, add_nms
+from ..cli import Parser, add_img_size, positive_int, ratio
+from .budget import Budget, Measure
+from .strategy import Strategy
+
+
+def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) -> Any:
+    """The flags of a pruning script."""
+    parser = Parser(doc)
+    add = parser.add_argument
+    add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
+    add("--data", help=".data file to score before and after; left out, nothing is scored")
+    add("--weights", default="weights/last.pt", help=".weights or .pt, best after sparse training")
+    _add_strategy_flags(parser, strategy)
+    add_img_size(parser)
+    add_fit(parser)
+    add_nms(parser)
+    add("--batch-size", type=positive_int, default=16, help="images per batch when scoring")
+    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
+    add("--workers", type=int, default=2, help="processes that load images; 0: none")
+    add("--force", action="store_true", help="overwrite output files of an earlier run")
+    add("--dry-run", action="store_true", help="everything up to the table; write nothing")
+    defaults = argparse.Namespace(ratio=0.0, layer_keep=0.0, shortcuts=0, budget=None)
+    return parser.parse_args(argv, defaults)
+
+
+def _add_limit_flags(parser: Parser) -> None:
+    add = parser.add_argument
+    wish = parser.add_mutually_exclusive_group()
+    targets: tuple[tuple[Measure, str], ...] = (("params", "parameters"), ("macs", "MACs"))
+    for measure, what in targets:
+        wish.add_argument(
+            f"--target-{measure}",
+            dest="budget",
+            type=_budget(measure),
+            metavar="SHARE",
+            help=f"instead of a ratio: the share of the {what} that may stay, met within 1%%",
+        )
+    add(
+        "--round-to",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="keep multiples of N channels, rounding up: 8 suits most runtimes",
+    )
+    add(
+        "--max-ratio",
+        type=ratio,
+        default=1.0,
+        metavar="RATIO",
+        help="share of its channels that a layer loses at most",
+    )
+    where = "layer index, range (3-20) or kind (convolutional)"
+    add("--exclude", nargs="+", default=[], metavar="LAYER", help=f"leave these alone: {where}")
+    add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")
+    add(
+        "--compat",
+        action="store_true",
+        help="prune only what the known suite can prune, to compare with its results",
+    )
+
+
+def _budget(measure: Measure) -> Callable[[str], Budget]:
+    def share(text: str) -> Budget:
+        return Budget(measure, ratio(text))
+
+    return share
+
+
+def _add_strategy_flags(parser: Parser, strategy: Strategy) -> None:
+    add = parser.add_argument
+    if strategy.blocks:
+        add(
+            "--shortcuts",
+            type=positive_int,
+            default=8,
+            metavar="N",
+            help="residual blocks to remove: a shortcut and the branch that it adds",
+        )
+    if strategy.channels is not None:
+        add(
+            strategy.ratio_flag,
+            dest="ratio",
+            type=ratio,
+            default=strategy.ratio,
+            metavar="RATIO",
+            help="share of the channels to remove, over all layers",
+        )
+        _add_limit_flags(parser)
+    if strategy.has_floor:
+        add(
+            "--layer_keep",
+            type=ratio,
+            default=0.01,
+            help="share of its channels that each convolution keeps at least",
+        )
