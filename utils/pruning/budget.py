@@ -76,7 +76,7 @@ def solve(
     reached = share(high)
     if budget.share - reached > _ACCURACY:
         raise UserError(
-            f"--target-{budget.measure} {budget.share}: the channels go in groups too large to come "
-            f"within {_ACCURACY}; near it are {share(low):.4f} and {reached:.4f}"
+            f"--target-{budget.measure} {budget.share}: the channels go in groups too large to "
+            f"come within {_ACCURACY}; near it are {share(low):.4f} and {reached:.4f}"
         )
     return high, plan_at(high)

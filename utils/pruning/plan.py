@@ -194,7 +194,7 @@ def _balanced(graph: ChannelGraph, keep: Mask, scores: Scores, round_to: int) ->
 
 def _raised(classes: Ids, count: int, keep: Mask, value: Values) -> Mask:
     """`keep` with the best of the removed `classes` back, until `count` of them are kept."""
-    raised = keep.copy()
+    raised: Mask = keep.copy()
     while raised[classes].sum() < count:
         raised[_best_removed(classes, raised, value)] = True
     return raised
