@@ -31,13 +31,13 @@ import prune
 import shortcut_prune
 import slim_prune
 from models import Darknet
-from utils.cfg import format_cfg
+from utils.cfg import Cfg, format_cfg, load_cfg, parse_cfg
 from utils.cfg_flags import chosen_nms
 from utils.cli import img_size, pick_device, run_main
 from utils.data import Batch, DataSpec, Loader, load_data_file, resize_batch
 from utils.errors import UserError
 from utils.evaluate import Metrics, evaluate
-from utils.layers import ConvolutionModule, Yolo
+from utils.layers import Yolo
 from utils.pruning import sparsity_targets
 from utils.training.allocator import keep_freed_memory
 from utils.training.batches import make_loaders, pick_size
@@ -60,7 +60,7 @@ from utils.training.precision import Precision, resolve_precision
 from utils.training.record import Record, one_line, scores, summary
 from utils.training.run_folder import RunFolder, find_run, new_run
 from utils.training.schedule import Schedule
-from utils.training.sparsity import Sparsity
+from utils.training.sparsity import Sparsity, gammas_by_layer
 
 RUNS = Path("runs/train")
 # Sparse training penalises exactly what the named script may remove.
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         torch.set_num_threads(args.threads)
     keep_freed_memory()
     torch.manual_seed(args.seed)
-    parts = build(args, resumed)
+    parts = build(args, resumed, checkpoint)
     folder = parts.folder
     progress = restore(checkpoint, parts.trainee) if checkpoint else Progress()
     if progress.epoch >= args.epochs:
@@ -129,11 +129,14 @@ def open_run(
 def train(parts: Parts, progress: Progress, record: Record) -> None:
     """All epochs that are left. Raises UserError when the loss is no longer a number."""
     args, folder = parts.args, parts.folder
-    record.gammas_per_layer("before", gammas_by_layer(parts.model))
-    if not args.nosave and progress.epoch == 0:
+    if progress.epoch == 0:
+        record.gammas_per_layer("before", gammas_by_layer(parts.model.layers))
+    if progress.epoch == 0 and not args.nosave:
         save(folder.last, training_content(parts.trainee, parts.cfg_text, progress, vars(args)))
     for epoch in range(progress.epoch, args.epochs):
         row = train_epoch(parts, epoch, progress, record)
+        if not all(bool(tensor.isfinite().all()) for tensor in parts.model.state_dict().values()):
+            raise not_finite(parts, "state of the network", epoch)
         last = epoch + 1 == args.epochs
         if parts.valid is not None and (last or not args.notest):
             row |= scores(validate(parts, progress=False))
@@ -153,7 +156,7 @@ def train(parts: Parts, progress: Progress, record: Record) -> None:
         if stop:
             logger.info("no better epoch for %d epochs: stopping early", args.patience)
             break
-    record.gammas_per_layer("after", gammas_by_layer(parts.model))
+    record.gammas_per_layer("after", gammas_by_layer(parts.model.layers))
 
 
 def train_epoch(parts: Parts, epoch: int, progress: Progress, record: Record) -> Row:
@@ -179,7 +182,7 @@ def train_epoch(parts: Parts, epoch: int, progress: Progress, record: Record) ->
         if waiting == args.accumulate:
             lr, waiting = update(parts, progress), 0
         bar.set_postfix({name: f"{part / (number + 1):.3f}" for name, part in sums.items()})
-    if waiting:  # the last group of an epoch may be shorter; each batch weighs the same
+    if waiting:  # the last group of an epoch may be shorter: each batch weighs the same
         lr = update(parts, progress)
     batches = max(1, len(parts.loader))
     seconds = time.perf_counter() - start
@@ -272,12 +275,16 @@ def validate(parts: Parts, progress: bool) -> Metrics:
     )
 
 
-def build(args: argparse.Namespace, resumed: RunFolder | None) -> Parts:
+def build(
+    args: argparse.Namespace, resumed: RunFolder | None, checkpoint: dict[str, Any] | None
+) -> Parts:
     """Model, data and all else that the loop needs; a new folder unless a run is resumed."""
     device = pick_device(args.device)
     precision = resolve_precision(args.amp, device)
     spec = load_data_file(args.data)
-    model = build_model(args, spec).to(device)
+    # A resumed run has its own copy of the cfg: the file may have changed, or gone.
+    cfg = parse_cfg(checkpoint["cfg"], args.cfg) if checkpoint else load_cfg(args.cfg)
+    model = build_model(cfg, args, spec, start=checkpoint is None).to(device)
     if args.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     args.lr0 = args.lr0 or LR0[args.optimizer]
@@ -310,9 +317,9 @@ def build(args: argparse.Namespace, resumed: RunFolder | None) -> Parts:
     )
 
 
-def build_model(args: argparse.Namespace, spec: DataSpec) -> Darknet:
-    """The network with its starting weights. Raises UserError when it does not fit the data."""
-    model = Darknet(args.cfg, img_size(args.img_size))
+def build_model(cfg: Cfg, args: argparse.Namespace, spec: DataSpec, start: bool) -> Darknet:
+    """The network, with its starting weights if `start`. UserError if it does not fit the data."""
+    model = Darknet(cfg, img_size(args.img_size))
     if model.nc != spec.nc:
         raise UserError(
             f"{args.cfg}: is made for {model.nc} classes, but {args.data} has {spec.nc}; "
@@ -324,22 +331,13 @@ def build_model(args: argparse.Namespace, spec: DataSpec) -> Darknet:
     if any(side % model.stride for side in model.img_size):
         raise UserError(f"--img_size: {model.img_size} must be multiples of {model.stride}")
     initialize(model.layers, [head for head in model.heads if isinstance(head, Yolo)])
-    if args.weights:
+    if args.weights and start:
         model.load_weights(args.weights, args.cutoff)
     if args.transfer:
         last = {f"layers.{head.sources[0]}." for head in model.heads}
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(last)))
     return model
-
-
-def gammas_by_layer(model: Darknet) -> dict[int, Tensor]:
-    """BN weights (C,) by layer index."""
-    return {
-        index: layer.bn.weight
-        for index, layer in enumerate(model.layers)
-        if isinstance(layer, ConvolutionModule) and layer.bn is not None
-    }
 
 
 if __name__ == "__main__":

@@ -182,9 +182,11 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     cut = Path("runs/train/cut")
     assert content(cut / "last.pt")["epoch"] == 2
     torch.rand(5)  # whatever happens in between
+    (project / "my.cfg").write_text("changed")  # the run has its own copy
     assert train.main(["--resume", "--name", "cut"]) == cut
     assert_same(content(cut / "last.pt"), content(whole / "last.pt"))
     assert_same(content(cut / "best.pt"), content(whole / "best.pt"))
+    (project / "my.cfg").write_text(CFG)
     with pytest.raises(AssertionError):  # negative control: another seed is another run
         other = run("--epochs", "3", "--name", "other", *flags, "--seed", "4")
         assert_same(content(other / "last.pt")["raw"], content(whole / "last.pt")["raw"])
@@ -235,6 +237,26 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(project: P
     assert "last.pt" in str(error.value)
     kept = content(Path("runs/train/my/last.pt"))
     assert all(torch.isfinite(tensor).all() for tensor in kept["model"].values())
+
+
+def test_weights_that_the_last_step_of_an_epoch_ruined_are_not_saved(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_epoch = train.train_epoch
+
+    def ruined(parts: train.Parts, epoch: int, *rest: Any) -> Any:
+        row = real_epoch(parts, epoch, *rest)
+        if epoch == 1:
+            with torch.no_grad():
+                parts.model.layers[0].bn.running_var[0] = torch.inf
+        return row
+
+    monkeypatch.setattr(train, "train_epoch", ruined)
+    with pytest.raises(UserError, match="not finite"):
+        run("--epochs", "3")
+    kept = content(Path("runs/train/my/last.pt"))
+    assert kept["epoch"] == 1
+    assert all(torch.isfinite(tensor).all() for tensor in kept["raw"].values())
 
 
 def test_sparse_training_shrinks_gammas(project: Path) -> None:

@@ -55,8 +55,12 @@ def parse_resumed(
 
 def _add_run_flags(parser: Parser) -> None:
     add = parser.add_argument
-    add("--cfg", default="cfg/yolov3-tiny.cfg", help="structure of the model")
-    add("--data", default="data/shapes.data", help=".data file: classes, lists of images, names")
+    add("--cfg", default="cfg/demo.cfg", help="structure of the model")
+    add(
+        "--data",
+        default="data/shapes/shapes.data",
+        help=".data file: classes, lists of images, names",
+    )
     add("--weights", default="", help="start from a .weights or .pt file; '' is random")
     add("--cutoff", type=positive_int, metavar="N", help="load only the layers before N")
     add("--transfer", action="store_true", help="train the heads' last convolutions only")

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..layers import ConvolutionModule
 
 NEAR_ZERO = 1e-2  # a gamma below it counts as gone
 
@@ -59,6 +61,15 @@ class Sparsity:
             return GammaStats(0.0, 0.0, 0.0, 0)
         near = (values < NEAR_ZERO).float().mean()
         return GammaStats(float(near), float(values.mean()), float(values.median()), len(values))
+
+
+def gammas_by_layer(layers: nn.ModuleList) -> dict[int, Tensor]:
+    """Every BN weight (C,) by the index of its layer."""
+    return {
+        index: layer.bn.weight.detach()
+        for index, layer in enumerate(layers)
+        if isinstance(layer, ConvolutionModule) and layer.bn is not None
+    }
 
 
 def _as_factors(gamma: Tensor, where: Tensor) -> Tensor:
