@@ -28,7 +28,7 @@ _MIN_SIDE_PX = 1e-2
 _MAX_COORDINATE_PX = 1e6
 
 _GREEDY_EXPONENT = 0.6  # greedynms has no beta_nms: Darknet's box_diou
-_BLOCK = 256  # candidates that are compared with the kept ones at once
+_BLOCK = 128  # candidates that are compared with the kept ones at once
 
 BoxArray = NDArray[np.float64]
 
