@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long one example takes says something about the machine's load, nothing about the code.
+settings.register_profile("darkslim", deadline=None)
+settings.load_profile("darkslim")
 
 
 @pytest.fixture(scope="session", autouse=True)
