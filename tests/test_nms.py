@@ -234,8 +234,8 @@ def test_untrained_models_are_quick() -> None:
     # 10647 boxes of an untrained 416 px model: every class of every box passes.
     predictions = random_predictions(10_647, nc=20, size_px=416)
     for kind in (PLAIN, GREEDY):
-        start = time.perf_counter()
+        start = time.process_time()
         found = nms(predictions, 0.001, 0.6, kind=kind)[0]
         # measured: 0.03 s and 0.04 s; without the growing prefix: 3 s
-        assert time.perf_counter() - start < 1.0
+        assert time.process_time() - start < 1.0
         assert len(found) == 300
