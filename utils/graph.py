@@ -41,6 +41,8 @@ class ChannelGraph:
     issued: dict[int, Ids]  # layer with a kernel -> class of each of its output channels
     pinned: dict[int, str]  # class -> why it must stay
     equal_parts: tuple[Ids, ...]  # (parts, channels per part): each row keeps the same count
+    parted_by: tuple[int, ...]  # the layer that each of `equal_parts` stems from
+    tied_by: dict[int, Ids]  # layer -> classes that it ties
     summed: Ids  # classes whose channels a shortcut adds together
     count: int  # classes are numbered 0..count-1
 
@@ -53,6 +55,8 @@ class GraphBuilder:
         self._parent: Ids = np.empty(0, np.int64)
         self._pins: list[tuple[Ids, str]] = []
         self._equal_parts: list[Ids] = []
+        self._parted_by: list[int] = []
+        self._tied_by: dict[int, list[Ids]] = {}
         self._summed: list[Ids] = []
         self._issued: dict[int, Ids] = {}
         self._inputs: list[tuple[Ids, ...]] = []
@@ -79,6 +83,8 @@ class GraphBuilder:
             issued={i: number[ids] for i, ids in self._issued.items()},
             pinned=pinned,
             equal_parts=tuple(number[ids] for ids in self._equal_parts),
+            parted_by=tuple(self._parted_by),
+            tied_by={i: np.unique(number[np.concatenate(t)]) for i, t in self._tied_by.items()},
             summed=np.unique(number[np.concatenate([np.empty(0, np.int64), *self._summed])]),
             count=int(number.max()) + 1,
         )
@@ -103,12 +109,30 @@ class GraphBuilder:
         self._issued[index] = self.fresh(count)
         return self._issued[index]
 
+    @property
+    def _here(self) -> int:
+        """The layer that is being visited: its inputs are known, its outputs not yet."""
+        return len(self.outputs)
+
     def read_by(self, index: int) -> Ids:
         """Ids of the first source of an earlier layer."""
         return self._inputs[index][0]
 
+    def reads_same_constants(self, a: int, b: int) -> bool:
+        """Whether layers a and b read pruned channels that emit the same constants.
+
+        They do when they read one layer, or two that share a kernel (with bias and normalisation)
+        and an activation.
+        """
+        first, second = (self._layers[self._layers[k].sources[0]] for k in (a, b))
+        if INPUT in (*self._layers[a].sources, *self._layers[b].sources) or first is second:
+            return True
+        alike = first.owner == second.owner
+        return alike and first.section.text("activation") == second.section.text("activation")
+
     def unite(self, a: Ids, b: Ids) -> None:
         """Tie a[k] and b[k], for all k."""
+        self._tied_by.setdefault(self._here, []).append(a)
         while True:
             roots_a, roots_b = self._find(a), self._find(b)
             differ = roots_a != roots_b
@@ -126,6 +150,7 @@ class GraphBuilder:
     def keep_parts_equal(self, parts: Ids) -> None:
         """Rows of `parts` (parts, channels per part) must keep equal counts."""
         self._equal_parts.append(parts)
+        self._parted_by.append(self._here)
 
     def pin(self, ids: Ids, reason: str) -> None:
         """These channels must stay."""

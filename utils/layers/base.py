@@ -56,13 +56,15 @@ class Field:
 class Window(NamedTuple):
     """Which cells of its input an output cell depends on, along one axis.
 
-    Cell i reads from floor(i / copies) * stride - before to floor(i / copies) * stride + after.
+    Cell i reads from start - before to start + after, where start = floor(i / copies) * stride
+    + (i mod copies) * phase.
     """
 
     stride: int = 1
     before: float = 0
     after: float = 0
     copies: int = 1
+    phase: int = 0
 
 
 WHOLE = Window(before=math.inf, after=math.inf)  # every cell depends on the whole map

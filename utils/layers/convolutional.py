@@ -109,7 +109,9 @@ class Convolutional(Layer):
         """A depthwise convolution filters each channel alone, and ties outputs to inputs."""
         if self.owner != self.index:
             return "shared kernel"
-        return "depthwise" if self.groups > 1 and self.kernel_shape[1] == 1 else self.kind
+        if self.groups == 1:
+            return self.kind
+        return "depthwise" if self.kernel_shape[1] == 1 else "grouped convolution"
 
     @property
     def owner(self) -> int:
@@ -154,10 +156,10 @@ class Convolutional(Layer):
         return blurred_window(window, self.antialiasing, self.blur_stride[axis])
 
     def traits(self) -> str:
-        """Size/stride, groups, dilation, activation."""
+        """Size/stride, groups (if the role does not say it), dilation, activation."""
         stride = self.blur_stride if self.antialiasing else self.stride
         parts = [f"{self.size}x{self.size}/{'x'.join(map(str, dict.fromkeys(stride)))}"]
-        parts += [f"groups {self.groups}"] if self.groups > 1 else []
+        parts += [f"groups {self.groups}"] if self.groups > 1 and self.role != "depthwise" else []
         parts += [f"dilation {self.dilation}"] if self.dilation > 1 else []
         parts += ["blurred"] if self.antialiasing else []
         parts += [f"kernel of {self.owner}"] if self.owner != self.index else []
@@ -207,6 +209,8 @@ class Convolutional(Layer):
         source = inputs[0]
         if self.owner != self.index:
             graph.unite(source, graph.read_by(self.owner))
+            if not graph.reads_same_constants(self.index, self.owner):
+                graph.pin(source, f"the kernel shared by layers {self.owner} and {self.index}")
             ids = graph.outputs[self.owner]
         else:
             ids = graph.issue(self.index, self.filters)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .base import WHOLE, Layer, Params, Shape, Window, require_no_constant
+from .base import Layer, Params, Shape, Window, require_no_constant
 
 if TYPE_CHECKING:
     from ..graph import GraphBuilder
@@ -76,10 +76,15 @@ class Reorg3d(_Reorg):
         return self.stride**4 if self.reverse else 1
 
     def window(self, axis: int, source: int) -> Window:
-        """The block; reversed, Darknet's reading of the memory scatters the cells."""
-        if self.reverse and self.stride > 1:
-            return WHOLE
-        return Window(self.stride, after=self.stride - 1)
+        """The block. Reversed, one cell, and by Darknet's reading of the memory up to s-1 rows off.
+
+        What would lie above or below the image is then the other end of another channel.
+        """
+        s = self.stride
+        if not self.reverse:
+            return Window(s, after=s - 1)
+        off = s - 1 if axis == 0 else 0
+        return Window(before=off, after=off, copies=s)
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """With `reverse`, depth-to-space on memory read in the output's shape, as in Darknet."""
@@ -113,10 +118,19 @@ class Reorg(_Reorg):
         return self.stride**2
 
     def window(self, axis: int, source: int) -> Window:
-        """The channels of a cell come from all over the map; reversed, from one cell."""
-        if self.reverse or self.stride == 1:
-            return Window(copies=self.stride)
-        return WHOLE
+        """Reversed, one cell. Otherwise s columns, and rows of s different blocks.
+
+        Channel k of the first C reads the rows s*y - (s-1) * ((k*H/s + y) mod s) + s*n, n < s.
+        What would lie above or below the image is the other end of another channel.
+        """
+        s = self.stride
+        if self.reverse:
+            return Window(copies=s)
+        if axis == 1:
+            return Window(s, after=s - 1)
+        if self.shape[1] % s == 0:  # the same rows for every k
+            return Window(s**2, after=s * (s - 1), copies=s, phase=1)
+        return Window(s, before=(s - 1) ** 2, after=s * (s - 1))
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C*s*s, H/s, W/s)."""

@@ -1,0 +1,108 @@
+"""Whether a weights file fits a network, and how sparse its gammas are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from .describe import table
+from .errors import UserError
+from .graph import ChannelGraph
+from .layers import Layer
+from .pruning import Strategy, batch_norm_scale, find_candidates, highest_safe_ratio
+from .weights import (
+    State,
+    is_checkpoint,
+    key_of,
+    load_checkpoint,
+    load_darknet_weights,
+    require_usable,
+)
+
+_QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+_NAMES = ("min", "10%", "25%", "median", "75%", "90%", "max")
+_NEAR_ZERO = 0.01
+
+
+def read_weights(path: str | Path, layers: Sequence[Layer]) -> tuple[State, str]:
+    """The file's tensors, and a line that says how it fits.
+
+    A `.weights` file that ends where a layer ends (a backbone) fits the layers before it.
+    Raises UserError for a file that does not fit, or is none.
+    """
+    if is_checkpoint(path):
+        state: State = load_checkpoint(path)["model"]
+        _require_fit(state, layers, path)
+        line = f"fits: {len(state)} tensors"
+    else:
+        state, line = _read_darknet(path, layers)
+    require_usable(state, str(path))
+    return state, line
+
+
+def _read_darknet(path: str | Path, layers: Sequence[Layer]) -> tuple[State, str]:
+    _, header = load_darknet_weights(path, layers, cutoff=0)
+    held, rest = divmod(Path(path).stat().st_size - header.size, 4)
+    sizes = [sum(field.size for field in layer.loaded_fields()) for layer in layers]
+    sums = list(accumulate(sizes))
+    said = f"version {header.major}.{header.minor}.{header.revision}, {header.seen:,} images seen"
+    if not rest and held in sums[:-1] and 0 < held < sums[-1]:
+        # The first such layer but one: what follows may own no numbers, and then either is right.
+        cutoff = sums.index(held) + 1
+        state, _ = load_darknet_weights(path, layers, cutoff)
+        return (
+            state,
+            f"fits layers 0-{cutoff - 1}: {held:,} numbers (load with cutoff={cutoff}), {said}",
+        )
+    state, _ = load_darknet_weights(path, layers)
+    return state, f"fits: {held:,} numbers, {said}"
+
+
+def _require_fit(state: Mapping[str, Tensor], layers: Sequence[Layer], path: str | Path) -> None:
+    wanted = {key_of(i.index, f.name): f.shape for i in layers for f in i.fields()}
+    found = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    wrong = sorted(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
+    if wrong:
+        first = wrong[0]
+        raise UserError(
+            f"{path}: does not fit: {len(wrong)} tensors differ, the first {first}: the cfg needs "
+            f"{wanted.get(first, 'none')}, the file has {found.get(first, 'none')}"
+        )
+
+
+def gamma_table(graph: ChannelGraph, state: Mapping[str, Tensor]) -> str:
+    """Quantiles of |gamma| for each convolution with batch normalisation, and for all."""
+    scores = batch_norm_scale(graph, state)
+    rows = [["layer", "channels", *_NAMES, f"< {_NEAR_ZERO}"]]
+    named = {str(index): values for index, values in scores.items()}
+    if scores:
+        named["all"] = np.concatenate(list(scores.values()))
+    for name, values in named.items():
+        quantiles = [f"{value:.4f}" for value in np.quantile(values, _QUANTILES)]
+        rows.append([name, str(len(values)), *quantiles, f"{(values < _NEAR_ZERO).mean():.1%}"])
+    return table(rows, right=range(len(rows[0])))
+
+
+def sparsity_lines(
+    graph: ChannelGraph, state: Mapping[str, Tensor], strategies: Mapping[str, Strategy]
+) -> Iterator[str]:
+    """For each script, how many of the channels it may remove hardly matter."""
+    scores = batch_norm_scale(graph, state)
+    for name, strategy in strategies.items():
+        if strategy.channels is None:
+            continue
+        candidates = find_candidates(graph, strategy.channels)
+        parts = [scores[i][free] for i, free in candidates.prunable.items() if i in scores]
+        pool = np.concatenate([np.empty(0), *parts])
+        if not len(pool):
+            continue
+        near_zero = float((pool < _NEAR_ZERO).mean())
+        safe = highest_safe_ratio(scores, candidates)
+        yield (
+            f"{name}: |gamma| below {_NEAR_ZERO} in {near_zero:.1%} of the channels that may go; "
+            f"no layer loses all of its own up to a ratio of {safe:.3f}"
+        )
