@@ -12,7 +12,7 @@ from make_cfg import main
 from models import Darknet
 from utils.cfg import load_cfg, parse_cfg
 from utils.errors import UserError
-from utils.retarget import with_anchors, with_classes, with_img_size, with_title
+from utils.retarget import heads_of, with_anchors, with_classes, with_img_size, with_title
 
 TINY = """\
 # a comment at the top
@@ -171,6 +171,23 @@ def test_masks_of_the_zoo_follow_the_strides(name: str, same: bool, root: Path) 
     masks = [section.integers("mask") for section in changed]
     assert ([section.integers("mask") for section in heads] == masks) == same
     assert sorted(k for mask in masks for k in mask) == list(range(count))
+
+
+def test_anchors_in_cells_stay_in_cells() -> None:
+    """`[region]` counts in cells of 32 pixels, and its one head has no mask."""
+    cfg = parse_cfg(
+        "[net]\nwidth=64\nheight=64\nchannels=3\n"
+        "[convolutional]\nsize=1\nstride=32\nfilters=14\nactivation=linear\n"
+        "[region]\nanchors=1.08,1.19,3.42,4.41\nclasses=2\ncoords=4\nnum=2\nsoftmax=1\n"
+    )
+    changed = with_classes(with_anchors(cfg, np.array([[16.0, 8.0], [32.0, 48.5]])), 5)
+    head = changed.layers[1]
+    assert head.numbers("anchors") == (0.5, 0.25, 1, 1.516)
+    assert not head.has("mask")
+    assert changed.layers[0].integer("filters") == 20
+    assert heads_of(changed)[0].anchors_px.tolist() == pytest.approx(
+        np.array([[16.0, 8.0], [32.0, 48.5]]), abs=0.02
+    )
 
 
 def test_head_without_a_convolution_is_refused() -> None:

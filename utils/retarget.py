@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from .anchors import FloatArray, distribute
 from .cfg import Cfg, Line, Section, replace_layers, set_option, with_net
 from .data import Fit
@@ -85,12 +87,14 @@ def with_anchors(cfg: Cfg, anchors_px: FloatArray) -> Cfg:
     masks = distribute(
         [head_stride_px(cfg, head) for head in heads], [len(head.mask) for head in heads]
     )
-    text = ", ".join(f"{_tenths(width)},{_tenths(height)}" for width, height in anchors_px)
     changed = {}
     for head, mask in zip(heads, masks, strict=True):
-        section = set_option(head.section, "mask", ",".join(map(str, mask)))
-        section = set_option(section, "anchors", text)
-        changed[head.index] = set_option(section, "num", len(anchors_px))
+        text = ",".join(_decimal(side) for side in (anchors_px / _anchor_unit_px(head)).ravel())
+        section = set_option(head.section, "anchors", text)
+        section = set_option(section, "num", len(anchors_px))
+        if section.has("mask") or len(mask) < len(anchors_px):
+            section = set_option(section, "mask", ",".join(map(str, mask)))
+        changed[head.index] = section
     return replace_layers(cfg, changed)
 
 
@@ -101,6 +105,12 @@ def with_title(cfg: Cfg, title: Sequence[str]) -> Cfg:
     return replace(cfg, preamble=(*added, *cfg.preamble))
 
 
-def _tenths(pixels: float) -> str:
-    """A length in pixels, to a tenth, without scientific notation, never 0."""
-    return f"{max(pixels, 0.1):.1f}".removesuffix(".0")
+def _anchor_unit_px(head: Head) -> float:
+    """What a 1 in the head's anchors means: a pixel, or a cell."""
+    return float(head.all_anchors_px[0, 0]) / head.all_anchors[0][0]
+
+
+def _decimal(length: float) -> str:
+    """An anchor's side with four digits, without scientific notation, never 0."""
+    digits = max(3 - int(np.floor(np.log10(max(length, 0.01)))), 1)
+    return f"{max(length, 0.01):.{digits}f}".rstrip("0").rstrip(".")
