@@ -31,7 +31,7 @@ from utils.describe import (
     staying_lines,
     totals,
 )
-from utils.describe_weights import gamma_table, read_weights, sparsity_lines
+from utils.describe_weights import gamma_table, read_weights
 from utils.diagram import draw_network, save_svg
 from utils.graph import ChannelGraph, channel_graph
 from utils.layers import build_layers
@@ -81,7 +81,6 @@ def print_weights(graph: ChannelGraph, path: str) -> None:
     """What the weights say; raises UserError when they do not fit."""
     state, fit = read_weights(path, graph.layers)
     print(f"\n{path}: {fit}\n\n|gamma| of the batch normalisations:\n{gamma_table(graph, state)}")
-    print_lines("Sparsity:", sparsity_lines(graph, state, STRATEGIES))
 
 
 def print_lines(title: str, lines: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
-"""Whether a weights file fits a network, and how sparse its gammas are."""
+"""Whether a weights file fits a network, and how large its gammas are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .describe import table
 from .errors import UserError
 from .graph import ChannelGraph
 from .layers import Layer
-from .pruning import Strategy, batch_norm_scale, find_candidates, highest_safe_ratio
+from .pruning import batch_norm_scale
 from .weights import (
     State,
     is_checkpoint,
@@ -85,24 +85,3 @@ def gamma_table(graph: ChannelGraph, state: Mapping[str, Tensor]) -> str:
         quantiles = [f"{value:.4f}" for value in np.quantile(values, _QUANTILES)]
         rows.append([name, str(len(values)), *quantiles, f"{(values < _NEAR_ZERO).mean():.1%}"])
     return table(rows, right=range(len(rows[0])))
-
-
-def sparsity_lines(
-    graph: ChannelGraph, state: Mapping[str, Tensor], strategies: Mapping[str, Strategy]
-) -> Iterator[str]:
-    """For each script, how many of the channels it may remove hardly matter."""
-    scores = batch_norm_scale(graph, state)
-    for name, strategy in strategies.items():
-        if strategy.channels is None:
-            continue
-        candidates = find_candidates(graph, strategy.channels)
-        parts = [scores[i][free] for i, free in candidates.prunable.items() if i in scores]
-        pool = np.concatenate([np.empty(0), *parts])
-        if not len(pool):
-            continue
-        near_zero = float((pool < _NEAR_ZERO).mean())
-        safe = highest_safe_ratio(scores, candidates)
-        yield (
-            f"{name}: |gamma| below {_NEAR_ZERO} in {near_zero:.1%} of the channels that may go; "
-            f"no layer loses all of its own up to a ratio of {safe:.3f}"
-        )
