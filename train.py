@@ -60,7 +60,7 @@ from utils.training.precision import Precision, resolve_precision
 from utils.training.record import Record, one_line, scores, summary
 from utils.training.run_folder import RunFolder, find_run, new_run
 from utils.training.schedule import Schedule
-from utils.training.sparsity import Sparsity, gammas_by_layer
+from utils.training.sparsity import Sparsity, gammas_by_layer, schedule_factor
 
 RUNS = Path("runs/train")
 # Sparse training penalises exactly what the named script may remove.
@@ -209,7 +209,8 @@ def update(parts: Parts, progress: Progress) -> float:
     if not (trainee.scaler.is_enabled() or math.isfinite(norm)):
         raise not_finite(parts, "gradient", progress.epoch)
     if args.sparsity_regularization:
-        parts.sparsity.add_grad_()
+        done = progress.step / parts.schedule.steps
+        parts.sparsity.add_grad_(schedule_factor(args.sparsity_schedule, done))
     trainee.scaler.step(trainee.optimizer)
     trainee.scaler.update()
     trainee.optimizer.zero_grad(set_to_none=True)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..graph import channel_graph
 from ..layers import Layer
-from .blocks import find_blocks
 from .gate import GateError, Proof, prove
 from .importance import batch_norm_scale
 from .plan import PrunePlan, highest_safe_ratio, make_plan
 from .run import run, run_pruning
-from .strategy import ChannelRule, Strategy, find_candidates
+from .strategy import ChannelRule, Strategy, find_candidates, prunable_channels
 from .surgery import prune
 
 __all__ = [
@@ -29,6 +27,7 @@ __all__ = [
     "highest_safe_ratio",
     "make_plan",
     "prove",
+    "prunable_channels",
     "prune",
     "run",
     "run_pruning",
@@ -47,11 +46,7 @@ def sparsity_targets(model: _Network, strategy: Strategy) -> list[tuple[nn.Param
     Pairs of a BN weight (C,) and a bool mask over its channels.
     """
     graph = channel_graph(model.rules)
-    if strategy.channels is None:
-        judges = {block.judge for block in find_blocks(graph)[0]}
-        prunable = {index: np.ones(len(graph.issued[index]), bool) for index in judges}
-    else:
-        prunable = dict(find_candidates(graph, strategy.channels).prunable)
+    prunable = prunable_channels(graph, strategy)
     return [
         (model.layers[index].get_parameter("bn.weight"), torch.from_numpy(free))
         for index, free in sorted(prunable.items())

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..cfg import Cfg
 from ..graph import ChannelGraph, channel_graph
 from ..weights import State
+from .blocks import ResidualBlock
 from .budget import Budget, solve
 from .compat import kept_by_the_known_suite
 from .figures import Model
-from .importance import Scores, batch_norm_scale
+from .foldable import removable_blocks
+from .importance import IMPORTANCES, Scores
 from .plan import (
     Limits,
     PrunePlan,
@@ -20,9 +24,13 @@ from .plan import (
     keep_everything,
     make_plan,
 )
+from .scoring import channel_scores
 from .selection import excluded_layers
-from .strategy import Strategy
+from .sparseness import concerns, measure_sparseness, summary
+from .strategy import Strategy, prunable_channels
 from .tables import block_table
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class Chooser:
     limits: Limits
     layer_keep: float
     shortcuts: int
+    blocks: tuple[ResidualBlock, ...] = ()  # those that can go
+    other_shortcuts: Mapping[int, str] = field(default_factory=dict)  # why these cannot
+    importance: str = "|gamma|"  # what a score means
 
     def plan(self, ratio: float) -> PrunePlan:
         """The plan at a ratio: channels first, then blocks. Raises UserError."""
@@ -44,7 +55,9 @@ class Chooser:
             plan = make_plan(
                 self.graph, self.scores, self.strategy.channels, ratio, self.layer_keep, self.limits
             )
-        return drop_blocks(plan, self.scores, self.shortcuts) if self.strategy.blocks else plan
+        if not self.strategy.blocks:
+            return plan
+        return drop_blocks(plan, self.scores, self.shortcuts, self.blocks, self.other_shortcuts)
 
     def within(self, budget: Budget) -> tuple[float, PrunePlan]:
         """The ratio that a budget needs, and its plan. Raises UserError."""
@@ -56,14 +69,18 @@ def make_chooser(
 ) -> Chooser:
     """Graph, scores and limits as the flags say. Raises UserError."""
     graph = channel_graph(model.rules)
+    blocks, others = removable_blocks(graph, state) if strategy.blocks else ((), {})
     return Chooser(
         strategy,
         model.cfg,
         graph,
-        batch_norm_scale(graph, state),
+        channel_scores(graph, model, state, args),
         _limits(strategy, graph, args),
         args.layer_keep,
         args.shortcuts,
+        blocks,
+        others,
+        IMPORTANCES[args.importance].meaning,
     )
 
 
@@ -77,6 +94,17 @@ def _limits(strategy: Strategy, graph: ChannelGraph, args: argparse.Namespace) -
     return Limits(excluded, args.max_ratio, args.round_to)
 
 
+def tell_sparseness(chooser: Chooser, state: State, ratio: float | None) -> None:
+    """Say how sparse the channels are that may go, and warn when that is too little for `ratio`."""
+    prunable = prunable_channels(chooser.graph, chooser.strategy, chooser.limits.excluded)
+    found = measure_sparseness(chooser.graph, state, prunable)
+    if not found.channels:
+        return
+    print(summary(found))
+    for concern in concerns(found, ratio):
+        logger.warning(concern)
+
+
 def decide(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
     """The plan that the flags ask for; says what it found."""
     if args.budget is not None:
@@ -86,10 +114,13 @@ def decide(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
         found, plan = args.ratio, chooser.plan(args.ratio)
     if chooser.strategy.channels is not None:
         safe = highest_safe_ratio(chooser.scores, plan.candidates)
-        print(f"Threshold on the score: {plan.threshold:.6f}")
+        print(f"Threshold on {chooser.importance}: {plan.threshold:.6f}")
         print(f"Highest ratio at which no layer would lose all its channels: {safe:.4f}")
         if found > safe:
             print("  above it, such layers keep their best channels")
     if chooser.strategy.blocks:
-        print(block_table(plan, chooser.scores))
+        table = block_table(
+            plan, chooser.scores, chooser.blocks, chooser.other_shortcuts, chooser.importance
+        )
+        print(table)
     return plan

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..cfg import Cfg
 from ..cfg_flags import chosen_fit, chosen_nms
 from ..cli import pick_device
-from ..data import DetectionDataset, load_data_file, make_loader
+from ..data import DataSpec, DetectionDataset, load_data_file, make_loader
 from ..errors import UserError
 from ..evaluate import Metrics, evaluate
 from ..layers import Head, Layer
@@ -59,12 +59,18 @@ def figures(model: Model, args: argparse.Namespace) -> ModelFigures:
     )
 
 
-def _score(network: nn.Module, model: Model, args: argparse.Namespace) -> Metrics:
+def data_spec(model: Model, args: argparse.Namespace) -> DataSpec:
+    """The data set of `--data`. Raises UserError when it has other classes than the model."""
     spec = load_data_file(args.data)
     if spec.nc != model.nc:
         raise UserError(
             f"{args.data}: has {spec.nc} classes, but {model.cfg.source} is made for {model.nc}"
         )
+    return spec
+
+
+def _score(network: nn.Module, model: Model, args: argparse.Namespace) -> Metrics:
+    spec = data_spec(model, args)
     fit = chosen_fit(args.fit, model.cfg)
     dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size, fit=fit)
     loader = make_loader(dataset, args.batch_size, args.workers)

@@ -8,8 +8,12 @@ from typing import Any
 
 from ..cfg_flags import add_fit, add_nms
 from ..cli import Parser, add_img_size, positive_int, ratio
+from ..value_range import several
 from .budget import Budget, Measure
+from .recalibrate import add_recalibrate
+from .scoring import add_importance
 from .strategy import Strategy
+from .sweep_flags import DEFAULT_SHORTCUTS, add_sweep_flags, settled
 
 
 def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) -> Any:
@@ -20,16 +24,22 @@ def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) 
     add("--data", help=".data file to score before and after; left out, nothing is scored")
     add("--weights", default="weights/last.pt", help=".weights or .pt, best after sparse training")
     _add_strategy_flags(parser, strategy)
+    add_importance(parser)
+    add_recalibrate(parser)
     add_img_size(parser)
     add_fit(parser)
     add_nms(parser)
     add("--batch-size", type=positive_int, default=16, help="images per batch when scoring")
     add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
     add("--workers", type=int, default=2, help="processes that load images; 0: none")
+    add("--seed", type=_seed, default=0, help="of random scores and of the training images drawn")
     add("--force", action="store_true", help="overwrite output files of an earlier run")
     add("--dry-run", action="store_true", help="everything up to the table; write nothing")
-    defaults = argparse.Namespace(ratio=0.0, layer_keep=0.0, shortcuts=0, budget=None)
-    return parser.parse_args(argv, defaults)
+    add("--report", metavar="FOLDER", help="also write report.html and report.json into FOLDER")
+    add_sweep_flags(parser)
+    # What a script has no flag for is there all the same.
+    absent = {"ratio": None, "shortcuts": None, "layer_keep": 0.0, "budget": None}
+    return settled(strategy, argparse.Namespace(**{**absent, **vars(parser.parse_args(argv))}))
 
 
 def _add_limit_flags(parser: Parser) -> None:
@@ -68,6 +78,13 @@ def _add_limit_flags(parser: Parser) -> None:
     )
 
 
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {text}")
+    return value
+
+
 def _budget(measure: Measure) -> Callable[[str], Budget]:
     def share(text: str) -> Budget:
         return Budget(measure, ratio(text))
@@ -80,19 +97,19 @@ def _add_strategy_flags(parser: Parser, strategy: Strategy) -> None:
     if strategy.blocks:
         add(
             "--shortcuts",
-            type=positive_int,
-            default=8,
+            type=several(positive_int),
             metavar="N",
-            help="residual blocks to remove: a shortcut and the branch that it adds",
+            help="residual blocks to remove, a shortcut and the branch that it adds; "
+            f"2:16:2 tries several (default: {DEFAULT_SHORTCUTS})",
         )
     if strategy.channels is not None:
         add(
             strategy.ratio_flag,
             dest="ratio",
-            type=ratio,
-            default=strategy.ratio,
+            type=several(ratio),
             metavar="RATIO",
-            help="share of the channels to remove, over all layers",
+            help="share of the channels to remove, over all layers; START:STOP:STEP or a,b,c tries "
+            f"several and writes a table and a picture (default: {strategy.ratio})",
         )
         _add_limit_flags(parser)
     if strategy.has_floor:

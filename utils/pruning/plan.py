@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..graph import ChannelGraph, Ids
-from .blocks import ResidualBlock, find_blocks
+from .blocks import ResidualBlock
 from .importance import Scores
 from .strategy import Candidates, ChannelRule, Mask, find_candidates
 
@@ -80,7 +80,7 @@ def make_plan(
     Raises UserError when nothing may be removed or a score is not a number.
     """
     limits = limits or Limits()
-    candidates = find_candidates(graph, rule, limits.excluded)
+    candidates = find_candidates(graph, rule, limits.excluded, scores)
     pool = _pool(scores, candidates)
     threshold = _threshold(pool, ratio)
     wanted: dict[int, Mask] = {}  # convolution -> channels it wants to keep
@@ -96,13 +96,18 @@ def make_plan(
     return PrunePlan(graph, keep, threshold, candidates)
 
 
-def drop_blocks(plan: PrunePlan, scores: Scores, count: int) -> PrunePlan:
-    """The plan with the `count` blocks of lowest mean score gone, too.
+def drop_blocks(
+    plan: PrunePlan,
+    scores: Scores,
+    count: int,
+    blocks: Sequence[ResidualBlock],
+    reasons: Mapping[int, str],
+) -> PrunePlan:
+    """The plan with the `count` of `blocks` of lowest mean score gone, too.
 
-    A block's score is the mean over the channels that its last convolution keeps.
-    Raises UserError when there are fewer blocks than that.
+    A block's score is the mean over the channels that its last convolution keeps. `reasons` says
+    why other shortcuts cannot go. Raises UserError when there are fewer blocks than that.
     """
-    blocks, reasons = find_blocks(plan.graph)
     if count > len(blocks):
         others = "".join(f"; shortcut {i}: {why}" for i, why in list(reasons.items())[:3])
         raise UserError(
@@ -174,7 +179,8 @@ def _decide(
 def _balanced(graph: ChannelGraph, keep: Mask, scores: Scores, round_to: int) -> Mask:
     """Give channels back, the best first, until every count is as it must be.
 
-    All parts of a split keep equal counts; convolutions keep multiples of `round_to`, or all.
+    All parts of a split keep equal counts; convolutions keep multiples of `round_to`, or all, and
+    never none.
     """
     value = np.zeros(graph.count)
     for index, score in scores.items():
@@ -186,8 +192,9 @@ def _balanced(graph: ChannelGraph, keep: Mask, scores: Scores, round_to: int) ->
             most = int(keep[parts].sum(1).max())
             for part in parts:
                 keep = _raised(part, most, keep, value)
-        for classes in graph.issued.values() if round_to > 1 else ():
-            multiple = -(-int(keep[classes].sum()) // round_to) * round_to
+        for classes in graph.issued.values():
+            # At least one: a convolution that follows others may have lost them all.
+            multiple = -(-max(1, int(keep[classes].sum())) // round_to) * round_to
             keep = _raised(classes, min(len(classes), multiple), keep, value)
     return keep
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,24 @@ from ..cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
 from ..cli import img_size, run_main
 from ..errors import UserError
 from ..files import atomic_write
+from ..folders import require_free
 from ..layers import build_layers
 from ..report import ModelFigures, comparison_table
 from ..weights import State, load_darknet_weights, require_usable, save_darknet_weights
-from .decide import decide, make_chooser
+from .decide import Chooser, decide, make_chooser, tell_sparseness
 from .figures import Model, figures
 from .flags import parse_args
 from .gate import Proof, prove
 from .plan import PrunePlan
+from .recalibrate import Recalibration, recalibrate, recalibrated
+from .record import Case, command_line
+from .showcase import compare_detections
 from .strategy import Strategy
 from .surgery import prune
+from .sweep import Sweep
+from .sweeper import require_choice, show_sweep, sweep_folder, try_values, write_sweep
 from .tables import layer_table
+from .training_images import require_training_images
 
 Build = Callable[..., Any]
 
@@ -44,6 +51,32 @@ class Pruned:
     after: ModelFigures
     cfg_path: Path
     weights_path: Path
+    recalibration: Recalibration | None = None
+
+
+@dataclass(frozen=True)
+class _Original:
+    """The model to prune, and how to build one like it."""
+
+    build: Build
+    model: Model
+    state: State
+    args: argparse.Namespace
+
+    def cut(self, plan: PrunePlan, source: str) -> tuple[Cfg, State, Model]:
+        """The pruned cfg (to be called `source`), its state, and its model."""
+        cut_cfg, cut_state = prune(self.model.cfg, self.state, plan)
+        cfg = parse_cfg(plain_text(cut_cfg), source)
+        compact: Model = self.build(cfg, img_size=img_size(self.args.img_size))
+        compact.load_state(cut_state)
+        return cfg, cut_state, compact
+
+    def score(self, plan: PrunePlan) -> ModelFigures:
+        """What a plan leaves, costs and is worth; with `--recalibrate`, after that."""
+        compact = self.cut(plan, "the pruned cfg")[2]
+        if self.args.recalibrate:
+            compact, _ = recalibrated(compact, self.args)
+        return figures(compact, self.args)
 
 
 def run(strategy: Strategy, build: Build, doc: str | None) -> None:
@@ -53,30 +86,91 @@ def run(strategy: Strategy, build: Build, doc: str | None) -> None:
 
 def run_pruning(
     strategy: Strategy, build: Build, doc: str | None, argv: Sequence[str] | None = None
-) -> Pruned:
-    """Prune, prove, score, write. Raises UserError, and GateError if the proof fails."""
+) -> Pruned | Sweep:
+    """Prune, prove, score, write; or measure several values, and prune by the best if asked to.
+
+    Raises UserError, and GateError if the proof fails.
+    """
     args = parse_args(strategy, doc, argv)
-    outputs = _output_paths(strategy, args)
-    size = img_size(args.img_size)
-    model: Model = build(load_cfg(args.cfg), img_size=size)
+    _require_free_places(strategy, args)
+    require_training_images(args)
+    original = _load(build, args)
+    chooser = make_chooser(strategy, original.model, original.state, args)
+    tell_sparseness(chooser, original.state, None if args.budget or args.sweep else args.ratio)
+    if args.sweep is None:
+        return _prune(original, chooser, args, argv)
+    before = figures(original.model, args) if args.data else None
+    sweep = try_values(args.sweep, chooser, args.ratio, before, original.score)
+    show_sweep(sweep)
+    if not args.dry_run:
+        write_sweep(sweep, sweep_folder(args))
+    if args.sweep.max_map_drop is None:
+        return sweep
+    found = argparse.Namespace(**{**vars(args), args.sweep.unit: require_choice(sweep)})
+    chooser = replace(chooser, shortcuts=found.shortcuts)
+    return _prune(original, chooser, found, argv, before, sweep)
+
+
+def _load(build: Build, args: argparse.Namespace) -> _Original:
+    """The model with its weights. Raises UserError for numbers that no network can have."""
+    model: Model = build(load_cfg(args.cfg), img_size=img_size(args.img_size))
     model.load_weights(args.weights)
     state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
     require_usable(state, args.weights)
-    plan = decide(make_chooser(strategy, model, state, args), args)
-    cut_cfg, cut_state = prune(model.cfg, state, plan)
-    cfg = parse_cfg(plain_text(cut_cfg), str(outputs[0]))
-    proof = prove(state, plan, cfg, cut_state)
+    return _Original(build, model, state, args)
+
+
+def _prune(
+    original: _Original,
+    chooser: Chooser,
+    args: argparse.Namespace,
+    argv: Sequence[str] | None,
+    before: ModelFigures | None = None,
+    sweep: Sweep | None = None,
+) -> Pruned:
+    """Prune as the flags say; `before` and `sweep` are what is known already."""
+    outputs = _output_paths(chooser.strategy, args)
+    plan = decide(chooser, args)
+    cfg, cut_state, compact = original.cut(plan, str(outputs[0]))
+    proof = prove(original.state, plan, cfg, cut_state)
     print(layer_table(plan))
     print(_proof_line(proof))
-    compact: Model = build(cfg, img_size=size)
-    compact.load_state(cut_state)
-    before, after = figures(model, args), figures(compact, args)
+    before = before or figures(original.model, args)
+    after = figures(compact, args)
+    recalibration = None
+    if args.recalibrate:
+        recalibration, compact = recalibrate(compact, args, after)
+        cut_state, after = compact.state_dict(), recalibration.after
+        print(recalibration)
     print(comparison_table(before, after))
     if args.dry_run:
         print("dry run: nothing was written")
     else:
-        _write(cfg, cut_state, model.seen, outputs)
-    return Pruned(cfg, cut_state, plan, proof, before, after, *outputs)
+        _write(cfg, cut_state, original.model.seen, outputs)
+    if args.report and not args.dry_run:
+        case = Case(args, command_line(argv), chooser, plan, proof, before, after, outputs, sweep)
+        _report(case, original.model, compact)
+    return Pruned(cfg, cut_state, plan, proof, before, after, *outputs, recalibration)
+
+
+def _report(case: Case, model: Model, compact: Model) -> None:
+    """Write the folder of `--report`."""
+    from .html_report import write_report  # matplotlib takes a second to load
+
+    shown = compare_detections(model, compact, case.args) if case.args.data else []
+    print(f"Wrote {write_report(case.args.report, case, shown, case.args.force)}")
+
+
+def _require_free_places(strategy: Strategy, args: argparse.Namespace) -> None:
+    """Raise UserError now, not after the work, where something stands in the way of an output."""
+    if args.dry_run:
+        return
+    if args.report:
+        require_free(args.report, "--report", args.force)
+    if args.sweep is None:
+        _output_paths(strategy, args)
+    else:
+        sweep_folder(args)
 
 
 def _proof_line(proof: Proof) -> str:

@@ -34,18 +34,30 @@ class CutLayer:
     constants: Tensor  # (C,) float64: what each full channel adds to the value after pruning
 
 
+def walk_constants(state: Mapping[str, Tensor], plan: PrunePlan) -> dict[int, Tensor]:
+    """What each channel (C,) of every layer adds to its value after pruning, in float64.
+
+    Raises UnfoldableError where a constant on a kept channel cannot be carried on.
+    """
+    layers = plan.graph.layers
+    constants = {INPUT: torch.zeros(layers[0].inputs[0][0], dtype=torch.float64)}
+    for layer, params in zip(layers, split_state(state, layers), strict=True):
+        incoming = [constants[source] for source in layer.sources]
+        constants[layer.index] = layer.constants(params, incoming, plan.kept(layer.index))
+    return constants
+
+
 def cut_layers(
     state: Mapping[str, Tensor], plan: PrunePlan, dtype: torch.dtype | None = None
 ) -> Iterator[CutLayer]:
     """Fold and slice one layer after the other, in `dtype` (the state's own when None)."""
     layers = plan.graph.layers
     stand_in = plan.stand_in
-    constants = {INPUT: torch.zeros(layers[0].inputs[0][0], dtype=torch.float64)}
+    constants = walk_constants(state, plan)
     for layer, own in zip(layers, split_state(state, layers), strict=True):
         params = own if dtype is None else {name: t.to(dtype) for name, t in own.items()}
         incoming = [constants[source] for source in layer.sources]
         kept = plan.kept(layer.index)
-        constants[layer.index] = layer.constants(params, incoming, kept)
         folded: Params = params
         sliced: Params = params
         if layer.index not in stand_in:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from terminaltables import AsciiTable
 
-from .blocks import find_blocks
+from .blocks import ResidualBlock
 from .importance import Scores
 from .plan import PrunePlan, block_score
 
 
-def block_table(plan: PrunePlan, scores: Scores) -> str:
+def block_table(
+    plan: PrunePlan,
+    scores: Scores,
+    blocks: Sequence[ResidualBlock],
+    reasons: Mapping[int, str],
+    importance: str = "|gamma|",
+) -> str:
     """One row per shortcut, the least first: its score, and what happens to it."""
-    blocks, reasons = find_blocks(plan.graph)
     ranked = sorted(blocks, key=lambda block: block_score(plan, scores, block))
-    rows = [["shortcut", "mean |gamma|", "layers", ""]]
+    rows = [["shortcut", f"mean {importance}", "layers", ""]]
     for block in ranked:
         span = f"{block.layers[0]}..{block.shortcut}"
         fate = "removed" if block in plan.dropped else ""

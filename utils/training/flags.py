@@ -13,6 +13,7 @@ from ..data import AugmentOptions
 from ..errors import UserError
 from .loss import LossOptions, ObjectnessTarget
 from .optimizer import LR0, MOMENTUM, OptimizerKind
+from .sparsity import SparsitySchedule
 
 # What a resumed run may be given anew; everything else is part of its recipe.
 FREE_ON_RESUME = {"resume", "name", "device", "threads", "workers", "cache_images", "epochs"}
@@ -160,6 +161,12 @@ def _add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         help="sparse training: L1 on the BN gammas that the prune script may remove",
     )
     add("--s", type=float, default=0.001, help="its strength, added to the gradient once per step")
+    add(
+        "--sparsity-schedule",
+        choices=get_args(SparsitySchedule),
+        default="constant",
+        help="of --s: linear falls to a tenth, so that what is left recovers",
+    )
     add(
         "--prune",
         type=int,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import ConvolutionModule
+
+SparsitySchedule = Literal["constant", "linear"]
 
 NEAR_ZERO = 1e-2  # a gamma below it counts as gone
 
@@ -70,6 +73,15 @@ def gammas_by_layer(layers: nn.ModuleList) -> dict[int, Tensor]:
         for index, layer in enumerate(layers)
         if isinstance(layer, ConvolutionModule) and layer.bn is not None
     }
+
+
+def schedule_factor(kind: SparsitySchedule, done: float) -> float:
+    """Factor of s when the share `done` (0..1) of the training is over.
+
+    linear: falls to a tenth. Gammas part early, and what is left recovers late (the published
+    recipe for slimming YOLOv8).
+    """
+    return 1.0 if kind == "constant" else 1.0 - 0.9 * done
 
 
 def _as_factors(gamma: Tensor, where: Tensor) -> Tensor:

@@ -1,0 +1,35 @@
+"""Which residual blocks can go: those whose constant finds its way into what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from ..graph import ChannelGraph
+from ..layers import UnfoldableError
+from .blocks import ResidualBlock, find_blocks
+from .plan import keep_everything
+from .surgery import walk_constants
+
+
+def removable_blocks(
+    graph: ChannelGraph, state: Mapping[str, Tensor]
+) -> tuple[tuple[ResidualBlock, ...], Mapping[int, str]]:
+    """The blocks that can go, and why every other shortcut (by index) cannot.
+
+    Constants add up, so blocks that can go one by one can go together.
+    """
+    blocks, reasons = find_blocks(graph)
+    whole = keep_everything(graph)
+    found: list[ResidualBlock] = []
+    others = dict(reasons)
+    for block in blocks:
+        try:
+            walk_constants(state, replace(whole, dropped=(block,)))
+        except UnfoldableError as error:
+            others[block.shortcut] = str(error)
+        else:
+            found.append(block)
+    return tuple(found), others

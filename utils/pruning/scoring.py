@@ -1,0 +1,85 @@
+"""`--importance` and `--normalize`: from flags to scores."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from torch import Tensor
+from tqdm import tqdm
+
+from ..cli import Parser, pick_device, positive_int
+from ..errors import UserError
+from ..graph import ChannelGraph
+from ..layers import Yolo
+from ..training.loss import DetectionLoss, total
+from ..weights import State
+from .figures import Model
+from .importance import (
+    IMPORTANCES,
+    Normalization,
+    Scores,
+    normalize,
+    random_scores,
+    taylor,
+)
+from .training_images import training_batches
+
+
+def add_importance(parser: Parser) -> None:
+    """Add `--importance` and what belongs to it; read them with `channel_scores`."""
+    add = parser.add_argument
+    kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in IMPORTANCES.items())
+    add(
+        "--importance",
+        choices=tuple(IMPORTANCES),
+        default="bn",
+        help=f"what ranks the channels. {kinds}",
+    )
+    add(
+        "--normalize",
+        choices=get_args(Normalization),
+        help="divide scores by their layer's mean (layer), by the mean of all (global: same "
+        "order), or not; left out: layer for l1, l2 and fpgm, which grow with kernels, else none",
+    )
+    add(
+        "--taylor-batches",
+        type=positive_int,
+        default=16,
+        metavar="N",
+        help="training batches that --importance taylor averages over (needs --data)",
+    )
+
+
+def channel_scores(
+    graph: ChannelGraph, model: Model, state: State, args: argparse.Namespace
+) -> Scores:
+    """The scores that the flags ask for. Raises UserError where the kind cannot be had."""
+    kind = IMPORTANCES[args.importance]
+    if kind.from_state is not None:
+        scores = kind.from_state(graph, state)
+    elif args.importance == "random":
+        scores = random_scores(graph, args.seed)
+    else:
+        scores = _taylor(graph, model, args)
+    return normalize(scores, args.normalize or kind.normalization)
+
+
+def _taylor(graph: ChannelGraph, model: Model, args: argparse.Namespace) -> Scores:
+    heads = [head for head in model.heads if isinstance(head, Yolo)]
+    if len(heads) < len(model.heads) or not heads:
+        raise UserError(
+            f"{model.cfg.source}: --importance taylor needs a loss, which only [yolo] heads have"
+        )
+    loss = DetectionLoss(heads)
+
+    def value(raw: Sequence[Tensor], targets: Tensor, img_hw: tuple[int, int]) -> Tensor:
+        return total(loss(raw, targets, img_hw))
+
+    count = args.taylor_batches
+    batches = training_batches(model, args, args.batch_size, count * args.batch_size)
+    bar = tqdm(batches, desc="taylor importance", total=count, unit="batch", delay=1, leave=False)
+    twin: Any = copy.deepcopy(model)
+    return taylor(graph, twin.to(pick_device(args.device)), bar, value)
