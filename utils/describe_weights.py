@@ -51,7 +51,7 @@ def _read_darknet(path: str | Path, layers: Sequence[Layer]) -> tuple[State, str
     sums = list(accumulate(sizes))
     said = f"version {header.major}.{header.minor}.{header.revision}, {header.seen:,} images seen"
     if not rest and held in sums[:-1] and 0 < held < sums[-1]:
-        # The first such layer but one: what follows may own no numbers, and then either is right.
+        # Layers without numbers may follow that one; with or without them is the same.
         cutoff = sums.index(held) + 1
         state, _ = load_darknet_weights(path, layers, cutoff)
         return (
