@@ -31,7 +31,7 @@ from utils.drawing import Picture, draw_detections
 from utils.errors import UserError
 from utils.evaluate import Metrics, Predict, evaluate
 from utils.files import atomic_write
-from utils.nms import nms
+from utils.nms import NmsKind, nms
 from utils.profile import time_forward_ms
 from utils.report import count_parameters, file_bytes
 from utils.runtimes.opencv import OpenCVDarknet
@@ -78,15 +78,16 @@ def _train_and_slim(folder: Path, data: Path, seed: int) -> tuple[Stage, Stage, 
     """The four models of the line; the commands are printed as they run."""
     cfg = folder / "demo.cfg"
     shutil.copyfile(ROOT / "cfg" / "demo.cfg", cfg)
-    common = f"--data {data} --batch-size 16 --cache-images --seed {seed}"
+    common = f"--data {data} --mosaic 0.5 --scale 0.25 --notest --cache-images --seed {seed}"
     _step("train")
-    base = _trained("base", folder, cfg, f"--epochs 24 {common}")
+    base = _trained("base", folder, cfg, f"--epochs 30 {common}")
     _step("train sparsely: L1 on the batch normalisation's gammas")
     sparse = _trained(
         "sparse",
         folder,
         cfg,
-        f"--weights {base.weights} --epochs 20 -sr --s 0.03 --strategy slim_prune {common}",
+        f"--weights {base.weights} --epochs 20 --optimizer sgd -sr --s 0.015 "
+        f"--sparsity-schedule linear --strategy slim_prune {common}",
     )
     _step("slim: remove the channels with the smallest gammas")
     _python(
@@ -98,7 +99,7 @@ def _train_and_slim(folder: Path, data: Path, seed: int) -> tuple[Stage, Stage, 
     slim = Stage("slimmed", pruned_cfg, folder / f"{prefix}sparse.weights")
     _step("finetune")
     tuned = _trained(
-        "finetuned", folder, pruned_cfg, f"--weights {slim.weights} --epochs 16 {common}"
+        "finetuned", folder, pruned_cfg, f"--weights {slim.weights} --epochs 25 {common}"
     )
     return base, sparse, slim, tuned
 
@@ -162,8 +163,8 @@ def _measure(stage: Stage, data: Path) -> Row:
     difference = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
     return Row(
         stage,
-        _score(fused, data, model.img_size),
-        _score(opencv, data, model.img_size),
+        _score(fused, data, model),
+        _score(opencv, data, model),
         count_parameters(model.rules),
         sum(rule.macs() for rule in model.rules),
         file_bytes(model.rules),
@@ -172,10 +173,12 @@ def _measure(stage: Stage, data: Path) -> Row:
     )
 
 
-def _score(predict: Predict, data: Path, size: tuple[int, int]) -> Metrics:
+def _score(predict: Predict, data: Path, model: Darknet) -> Metrics:
     spec = load_data_file(data)
-    dataset = DetectionDataset(spec.require("valid"), spec.nc, size)
-    return evaluate(predict, make_loader(dataset, 16, 0), spec.nc, spec.names, progress=False)
+    dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size)
+    loader = make_loader(dataset, 16)
+    kind = NmsKind.of_head(model.heads[-1].section)
+    return evaluate(predict, loader, spec.nc, spec.names, nms_kind=kind, progress=False)
 
 
 def _table(rows: Sequence[Row]) -> str:

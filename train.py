@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 import prune
 import shortcut_prune
@@ -38,6 +37,7 @@ from utils.data import Batch, DataSpec, Loader, load_data_file, resize_batch
 from utils.errors import UserError
 from utils.evaluate import Metrics, evaluate
 from utils.layers import Yolo
+from utils.progress import progress_bar
 from utils.pruning import sparsity_targets
 from utils.training.allocator import keep_freed_memory
 from utils.training.batches import make_loaders, pick_size
@@ -166,7 +166,7 @@ def train_epoch(parts: Parts, epoch: int, progress: Progress, record: Record) ->
     parts.model.train()
     sums: dict[str, float] = {}
     lr, waiting, seen_before, start = 0.0, 0, progress.seen, time.perf_counter()
-    bar = tqdm(parts.loader, desc=f"epoch {epoch + 1}/{args.epochs}", unit="batch", leave=False)
+    bar = progress_bar(parts.loader, f"epoch {epoch + 1}/{args.epochs}", "batch")
     for number, batch in enumerate(bar):
         if epoch == number == 0:
             record.first_batch(batch)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from .data import Sample
 from .data.letterbox import Fit, fitted_size
 from .errors import UserError
+from .progress import progress_bar
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def cluster_anchors(
     if len(sizes_px) > MAX_BOXES:
         sizes_px = rng.choice(sizes_px, MAX_BOXES, replace=False)
     best, best_mean = sizes_px[:count], -1.0
-    for _ in tqdm(range(restarts), desc="k-means", delay=2, leave=False):
+    for _ in progress_bar(range(restarts), "k-means"):
         anchors = _lloyd(sizes_px, _spread_out(sizes_px, count, rng))
         mean = measure_fit(anchors, sizes_px).mean_iou
         if mean > best_mean:

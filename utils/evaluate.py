@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 from torch import Tensor
-from tqdm import tqdm
 
 from .data import Loader
 from .metrics import MAX_DET_PER_CLASS, Boxes, ClassScores, mean_of_valid, score_detections
 from .nms import PLAIN, NmsKind, nms
 from .profile import synchronize
+from .progress import progress_bar
 
 CONF_THRES = 0.001
 IOU_THRES = 0.6  # of NMS
@@ -165,9 +165,7 @@ def collect(
     found: list[NDArray[np.float64]] = []  # (n, 7): image, class, x1, y1, x2, y2, score
     truth: list[NDArray[np.float64]] = []
     start = time.perf_counter()
-    for batch in tqdm(
-        loader, desc="evaluating", unit="batch", delay=1, leave=False, disable=not progress
-    ):
+    for batch in progress_bar(loader, "evaluating", "batch", show=progress):
         loaded = time.perf_counter()
         predictions = predict(_to_input(batch.images, options))
         _check_shape(predictions, len(batch.images), nc)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from ..progress import progress_bar
 from .images import ByteArray, Size
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class ImageCache:
         indices = range(len(self._sizes))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             images = pool.map(lambda index: self._store(index, load(index)), indices)
-            for _ in tqdm(images, "caching images", len(indices), delay=2, leave=False, unit="img"):
+            for _ in progress_bar(images, "caching images", "img", len(indices)):
                 pass
 
     def get(self, index: int) -> ByteArray | None:

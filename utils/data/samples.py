@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from ..errors import UserError
+from ..progress import progress_bar
 from .darknet_files import load_list
 from .images import Size, UnreadableImageError, image_size
 from .labels import FloatArray, label_path, read_labels_or_problem
@@ -37,9 +37,7 @@ def load_samples(list_path: str | Path, nc: int) -> tuple[list[Sample], list[Pro
     problems: list[Problem] = []
     entries = load_list(list_path)
     # The bar appears only when reading takes more than two seconds.
-    for number, path in tqdm(
-        entries, desc=f"reading {list_path}", unit="img", delay=2, leave=False
-    ):
+    for number, path in progress_bar(entries, f"reading {list_path}", "img"):
         where = f"{list_path}:{number}"
         sample, found = _load_sample(path, where, nc)
         problems += found
