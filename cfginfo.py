@@ -21,7 +21,7 @@ import prune
 import shortcut_prune
 import slim_prune
 from utils.cfg import load_cfg
-from utils.cli import Parser, add_img_size, img_size, run_main
+from utils.cli import Parser, add_img_size, img_size, positive_int, run_main
 from utils.describe import (
     block_lines,
     group_lines,
@@ -50,6 +50,9 @@ def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--cfg", required=True, help="the network")
     parser.add_argument("--weights", help=".weights or .pt to check against it")
+    parser.add_argument(
+        "--cutoff", type=positive_int, metavar="N", help="check the layers before N (a backbone)"
+    )
     parser.add_argument("--graph", metavar="FILE.svg", help="draw the network into this file")
     add_img_size(parser)
     return parser
@@ -64,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         save_svg(draw_network(graph.layers, Path(args.cfg).name), args.graph)
         print(f"\nWrote {args.graph}")
     if args.weights:
-        print_weights(graph, args.weights)
+        print_weights(graph, args.weights, args.cutoff)
 
 
 def print_structure(graph: ChannelGraph) -> None:
@@ -77,9 +80,9 @@ def print_structure(graph: ChannelGraph) -> None:
     print(f"\n{script_table(graph, STRATEGIES)}")
 
 
-def print_weights(graph: ChannelGraph, path: str) -> None:
+def print_weights(graph: ChannelGraph, path: str, cutoff: int | None) -> None:
     """What the weights say; raises UserError when they do not fit."""
-    state, fit = read_weights(path, graph.layers)
+    state, fit = read_weights(path, graph.layers, cutoff)
     print(f"\n{path}: {fit}\n\n|gamma| of the batch normalisations:\n{gamma_table(graph, state)}")
 
 

@@ -196,11 +196,15 @@ def test_backbone(model: Darknet, tmp_path: Path, cut_behind: int, cutoff: int) 
     numbers = sum(f.size for layer in model.rules[: cut_behind + 1] for f in layer.fields())
     cut = tmp_path / "a.conv"
     cut.write_bytes((tmp_path / "a.weights").read_bytes()[: 20 + 4 * numbers])
-    state, line = read_weights(cut, model.rules)
-    assert line.startswith(f"fits layers 0-{cut_behind}: {numbers:,} numbers")
-    assert f"cutoff={cutoff}" in line
-    assert all(int(key.split(".")[1]) <= cut_behind for key in state)
-    cut.write_bytes((tmp_path / "a.weights").read_bytes()[: 20 + 4 * numbers - 4])
+    says = rf"{numbers:,} of .* ends where layer {cut_behind} does.*--cutoff {cutoff}\)"
+    with pytest.raises(UserError, match=says):
+        read_weights(cut, model.rules)
+    state, line = read_weights(cut, model.rules, cutoff)
+    assert line.startswith(f"fits: {numbers:,} numbers")
+    assert {int(key.split(".")[1]) for key in state} == {
+        layer.index for layer in model.rules[:cutoff] if layer.fields()
+    }
+    cut.write_bytes((tmp_path / "a.weights").read_bytes()[: 20 + 4 * numbers - 2])
     with pytest.raises(UserError, match="missing"):
         read_weights(cut, model.rules)
 

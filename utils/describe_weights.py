@@ -28,38 +28,42 @@ _NAMES = ("min", "10%", "25%", "median", "75%", "90%", "max")
 _NEAR_ZERO = 0.01
 
 
-def read_weights(path: str | Path, layers: Sequence[Layer]) -> tuple[State, str]:
-    """The file's tensors, and a line that says how it fits.
+def read_weights(
+    path: str | Path, layers: Sequence[Layer], cutoff: int | None = None
+) -> tuple[State, str]:
+    """The file's tensors (those of the layers before `cutoff`), and a line that says how it fits.
 
-    A `.weights` file that ends where a layer ends (a backbone) fits the layers before it.
-    Raises UserError for a file that does not fit, or is none.
+    Raises UserError for a file that does not fit or is none; of one that ends where a layer ends,
+    it says so, as it may be a backbone.
     """
     if is_checkpoint(path):
         state: State = load_checkpoint(path)["model"]
-        _require_fit(state, layers, path)
+        if cutoff is not None:
+            state = {key: t for key, t in state.items() if int(key.split(".")[1]) < cutoff}
+        _require_fit(state, layers[:cutoff], path)
         line = f"fits: {len(state)} tensors"
     else:
-        state, line = _read_darknet(path, layers)
+        state, line = _read_darknet(path, layers, cutoff)
     require_usable(state, str(path))
     return state, line
 
 
-def _read_darknet(path: str | Path, layers: Sequence[Layer]) -> tuple[State, str]:
+def _read_darknet(
+    path: str | Path, layers: Sequence[Layer], cutoff: int | None
+) -> tuple[State, str]:
     _, header = load_darknet_weights(path, layers, cutoff=0)
-    held, rest = divmod(Path(path).stat().st_size - header.size, 4)
-    sizes = [sum(field.size for field in layer.loaded_fields()) for layer in layers]
-    sums = list(accumulate(sizes))
-    said = f"version {header.major}.{header.minor}.{header.revision}, {header.seen:,} images seen"
-    if not rest and held in sums[:-1] and 0 < held < sums[-1]:
-        # Layers without numbers may follow that one; with or without them is the same.
-        cutoff = sums.index(held) + 1
-        state, _ = load_darknet_weights(path, layers, cutoff)
-        return (
-            state,
-            f"fits layers 0-{cutoff - 1}: {held:,} numbers (load with cutoff={cutoff}), {said}",
+    held = (Path(path).stat().st_size - header.size) / 4
+    sums = list(accumulate(sum(f.size for f in layer.loaded_fields()) for layer in layers))
+    if cutoff is None and 0 < held < sums[-1] and held in sums:
+        end = sums.index(int(held))
+        raise UserError(
+            f"{path}: does not fit: it holds {int(held):,} of {sums[-1]:,} numbers and ends where "
+            f"layer {end} does; a backbone (read it with --cutoff {end + 1}) or a file cut short"
         )
-    state, _ = load_darknet_weights(path, layers)
-    return state, f"fits: {held:,} numbers, {said}"
+    state, header = load_darknet_weights(path, layers, cutoff)
+    count = sum(tensor.numel() for tensor in state.values())
+    version = f"{header.major}.{header.minor}.{header.revision}"
+    return state, f"fits: {count:,} numbers, version {version}, {header.seen:,} images seen"
 
 
 def _require_fit(state: Mapping[str, Tensor], layers: Sequence[Layer], path: str | Path) -> None:
