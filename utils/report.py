@@ -41,6 +41,13 @@ def file_bytes(layers: Sequence[Layer]) -> int:
 
 def comparison_table(before: ModelFigures, after: ModelFigures) -> str:
     """Metric | Before | After | Change."""
+    table = AsciiTable(comparison_rows(before, after))
+    table.justify_columns = dict.fromkeys((1, 2, 3), "right")
+    return str(table.table)
+
+
+def comparison_rows(before: ModelFigures, after: ModelFigures) -> list[list[str]]:
+    """The heads and cells of `comparison_table`."""
     rows = [["Metric", "Before", "After", "Change"]]
     for name, old, new in (
         ("mAP@.5", before.map50, after.map50),
@@ -56,9 +63,7 @@ def comparison_table(before: ModelFigures, after: ModelFigures) -> str:
         ["File (bytes)", *_counted(before.file_bytes, after.file_bytes)],
         ["Forward (ms)", *_latency(before.latency, after.latency)],
     ]
-    table = AsciiTable(rows)
-    table.justify_columns = dict.fromkeys((1, 2, 3), "right")
-    return str(table.table)
+    return rows
 
 
 def _counted(old: int, new: int) -> tuple[str, str, str]:
