@@ -55,8 +55,8 @@ def solve(
 ) -> tuple[float, PrunePlan]:
     """The smallest ratio whose plan keeps within the budget, and that plan.
 
-    Raises UserError when no ratio does, or when the plan found uses less than the budget by more
-    than 1% of the whole (the channels then go in too large groups).
+    Where that would leave more than 1% of the whole unused, the next larger network if it exceeds
+    the budget by no more than 1%. Raises UserError when neither will do.
     """
     whole = cost(build_layers(cfg, plan_at(0.0).graph.layers[0].inputs[0][1:]), budget.measure)
 
@@ -73,10 +73,12 @@ def solve(
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if share(middle) > budget.share else (low, middle)
-    reached = share(high)
-    if budget.share - reached > _ACCURACY:
-        raise UserError(
-            f"--target-{budget.measure} {budget.share}: the channels go in groups too large to "
-            f"come within {_ACCURACY}; near it are {share(low):.4f} and {reached:.4f}"
-        )
-    return high, plan_at(high)
+    within, above = share(high), share(low)
+    if budget.share - within <= _ACCURACY:
+        return high, plan_at(high)
+    if above - budget.share <= _ACCURACY:
+        return low, plan_at(low)
+    raise UserError(
+        f"--target-{budget.measure} {budget.share}: the channels go in groups too large to come "
+        f"within {_ACCURACY}; near it are {above:.4f} and {within:.4f}"
+    )

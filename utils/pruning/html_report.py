@@ -29,6 +29,7 @@ from .charts import (
 )
 from .page_style import PAGE, STYLE
 from .plan import PrunePlan
+from .recalibrate import Recalibration
 from .record import Case, layer_rows, make_record
 from .showcase import SHOWN_CONF, Shown
 from .sweep import Sweep, sweep_rows
@@ -66,7 +67,7 @@ def render(case: Case, record: Mapping[str, Any], shown: Sequence[Shown] = ()) -
         sections.append(_section("Sweep", _sweep(case.sweep)))
     if shown:
         sections.append(_section("Detections before and after", _detections(shown)))
-    sections.append(_section("Proof", _proof(record["proof"])))
+    sections.append(_section("Proof", _proof(record["proof"], case.recalibration)))
     sections.append(_section("Made from", _provenance(record)))
     return PAGE.format(
         title=escape(title),
@@ -229,7 +230,8 @@ def data_uri(picture: Picture) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(coded.tobytes()).decode('ascii')}"
 
 
-def _proof(proof: Mapping[str, Any]) -> str:
+def _proof(proof: Mapping[str, Any], recalibration: Recalibration | None) -> str:
+    after = f"<p>{escape(str(recalibration))}.</p>" if recalibration else ""
     return (
         f"<p>Before anything was written, all {proof['layers']} layers of the pruned network were "
         "compared in float64 with the network as it was, with the removed channels' gammas set to "
@@ -244,7 +246,7 @@ def _proof(proof: Mapping[str, Any]) -> str:
             ]
         )
         + "<p>The last line is no error of the cut: at the image's border a constant meets the "
-        "padding, which folding cannot follow.</p>"
+        "padding, which folding cannot follow.</p>" + after
     )
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..cli import Parser, pick_device, positive_int
 from ..errors import UserError
+from ..progress import progress_bar
 from ..report import ModelFigures
 from .figures import Model, figures
 from .training_images import training_batches
@@ -91,7 +91,7 @@ def recalibrated(model: Model, args: argparse.Namespace) -> tuple[Model, int]:
 
 def _batches(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterable[Tensor]:
     """The images, but for a last batch of a single one, which has no variance of its own."""
-    bar = tqdm(pairs, desc="recalibrating", unit="batch", delay=1, leave=False)
+    bar = progress_bar(pairs, "recalibrating", "batch")
     return (images for images, _ in bar if len(images) >= _LEAST_IMAGES)
 
 

@@ -24,6 +24,7 @@ from ..report import ModelFigures
 from .decide import Chooser
 from .gate import TOLERANCE, Proof
 from .plan import PrunePlan, block_score
+from .recalibrate import Recalibration
 from .sweep import KNEE_RULE, Sweep
 
 FORMAT = 1
@@ -43,6 +44,7 @@ class Case:
     after: ModelFigures
     outputs: tuple[Path, Path]
     sweep: Sweep | None = None
+    recalibration: Recalibration | None = None
 
 
 def make_record(case: Case) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def make_record(case: Case) -> dict[str, Any]:
         "removed_blocks": _block_rows(case),
         "metrics": {"before": _figures(case.before), "after": _figures(case.after)},
         "proof": {**dataclasses.asdict(case.proof), "tolerance": TOLERANCE},
+        "recalibration": _recalibration(case.recalibration),
         "sweep": None if case.sweep is None else _sweep(case.sweep),
     }
     return {key: _finite(value) for key, value in record.items()}
@@ -129,6 +132,11 @@ def _block_rows(case: Case) -> list[dict[str, Any]]:
 def _figures(figures: ModelFigures) -> dict[str, Any]:
     found = dataclasses.asdict(figures)
     return {**found, "latency": figures.latency._asdict()}
+
+
+def _recalibration(found: Recalibration | None) -> dict[str, Any] | None:
+    """The images, and the metrics of folding alone (those after it are "after")."""
+    return None if found is None else {"images": found.images, "folded": _figures(found.folded)}
 
 
 def _sweep(sweep: Sweep) -> dict[str, Any]:

@@ -148,8 +148,8 @@ def _prune(
     else:
         _write(cfg, cut_state, original.model.seen, outputs)
     if args.report and not args.dry_run:
-        case = Case(args, command_line(argv), chooser, plan, proof, before, after, outputs, sweep)
-        _report(case, original.model, compact)
+        given = (args, command_line(argv), chooser, plan, proof, before, after, outputs)
+        _report(Case(*given, sweep, recalibration), original.model, compact)
     return Pruned(cfg, cut_state, plan, proof, before, after, *outputs, recalibration)
 
 

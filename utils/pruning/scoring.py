@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from torch import Tensor
-from tqdm import tqdm
 
 from ..cli import Parser, pick_device, positive_int
 from ..errors import UserError
 from ..graph import ChannelGraph
 from ..layers import Yolo
+from ..progress import progress_bar
 from ..training.loss import DetectionLoss, total
 from ..weights import State
 from .figures import Model
@@ -80,6 +80,6 @@ def _taylor(graph: ChannelGraph, model: Model, args: argparse.Namespace) -> Scor
 
     count = args.taylor_batches
     batches = training_batches(model, args, args.batch_size, count * args.batch_size)
-    bar = tqdm(batches, desc="taylor importance", total=count, unit="batch", delay=1, leave=False)
+    bar = progress_bar(batches, "taylor importance", "batch", count)
     twin: Any = copy.deepcopy(model)
     return taylor(graph, twin.to(pick_device(args.device)), bar, value)

@@ -86,14 +86,18 @@ def find_candidates(
         judged = {index for index in graph.issued if graph.layers[index].normalized}
     fixed = np.zeros(graph.count, bool)
     fixed[list(graph.pinned)] = True
+    summed = np.zeros(graph.count, bool)
+    summed[graph.summed] = True
     for index, classes in graph.issued.items():
-        if index in excluded or index not in judged:
+        if index in excluded:
             fixed[classes] = True
+        elif index not in judged:
+            # What it adds has no score. What it merely scales (squeeze-and-excite, depthwise)
+            # goes with the channel that it scales.
+            fixed[classes[summed[classes]]] = True
     prunable: dict[int, Mask] = {}
     reasons: dict[int, str] = {}
     led: set[int] = set()
-    summed = np.zeros(graph.count, bool)
-    summed[graph.summed] = True
     for index, classes in sorted(graph.issued.items()):
         if index not in judged:
             reasons[index] = "no batch normalisation to judge its channels by"

@@ -15,6 +15,7 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from ..errors import UserError
+from ..progress import progress_bar
 
 RATIO_STEPS = 200  # ratios are searched among the multiples of 1 / RATIO_STEPS
 
@@ -107,7 +108,8 @@ def find_knee(values: Sequence[float], scores: Sequence[float]) -> int | None:
 
 def run_sweep(unit: str, values: Sequence[float], measure: Measure) -> Sweep:
     """Measure the model as it is and at each value."""
-    return Sweep(unit, tuple(measure(value) for value in sorted({0.0, *values})))
+    bar = progress_bar(sorted({0.0, *values}), "sweep", "value")
+    return Sweep(unit, tuple(measure(value) for value in bar))
 
 
 def search(sweep: Sweep, measure: Measure, max_map_drop: float, limit: float) -> Sweep:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..errors import UserError
 from ..folders import first_free, require_free, whole_folder
 from ..layers import Layer
@@ -39,10 +37,8 @@ def try_values(
     `before` and `score` give figures of the model as it is and under a plan; without `before` only
     the structure is measured. `ratio` holds where shortcuts are swept. Raises UserError.
     """
-    bar = tqdm(desc="pruning and scoring", unit="value", delay=1, disable=before is None)
 
     def measure(value: float) -> SweepPoint:
-        bar.update()
         if value == 0:
             return _scored(value, before) if before else _structure(value, chooser.graph.layers)
         plan = plan_at(wish, chooser, ratio, value)
@@ -50,12 +46,11 @@ def try_values(
             return _structure(value, pruned_layers(chooser.cfg, plan))
         return _scored(value, score(plan))
 
-    with bar:
-        sweep = run_sweep(wish.unit, wish.values, measure)
-        if wish.max_map_drop is None:
-            return sweep
-        limit = 1.0 if wish.unit == "ratio" else len(find_blocks(chooser.graph)[0]) + 1
-        return search(sweep, measure, wish.max_map_drop, limit)
+    sweep = run_sweep(wish.unit, wish.values, measure)
+    if wish.max_map_drop is None:
+        return sweep
+    limit = 1.0 if wish.unit == "ratio" else len(find_blocks(chooser.graph)[0]) + 1
+    return search(sweep, measure, wish.max_map_drop, limit)
 
 
 def plan_at(wish: SweepWish, chooser: Chooser, ratio: float, value: float) -> PrunePlan:

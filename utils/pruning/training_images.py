@@ -10,17 +10,19 @@ from torch import Tensor
 
 from ..cfg_flags import chosen_fit
 from ..cli import pick_device
-from ..data import DetectionDataset, make_loader
+from ..data import DetectionDataset, load_data_file, make_loader
 from ..errors import UserError
 from .figures import Model, data_spec
 
 
 def require_training_images(args: argparse.Namespace) -> None:
-    """Raise UserError when a flag is measured on training images and there is no --data."""
+    """Raise UserError when a flag is measured on training images and --data names none."""
     wishes = {"--importance taylor": args.importance == "taylor", "--recalibrate": args.recalibrate}
     for flag, wished in wishes.items():
         if wished and not args.data:
             raise UserError(f"{flag}: needs --data, since it is measured on training images")
+        if wished:
+            load_data_file(args.data).require("train")
 
 
 def training_batches(
