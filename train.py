@@ -52,7 +52,13 @@ from utils.training.checkpoint import (
     weights_content,
 )
 from utils.training.ema import make_ema
-from utils.training.flags import loss_options, make_parser, parse_resumed, strategy_name
+from utils.training.flags import (
+    loss_options,
+    make_parser,
+    make_sparsity,
+    parse_resumed,
+    strategy_name,
+)
 from utils.training.initialize import initialize
 from utils.training.loss import DetectionLoss, Losses, total
 from utils.training.optimizer import LR0, MOMENTUM, make_optimizer, set_rates
@@ -60,7 +66,7 @@ from utils.training.precision import Precision, resolve_precision
 from utils.training.record import Record, one_line, scores, summary
 from utils.training.run_folder import RunFolder, find_run, new_run
 from utils.training.schedule import Schedule
-from utils.training.sparsity import Sparsity, gammas_by_layer, schedule_factor
+from utils.training.sparsity import Sparsity, gammas_by_layer
 
 RUNS = Path("runs/train")
 # Sparse training penalises exactly what the named script may remove.
@@ -209,8 +215,7 @@ def update(parts: Parts, progress: Progress) -> float:
     if not (trainee.scaler.is_enabled() or math.isfinite(norm)):
         raise not_finite(parts, "gradient", progress.epoch)
     if args.sparsity_regularization:
-        done = progress.step / parts.schedule.steps
-        parts.sparsity.add_grad_(schedule_factor(args.sparsity_schedule, done))
+        parts.sparsity.add_grad_(progress.step / parts.schedule.steps)
     trainee.scaler.step(trainee.optimizer)
     trainee.scaler.update()
     trainee.optimizer.zero_grad(set_to_none=True)
@@ -303,7 +308,7 @@ def build(
         model=model,
         trainee=Trainee(model, ema, optimizer, precision.scaler()),
         loss=DetectionLoss([h for h in model.heads if isinstance(h, Yolo)], loss_options(args)),
-        sparsity=Sparsity(sparsity_targets(model, STRATEGIES[strategy_name(args)]), args.s),
+        sparsity=make_sparsity(sparsity_targets(model, STRATEGIES[strategy_name(args)]), args),
         precision=precision,
         schedule=Schedule(
             steps=args.epochs * per_epoch,

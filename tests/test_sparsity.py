@@ -11,7 +11,7 @@ from slim_prune import STRATEGY as SLIM
 from utils.cfg import parse_cfg
 from utils.pruning import sparsity_targets
 from utils.training.optimizer import make_optimizer
-from utils.training.sparsity import Sparsity
+from utils.training.sparsity import Sparsity, SparsityDecay, SparsitySchedule
 
 S = 0.01
 
@@ -48,7 +48,7 @@ def test_frozen_gammas_are_left_alone() -> None:
 
 def test_factor_scales_it() -> None:
     gamma = gammas(1.0)
-    Sparsity([(gamma, torch.tensor([True]))], S).add_grad_(0.1)
+    Sparsity([(gamma, torch.tensor([True]))], S, SparsityDecay("linear")).add_grad_(1.0)
     assert gamma.grad is not None
     assert gamma.grad.item() == pytest.approx(S / 10)
 
@@ -131,3 +131,28 @@ def test_targets_are_what_the_script_may_remove() -> None:
     ((gamma, mask),) = sparsity_targets(model, SLIM)
     assert gamma is model.layers[0].bn.weight
     assert mask.all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "done", "factors"),
+    [
+        ("constant", 0.9, (1.0, 1.0)),
+        ("linear", 0.5, (0.55, 0.55)),
+        ("linear", 1.0, (0.1, 0.1)),
+        ("global-decay", 0.5, (1.0, 1.0)),
+        ("global-decay", 0.51, (0.01, 0.01)),
+        ("local-decay", 0.5, (1.0, 1.0)),
+        ("local-decay", 0.51, (1.0, 0.01)),
+    ],
+)
+def test_the_pull_decays(kind: SparsitySchedule, done: float, factors: tuple[float, float]) -> None:
+    assert SparsityDecay(kind).factors(done) == pytest.approx(factors)
+
+
+def test_local_decay_spares_the_largest_gammas() -> None:
+    gamma = nn.Parameter(torch.tensor([0.1, -0.9, 0.5, 0.2]))
+    decay = SparsityDecay("local-decay", at=0.5, factor=0.01, keep_percent=0.75)
+    Sparsity([(gamma, torch.ones(4, dtype=torch.bool))], S, decay).add_grad_(0.6)
+    assert gamma.grad is not None
+    expected = torch.tensor([S, -0.01 * S, S, S])  # the threshold is the fourth of four
+    torch.testing.assert_close(gamma.grad, expected)

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from torch import Tensor
+
 from ..boxes import IouKind
 from ..cfg_flags import add_fit, add_nms
 from ..cli import Parser, add_img_size, positive_int, ratio
@@ -13,7 +15,7 @@ from ..data import AugmentOptions
 from ..errors import UserError
 from .loss import LossOptions, ObjectnessTarget
 from .optimizer import LR0, MOMENTUM, OptimizerKind
-from .sparsity import SparsitySchedule
+from .sparsity import Sparsity, SparsityDecay, SparsitySchedule
 
 # What a resumed run may be given anew; everything else is part of its recipe.
 FREE_ON_RESUME = {"resume", "name", "device", "threads", "workers", "cache_images", "epochs"}
@@ -165,8 +167,13 @@ def _add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         "--sparsity-schedule",
         choices=get_args(SparsitySchedule),
         default="constant",
-        help="of --s: linear falls to a tenth, so that what is left recovers",
+        help="of --s: linear falls to a tenth; the decays leave --decay-factor of it after "
+        "--decay-at, local-decay only for the --keep-percent-th percentile and above",
     )
+    decay = SparsityDecay()
+    add("--decay-at", type=ratio, default=decay.at, help="share of the training before the decay")
+    add("--decay-factor", type=ratio, default=decay.factor, help="what the decay leaves of --s")
+    add("--keep-percent", type=ratio, default=decay.keep_percent, help="gammas spared above it")
     add(
         "--prune",
         type=int,
@@ -175,6 +182,14 @@ def _add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         help="for which script: 0 is prune, 1 is slim_prune",
     )
     add("--strategy", choices=tuple(strategies), help="the script by name, instead of --prune")
+
+
+def make_sparsity(targets: Sequence[tuple[Tensor, Tensor]], args: argparse.Namespace) -> Sparsity:
+    """The pull on `targets` that the flags describe."""
+    decay = SparsityDecay(
+        args.sparsity_schedule, args.decay_at, args.decay_factor, args.keep_percent
+    )
+    return Sparsity(targets, args.s, decay)
 
 
 def strategy_name(args: argparse.Namespace) -> str:

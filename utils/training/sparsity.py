@@ -11,9 +11,33 @@ from torch import Tensor, nn
 
 from ..layers import ConvolutionModule
 
-SparsitySchedule = Literal["constant", "linear"]
+SparsitySchedule = Literal["constant", "global-decay", "local-decay", "linear"]
 
 NEAR_ZERO = 1e-2  # a gamma below it counts as gone
+
+
+@dataclass(frozen=True)
+class SparsityDecay:
+    """How the pull changes in the course of a training.
+
+    linear: falls to a tenth, so that gammas part early and what is left recovers late (the
+    published recipe for slimming YOLOv8). global-decay: `factor` of it once the share `at` of the
+    training is over. local-decay: from then on only for the gammas above the percentile
+    `keep_percent` of all candidates, which are the ones that will stay.
+    """
+
+    kind: SparsitySchedule = "constant"
+    at: float = 0.5
+    factor: float = 0.01
+    keep_percent: float = 0.85
+
+    def factors(self, done: float) -> tuple[float, float]:
+        """Factors of s for the gammas below and above the percentile, at the share `done`."""
+        if self.kind == "linear":
+            return 1.0 - 0.9 * done, 1.0 - 0.9 * done
+        if self.kind == "constant" or done <= self.at:
+            return 1.0, 1.0
+        return (1.0 if self.kind == "local-decay" else self.factor), self.factor
 
 
 @dataclass(frozen=True)
@@ -37,18 +61,34 @@ class Sparsity:
     over ranks, unscaled and clipped: so s does not depend on any of these.
     """
 
-    def __init__(self, targets: Sequence[tuple[Tensor, Tensor]], s: float) -> None:
+    def __init__(
+        self,
+        targets: Sequence[tuple[Tensor, Tensor]],
+        s: float,
+        decay: SparsityDecay | None = None,
+    ) -> None:
         self.s = s
+        self.decay = decay or SparsityDecay()
         self._gammas = [gamma for gamma, _ in targets]
         self._masks = [_as_factors(gamma, where) for gamma, where in targets]
 
     @torch.no_grad()
-    def add_grad_(self, factor: float = 1.0) -> None:
-        """Add factor * s * sign(gamma) to the gradients; frozen gammas are left alone."""
+    def add_grad_(self, done: float = 0.0) -> None:
+        """Add s * sign(gamma) to the gradients; frozen gammas are left alone.
+
+        `done` (0..1) is the share of the training that is over.
+        """
+        low, high = self.decay.factors(done)
+        threshold = self._threshold() if low != high else torch.inf
         for gamma, mask in zip(self._gammas, self._masks, strict=True):
             if gamma.requires_grad:
-                pull = gamma.sign() * mask * (factor * self.s)
+                factor = torch.where(gamma.abs() >= threshold, high, low)
+                pull = gamma.sign() * mask * factor * self.s
                 gamma.grad = pull if gamma.grad is None else gamma.grad.add_(pull)
+
+    def _threshold(self) -> Tensor:
+        values = self.magnitudes().sort().values
+        return values[min(len(values) - 1, int(self.decay.keep_percent * len(values)))]
 
     @torch.no_grad()
     def magnitudes(self) -> Tensor:
