@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from utils.bn_epsilon import BnEpsilon, for_epsilon
 from utils.cfg import Cfg, load_cfg
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -200,16 +201,21 @@ def _last_readers(rules: Sequence[Layer]) -> list[list[int]]:
     return unused
 
 
-def convert(cfg: str | Path, weights: str | Path) -> Path:
-    """Convert `.pt` to `converted.weights`, or `.weights` to `converted.pt`, beside the input."""
+def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darknet") -> Path:
+    """Convert `.pt` to `converted.weights`, or `.weights` to `converted.pt`, beside the input.
+
+    `bn_epsilon` says which runtimes a `.weights` file is for: "darknet" (and training), "opencv",
+    or "any" (see utils/bn_epsilon.py).
+    """
     model = Darknet(cfg).load_weights(weights)
     target = Path(weights).with_name("converted.pt")
     if is_checkpoint(weights):
         target = target.with_suffix(".weights")
+        model.load_state(for_epsilon(model.state_dict(), model.rules, bn_epsilon))
         model.save_weights(target)
         return target
-    content = {"format": 1, "cfg": "", "model": model.state_dict(), "seen": model.seen}
-    content["cfg"] = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
+    text = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
+    content = {"format": 1, "cfg": text, "model": model.state_dict(), "seen": model.seen}
     with atomic_write(target) as temporary:
         torch.save(content, temporary)
     return target

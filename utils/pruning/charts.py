@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .sweep import Sweep
 
 BLUE, ORANGE, GREEN, RED = "#2b6cb0", "#dd7a1f", "#2f855a", "#c53030"
-PALE, INK, GRID = "#cbd5e0", "#2d3748", "#e2e8f0"
+PALE, PINK, INK, GRID = "#cbd5e0", "#feb2b2", "#2d3748", "#e2e8f0"
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -65,6 +65,7 @@ class ScoreGroups:
 
     name: str
     removed: NDArray[np.float64]
+    with_block: NDArray[np.float64]  # removed with their block
     kept: NDArray[np.float64]
     fixed: NDArray[np.float64]  # those that could not go, whatever their score
     threshold: float | None
@@ -78,7 +79,7 @@ def channels_chart(bars: Sequence[LayerBar]) -> Figure:
         whole = axes.bar(places, [b.before for b in bars], 0.82, color=PALE, label="removed")
         gone = [bar.before if bar.removed else 0 for bar in bars]
         if any(gone):
-            axes.bar(places, gone, 0.82, color="#feb2b2", label="removed with its block")
+            axes.bar(places, gone, 0.82, color=PINK, label="removed with its block")
         axes.bar(places, [b.after for b in bars], 0.82, color=BLUE, label="kept")
         for patch, bar in zip(whole, bars, strict=True):
             patch.set_gid(f"layer-{bar.index}")
@@ -95,7 +96,13 @@ def channels_chart(bars: Sequence[LayerBar]) -> Figure:
 
 def scores_chart(groups: ScoreGroups) -> Figure:
     """Histogram of the channels' scores, stacked by what happens to them, with the threshold."""
-    everything = np.concatenate([groups.removed, groups.kept, groups.fixed])
+    kinds = (
+        (groups.removed, PALE, "removed"),
+        (groups.with_block, PINK, "removed with their block"),
+        (groups.kept, BLUE, "kept"),
+        (groups.fixed, "#90cdf4", "cannot go"),
+    )
+    everything = np.concatenate([scores for scores, _, _ in kinds])
     top = float(everything.max(initial=0)) or 1.0
     low = float(np.quantile(everything, 0.05)) if len(everything) else 0.0
     logarithmic = top > _LOG_SPAN * low
@@ -104,11 +111,6 @@ def scores_chart(groups: ScoreGroups) -> Figure:
         edges = np.geomspace(least, top * 1.0001, _BINS + 1)
     else:
         edges = np.linspace(0, top * 1.0001, _BINS + 1)
-    kinds = (
-        (groups.removed, PALE, "removed"),
-        (groups.kept, BLUE, "kept"),
-        (groups.fixed, "#90cdf4", "cannot go"),
-    )
     shown = [(np.clip(s, edges[0], None), colour, label) for s, colour, label in kinds if len(s)]
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(11, 3.0)

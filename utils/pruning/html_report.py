@@ -28,13 +28,14 @@ from .charts import (
     sweep_chart,
 )
 from .page_style import PAGE, STYLE
-from .plan import PrunePlan
+from .plan import PrunePlan, Values
 from .recalibrate import Recalibration
 from .record import Case, layer_rows, make_record
 from .showcase import SHOWN_CONF, Shown
 from .sweep import Sweep, sweep_rows
 
 JSON_NAME, HTML_NAME = "report.json", "report.html"
+NOTABLE_FALL = 0.02  # of mAP: less is what a small data set moves by on its own
 _JPEG_QUALITY = 88
 
 
@@ -86,27 +87,35 @@ def _section(title: str, body: str) -> str:
 def _cards(before: ModelFigures, after: ModelFigures) -> str:
     """The figures that matter most, as large numbers."""
     costs = (
-        ("Parameters", before.parameters, after.parameters, "{:,.0f}"),
-        ("MACs", before.macs, after.macs, "{:,.0f}"),
-        ("File (KB)", before.file_bytes / 1e3, after.file_bytes / 1e3, "{:,.0f}"),
-        ("Forward (ms)", before.latency.median_ms, after.latency.median_ms, "{:.2f}"),
+        ("Parameters", before.parameters, after.parameters, _short),
+        ("MACs", before.macs, after.macs, _short),
+        ("File (bytes)", before.file_bytes, after.file_bytes, _short),
+        ("Forward (ms)", before.latency.median_ms, after.latency.median_ms, "{:.2f}".format),
     )
     cards = []
     if before.map50 is not None and after.map50 is not None:
         change = after.map50 - before.map50
-        cards.append(
-            _card("mAP@.5", f"{after.map50:.3f}", f"before: {before.map50:.3f} ({change:+.3f})")
-        )
+        detail = f"before: {before.map50:.3f} ({change:+.3f})"
+        cards.append(_card("mAP@.5", f"{after.map50:.3f}", detail, change < -NOTABLE_FALL))
     for name, old, new, form in costs:
         change = 100 * (new - old) / old
-        cards.append(_card(name, f"{change:+.1f}%", f"{form.format(old)} → {form.format(new)}"))
+        cards.append(_card(name, f"{change:+.1f}%", f"{form(old)} → {form(new)}", change > 0))
     return "\n".join(cards)
 
 
-def _card(name: str, number: str, detail: str) -> str:
+def _short(count: float) -> str:
+    """A large number in three digits or four: `70.5 M`."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f}"
+
+
+def _card(name: str, number: str, detail: str, bad: bool) -> str:
+    look = "number bad" if bad else "number"
     return (
         f'<div class="card"><div class="name">{escape(name)}</div>'
-        f'<div class="number">{escape(number).replace("-", "&minus;")}</div>'
+        f'<div class="{look}">{escape(number).replace("-", "&minus;")}</div>'
         f'<div class="detail">{escape(detail).replace("-", "&minus;")}</div></div>'
     )
 
@@ -117,7 +126,7 @@ def _comparison(case: Case) -> str:
         "brackets the range of 8 runs in 10. mAP is that of the pruned weights as they are: "
         "finetuning comes after.</p>"
     )
-    return _table(comparison_rows(case.before, case.after)) + note
+    return _beside(_table(comparison_rows(case.before, case.after)), note)
 
 
 def _channels(plan: PrunePlan) -> str:
@@ -161,21 +170,20 @@ def _scores(case: Case) -> str:
 def score_groups(case: Case) -> ScoreGroups:
     """The scores of all channels, split by what happens to them."""
     plan, by_channel = case.plan, case.chooser.strategy.channels is not None
-    removed, kept, fixed = [], [], []
+    parts: dict[str, list[Values]] = {"removed": [], "with_block": [], "kept": [], "fixed": []}
     for index, scores in case.chooser.scores.items():
-        stays = plan.keep[plan.graph.issued[index]] & (index not in plan.stand_in)
+        if index in plan.stand_in:
+            parts["with_block"].append(scores)
+            continue
+        stays = plan.keep[plan.graph.issued[index]]
         nobody = np.full(len(scores), not by_channel)
         free = plan.candidates.prunable.get(index, nobody)
-        removed.append(scores[~stays])
-        kept.append(scores[stays & free])
-        fixed.append(scores[stays & ~free])
-    return ScoreGroups(
-        name=case.chooser.importance,
-        removed=np.concatenate([np.empty(0), *removed]),
-        kept=np.concatenate([np.empty(0), *kept]),
-        fixed=np.concatenate([np.empty(0), *fixed]),
-        threshold=plan.threshold if by_channel else None,
-    )
+        parts["removed"].append(scores[~stays])
+        parts["kept"].append(scores[stays & free])
+        parts["fixed"].append(scores[stays & ~free])
+    joined = {name: np.concatenate([np.empty(0), *found]) for name, found in parts.items()}
+    threshold = plan.threshold if by_channel else None
+    return ScoreGroups(name=case.chooser.importance, threshold=threshold, **joined)
 
 
 def _blocks(blocks: Sequence[Mapping[str, Any]]) -> str:
@@ -232,22 +240,21 @@ def data_uri(picture: Picture) -> str:
 
 def _proof(proof: Mapping[str, Any], recalibration: Recalibration | None) -> str:
     after = f"<p>{escape(str(recalibration))}.</p>" if recalibration else ""
-    return (
+    said = (
         f"<p>Before anything was written, all {proof['layers']} layers of the pruned network were "
         "compared in float64 with the network as it was, with the removed channels' gammas set to "
         "0. Differences are relative to the largest value of a layer; above "
         f"{proof['tolerance']:.0e} nothing is written.</p>"
-        + _table(
-            [
-                ["compared", "largest difference"],
-                ["with the masked network, constants folded", f"{proof['masked']:.1e}"],
-                ["with the folded network at full size", f"{proof['folded']:.1e}"],
-                ["heads, where zero padding meets folded constants", f"{proof['border']:.1e}"],
-            ]
-        )
-        + "<p>The last line is no error of the cut: at the image's border a constant meets the "
-        "padding, which folding cannot follow.</p>" + after
+        "<p>The last line is no error of the cut: at the image's border a constant meets the "
+        "padding, which folding cannot follow.</p>"
     )
+    rows = [
+        ["compared", "largest difference"],
+        ["with the masked network, constants folded", f"{proof['masked']:.1e}"],
+        ["with the folded network at full size", f"{proof['folded']:.1e}"],
+        ["heads, where zero padding meets folded constants", f"{proof['border']:.1e}"],
+    ]
+    return _beside(_table(rows), said + after)
 
 
 def _provenance(record: Mapping[str, Any]) -> str:
@@ -262,6 +269,10 @@ def _provenance(record: Mapping[str, Any]) -> str:
     return f'<div class="wide">{_table(rows, numbers=(), code=(1, 2))}</div>' + _table(
         versions, numbers=()
     )
+
+
+def _beside(table: str, text: str) -> str:
+    return f'<div class="beside"><div>{table}</div><div>{text}</div></div>'
 
 
 def _figure(chart: str, caption: str) -> str:

@@ -53,6 +53,7 @@ pre { margin: 0; padding: 10px 14px; background: #e8ecf2; border-radius: 8px;
 .card .name { color: var(--soft); font-size: 13px; }
 .card .number { font-size: 27px; font-weight: 650; line-height: 1.3; color: var(--blue);
   font-variant-numeric: tabular-nums; }
+.card .bad { color: #c53030; }
 .card .detail { color: var(--soft); font-size: 12.5px; font-variant-numeric: tabular-nums; }
 section { margin: 16px 0; padding: 20px 24px; }
 main { padding-bottom: 40px; }
@@ -63,6 +64,9 @@ th { color: var(--soft); font-weight: 600; font-size: 12.5px; }
 th:last-child, td:last-child { padding-right: 0; }
 .n { text-align: right; white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
+.beside { display: grid; grid-template-columns: auto minmax(240px, 1fr); gap: 0 40px;
+  align-items: start; }
+.beside p:first-child { margin-top: 4px; }
 .wide { overflow-x: auto; margin-bottom: 14px; }
 td code { overflow-wrap: anywhere; }
 figure { margin: 0; }
@@ -76,6 +80,7 @@ details table { margin-top: 8px; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 20px; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .two img { display: block; width: 100%; height: auto; border-radius: 6px; }
+@media (max-width: 760px) { .beside { grid-template-columns: 1fr; } }
 @media (max-width: 560px) { .pairs { grid-template-columns: 1fr; } section { padding: 16px; } }
 @media print { body { background: #fff; } section, .card { break-inside: avoid; } }
 """

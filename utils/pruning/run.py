@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
 from ..cli import img_size, run_main
 from ..errors import UserError
@@ -146,7 +147,8 @@ def _prune(
     if args.dry_run:
         print("dry run: nothing was written")
     else:
-        _write(cfg, cut_state, original.model.seen, outputs)
+        written = for_epsilon(cut_state, build_layers(cfg), args.bn_epsilon)
+        _write(cfg, written, original.model.seen, outputs)
     if args.report and not args.dry_run:
         given = (args, command_line(argv), chooser, plan, proof, before, after, outputs)
         _report(Case(*given, sweep, recalibration), original.model, compact)

@@ -27,7 +27,7 @@ SHOWN_CONF = 0.25
 SHOWN_IOU = 0.45
 _IMAGES = 4
 _WELL_FILLED = 4  # boxes: as many as can still be told apart in a small picture
-_LONGER_SIDE = 560  # px
+_LONGER_SIDE = 360  # px
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _detected(predictions: Tensor, geometry: Geometry, kind: NmsKind) -> Rows:
 
 
 def _drawn(picture: Picture, rows: Rows, names: Sequence[str]) -> Picture:
-    """The detections on a copy whose longer side is 560 px, so that labels can be read."""
+    """The detections on a copy whose longer side is 360 px, so that labels can be read."""
     factor = _LONGER_SIDE / max(picture.shape[:2])
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     scaled = np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=how))

@@ -118,11 +118,16 @@ def search(sweep: Sweep, measure: Measure, max_map_drop: float, limit: float) ->
     Bisects between the largest point of the sweep that keeps within it and the next one; where no
     point fails, that is the largest point, and where there are none but the model itself, the
     search goes up to `limit`, without it. `chosen` stays None when even the smallest step loses
-    more. Raises UserError when there is no mAP to compare.
+    more. Raises UserError when there is no mAP to lose.
     """
     before = sweep.points[0].map50
     if before is None or math.isnan(before):
         raise UserError("--max-map-drop: needs a mAP, of a data set that holds objects (--data)")
+    if before <= max_map_drop:
+        raise UserError(
+            f"--max-map-drop {max_map_drop:g}: the model's mAP@.5 is {before:.4f} as it is: "
+            "any ratio would do; train the model first"
+        )
     points = {point.value: point for point in sweep.points}
     good = max(v for v, point in points.items() if _keeps(point, before, max_map_drop))
     above = [value for value in points if value > good]

@@ -16,13 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
 from ..errors import UserError
 from ..layers import build_layers
-from ..layers.normalization import BN_EPS
 from ..weights import is_checkpoint, load_darknet_weights, save_darknet_weights
-
-OPENCV_BN_EPS = 1e-6
 
 
 class OpenCVDarknet:
@@ -112,10 +110,8 @@ def _weights_bytes(cfg: Cfg, path: str | Path, bn_epsilon_fix: bool) -> NDArray[
     state, header = load_darknet_weights(path, layers)
     if not bn_epsilon_fix:
         return np.fromfile(path, np.uint8)
-    for key in state:
-        if key.endswith("bn.running_var"):
-            state[key] = (state[key].double() + (BN_EPS - OPENCV_BN_EPS)).float()
+    fixed_state = for_epsilon(state, layers, "opencv")
     with tempfile.TemporaryDirectory() as folder:
         fixed = Path(folder) / "fixed.weights"
-        save_darknet_weights(fixed, layers, state, header.seen)
+        save_darknet_weights(fixed, layers, fixed_state, header.seen)
         return np.fromfile(fixed, np.uint8)
