@@ -37,7 +37,7 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
 def test_never_over_other_files(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("old")
-    with pytest.raises(UserError, match="--out .*holds other files"):
+    with pytest.raises(UserError, match=r"--out .*holds other files"):
         require_free(tmp_path / "out", "--out")
     with pytest.raises(UserError), whole_folder(tmp_path / "out", "--out") as fresh:
         fill(fresh)

@@ -167,6 +167,9 @@ def test_a_search_that_finds_nothing() -> None:
     assert "Chosen" not in sweep.verdict()
     with pytest.raises(UserError, match="needs a mAP"):
         search(run_sweep("ratio", (), point), point, 0.02, 1.0)
+    poor = scored(lambda value: 0.02)
+    with pytest.raises(UserError, match="any ratio would do"):
+        search(run_sweep("ratio", (), poor), poor, 0.02, 1.0)
     nothing = scored(lambda value: float("nan"))
     with pytest.raises(UserError, match="holds objects"):
         search(run_sweep("ratio", (), nothing), nothing, 0.02, 1.0)
