@@ -53,6 +53,7 @@ from utils.training.checkpoint import (
 )
 from utils.training.ema import make_ema
 from utils.training.flags import (
+    chosen_rates,
     loss_options,
     make_parser,
     make_sparsity,
@@ -61,7 +62,7 @@ from utils.training.flags import (
 )
 from utils.training.initialize import initialize
 from utils.training.loss import DetectionLoss, Losses, total
-from utils.training.optimizer import LR0, MOMENTUM, make_optimizer, set_rates
+from utils.training.optimizer import make_optimizer, set_rates
 from utils.training.precision import Precision, resolve_precision
 from utils.training.record import Record, one_line, scores, summary
 from utils.training.run_folder import RunFolder, find_run, new_run
@@ -293,8 +294,7 @@ def build(
     model = build_model(cfg, args, spec, start=checkpoint is None).to(device)
     if args.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    args.lr0 = args.lr0 or LR0[args.optimizer]
-    args.momentum = MOMENTUM[args.optimizer] if args.momentum is None else args.momentum
+    args.optimizer, args.lr0, args.momentum = chosen_rates(args)
     optimizer = make_optimizer(model, args.optimizer, args.lr0, args.momentum, args.weight_decay)
     ema = make_ema(model) if args.ema else None
     loader, valid = make_loaders(args, spec, model.cfg, model.img_size, device)

@@ -95,7 +95,12 @@ def _add_optimisation_flags(parser: Parser) -> None:
     add("--rect", action="store_true", help="batches of images of similar aspect ratio")
     add_fit(parser)
     add_nms(parser)
-    add("--optimizer", choices=get_args(OptimizerKind), default="adamw", help="of the weights")
+    add(
+        "--optimizer",
+        choices=get_args(OptimizerKind),
+        help="left out: adamw, but sgd with -sr, since AdamW divides the pull on a gamma by the "
+        "size of its gradients",
+    )
     add("--adam", action="store_const", const="adamw", dest="optimizer", help="--optimizer adamw")
     add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {LR0}")
     add("--lrf", type=ratio, default=0.01, help="share of it at the end of the cosine")
@@ -182,6 +187,13 @@ def _add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         help="for which script: 0 is prune, 1 is slim_prune",
     )
     add("--strategy", choices=tuple(strategies), help="the script by name, instead of --prune")
+
+
+def chosen_rates(args: argparse.Namespace) -> tuple[OptimizerKind, float, float]:
+    """The optimizer, its learning rate and its momentum, as given or by default."""
+    kind: OptimizerKind = args.optimizer or ("sgd" if args.sparsity_regularization else "adamw")
+    momentum = MOMENTUM[kind] if args.momentum is None else args.momentum
+    return kind, args.lr0 or LR0[kind], momentum
 
 
 def make_sparsity(targets: Sequence[tuple[Tensor, Tensor]], args: argparse.Namespace) -> Sparsity:
