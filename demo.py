@@ -25,6 +25,7 @@ import torch
 from terminaltables import AsciiTable
 
 from models import Darknet, convert
+from utils.cfg_flags import chosen_fit
 from utils.cli import Parser, run_main
 from utils.data import DetectionDataset, load_data_file, make_loader, read_image
 from utils.drawing import Picture, draw_detections
@@ -37,14 +38,14 @@ from utils.report import count_parameters, file_bytes
 from utils.runtimes.opencv import OpenCVDarknet
 
 ROOT = Path(__file__).resolve().parent
-SLIM_RATIO = 0.6
+TARGET = 0.28  # the share of the parameters that may stay
 # The drawn objects are simple, and the training is short.
 MILD_AUGMENTATION = "--mosaic 0 --scale 0.2 --translate 0.1 --hsv_s 0.3 --hsv_v 0.2 --cls-gain 1.5"
-# SGD, as AdamW would divide the pull on the gammas by the size of their gradients. The upper 40%
+# SGD, as AdamW would divide the pull on the gammas by the size of their gradients. The upper 30%
 # of them are spared, so that the network goes on working while the others vanish.
 SPARSE = (
-    "--optimizer sgd --lr0 0.02 -sr --s 0.012 --strategy slim_prune "
-    "--sparsity-schedule local-decay --decay-at 0 --keep-percent 0.6"
+    "--optimizer sgd --lr0 0.02 -sr --s 0.018 --strategy slim_prune "
+    "--sparsity-schedule local-decay --decay-at 0 --keep-percent 0.7"
 )
 SHOWN_CONF = 0.4
 SHOWN_IMAGES = 4
@@ -96,14 +97,14 @@ def _train_and_slim(folder: Path, data: Path, seed: int) -> tuple[Stage, Stage, 
     base = _trained("base", folder, cfg, f"--epochs 30 --lr0 0.002 {common}")
     _step("train sparsely: L1 on the batch normalisation's gammas")
     sparse = _trained(
-        "sparse", folder, cfg, f"--weights {base.checkpoint} --epochs 20 {SPARSE} {common}"
+        "sparse", folder, cfg, f"--weights {base.checkpoint} --epochs 25 {SPARSE} {common}"
     )
     _step("slim: remove the channels with the smallest gammas")
     _python(
         f"slim_prune.py --cfg {cfg} --weights {sparse.checkpoint} --data {data} "
-        f"--global_percent {SLIM_RATIO} --layer_keep 0.05"
+        f"--target-params {TARGET} --layer_keep 0.05"
     )
-    prefix = f"prune_{SLIM_RATIO}_keep_0.05_"
+    prefix = f"prune_params{TARGET}_keep_0.05_"
     slim = Stage("slimmed", folder / f"{prefix}demo.cfg", folder / f"{prefix}sparse.weights")
     _step("finetune")
     tuned = _trained(
@@ -183,7 +184,8 @@ def _measure(stage: Stage, data: Path) -> Row:
 
 def _score(predict: Predict, data: Path, model: Darknet) -> Metrics:
     spec = load_data_file(data)
-    dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size)
+    fit = chosen_fit("cfg", model.cfg)
+    dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size, fit=fit)
     loader = make_loader(dataset, 16)
     kind = NmsKind.of_head(model.heads[-1].section)
     return evaluate(predict, loader, spec.nc, spec.names, nms_kind=kind, progress=False)
