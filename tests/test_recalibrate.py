@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from layer_prune import STRATEGY as LAYERS
 from models import Darknet
 from slim_prune import STRATEGY as SLIM
 from tests.nets import conv, head, healthy, image, net, section
@@ -194,6 +195,22 @@ def test_other_kinds_need_no_data(kind: str, project: Path) -> None:
     found = slim("--importance", kind, "--dry-run")
     assert not found.weights_path.exists()
     assert not found.plan.keep.all()
+
+
+def test_blocks_are_ranked_by_scores_as_they_are(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Divided by their layer's mean, all blocks would score 1."""
+    flags = ["--cfg", "my.cfg", "--weights", "my.weights", "--shortcuts", "1", "--device", "cpu"]
+    run_pruning(LAYERS, Darknet, None, [*flags, "--importance", "l2", "--dry-run"])
+    said = capsys.readouterr().out
+    assert "mean kernel's L2 norm" in said
+    state = Darknet("my.cfg").load_weights("my.weights").state_dict()
+    gamma, variance = state["layers.1.bn.weight"], state["layers.1.bn.running_var"]
+    norms_ = state["layers.1.conv.weight"].flatten(1).norm(dim=1) * gamma.abs()
+    wanted = float((norms_ / (variance + 1e-5).sqrt()).mean())
+    assert wanted != pytest.approx(1, abs=1e-2)
+    assert f"{wanted:.4f}" in said
 
 
 def test_sparseness_stands_before_the_table(

@@ -24,7 +24,7 @@ from .plan import (
     keep_everything,
     make_plan,
 )
-from .scoring import channel_scores
+from .scoring import channel_scores, comparable
 from .selection import excluded_layers
 from .sparseness import concerns, measure_sparseness, summary
 from .strategy import Strategy, prunable_channels
@@ -47,6 +47,7 @@ class Chooser:
     blocks: tuple[ResidualBlock, ...] = ()  # those that can go
     other_shortcuts: Mapping[int, str] = field(default_factory=dict)  # why these cannot
     importance: str = "|gamma|"  # what a score means
+    block_scores: Scores = field(default_factory=dict)  # those that rank blocks: not normalised
 
     def plan(self, ratio: float) -> PrunePlan:
         """The plan at a ratio: channels first, then blocks. Raises UserError."""
@@ -57,7 +58,8 @@ class Chooser:
             )
         if not self.strategy.blocks:
             return plan
-        return drop_blocks(plan, self.scores, self.shortcuts, self.blocks, self.other_shortcuts)
+        ranked_by = self.block_scores
+        return drop_blocks(plan, ranked_by, self.shortcuts, self.blocks, self.other_shortcuts)
 
     def within(self, budget: Budget) -> tuple[float, PrunePlan]:
         """The ratio that a budget needs, and its plan. Raises UserError."""
@@ -70,17 +72,19 @@ def make_chooser(
     """Graph, scores and limits as the flags say. Raises UserError."""
     graph = channel_graph(model.rules)
     blocks, others = removable_blocks(graph, state) if strategy.blocks else ((), {})
+    scores = channel_scores(graph, model, state, args)
     return Chooser(
         strategy,
         model.cfg,
         graph,
-        channel_scores(graph, model, state, args),
+        comparable(scores, args),
         _limits(strategy, graph, args),
         args.layer_keep,
         args.shortcuts,
         blocks,
         others,
         IMPORTANCES[args.importance].meaning,
+        scores,
     )
 
 
@@ -120,7 +124,11 @@ def decide(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
             print("  above it, such layers keep their best channels")
     if chooser.strategy.blocks:
         table = block_table(
-            plan, chooser.scores, chooser.blocks, chooser.other_shortcuts, chooser.importance
+            plan,
+            chooser.block_scores,
+            chooser.blocks,
+            chooser.other_shortcuts,
+            chooser.importance,
         )
         print(table)
     return plan

@@ -117,7 +117,7 @@ def _hashed(paths: Mapping[str, Path]) -> dict[str, dict[str, str]]:
 
 
 def _block_rows(case: Case) -> list[dict[str, Any]]:
-    scores = case.chooser.scores
+    scores = case.chooser.block_scores
     return [
         {
             "shortcut": block.shortcut,

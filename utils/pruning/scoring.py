@@ -29,7 +29,7 @@ from .training_images import training_batches
 
 
 def add_importance(parser: Parser) -> None:
-    """Add `--importance` and what belongs to it; read them with `channel_scores`."""
+    """Add `--importance` and what belongs to it; see `channel_scores` and `comparable`."""
     add = parser.add_argument
     kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in IMPORTANCES.items())
     add(
@@ -41,7 +41,7 @@ def add_importance(parser: Parser) -> None:
     add(
         "--normalize",
         choices=get_args(Normalization),
-        help="divide scores by their layer's mean (layer), by the mean of all (global: same "
+        help="divide channels' scores by their layer's mean (layer), by that of all (global: same "
         "order), or not; left out: layer for l1, l2 and fpgm, which grow with kernels, else none",
     )
     add(
@@ -56,15 +56,21 @@ def add_importance(parser: Parser) -> None:
 def channel_scores(
     graph: ChannelGraph, model: Model, state: State, args: argparse.Namespace
 ) -> Scores:
-    """The scores that the flags ask for. Raises UserError where the kind cannot be had."""
+    """The scores of `--importance`, as they are. Raises UserError where they cannot be had."""
     kind = IMPORTANCES[args.importance]
     if kind.from_state is not None:
-        scores = kind.from_state(graph, state)
-    elif args.importance == "random":
-        scores = random_scores(graph, args.seed)
-    else:
-        scores = _taylor(graph, model, args)
-    return normalize(scores, args.normalize or kind.normalization)
+        return kind.from_state(graph, state)
+    if args.importance == "random":
+        return random_scores(graph, args.seed)
+    return _taylor(graph, model, args)
+
+
+def comparable(scores: Scores, args: argparse.Namespace) -> Scores:
+    """The scores as `--normalize` makes the channels of different layers comparable.
+
+    For channels only: with their mean divided out, all blocks would rank alike.
+    """
+    return normalize(scores, args.normalize or IMPORTANCES[args.importance].normalization)
 
 
 def _taylor(graph: ChannelGraph, model: Model, args: argparse.Namespace) -> Scores:
