@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from .sweep import Sweep
+from .sweep import Sweep, SweepPoint
 
 BLUE, ORANGE, GREEN, RED = "#2b6cb0", "#dd7a1f", "#2f855a", "#c53030"
 PALE, PINK, INK, GRID = "#cbd5e0", "#feb2b2", "#2d3748", "#e2e8f0"
@@ -27,9 +27,6 @@ _STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": PALE,
     "axes.labelcolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -161,24 +158,28 @@ def _score_panel(axes: Axes, sweep: Sweep) -> None:
     axes.set_ylim(min(0, *axes.get_ylim()), max(top * 1.15, 0.01))
     knee = sweep.knee
     if knee is not None:
-        _mark(axes, knee.value, knee.map50 or 0, f"knee {knee.value:g}", RED)
+        _mark(axes, knee, f"knee {knee.value:g}", RED, left=True)
     if sweep.chosen is not None:
         point = next(p for p in sweep.points if p.value == sweep.chosen)
         if knee is None or knee.value != sweep.chosen:
-            _mark(axes, point.value, point.map50 or 0, f"chosen {point.value:g}", GREEN)
+            _mark(axes, point, f"chosen {point.value:g}", GREEN, left=False)
         floor = (sweep.points[0].map50 or 0) - (sweep.max_map_drop or 0)
         label = f"{sweep.max_map_drop:g} below the start"
         axes.axhline(floor, color=GREEN, linewidth=1, linestyle=":", label=label)
-    axes.set_title("mAP, without finetuning")
-    axes.legend(loc="lower left")
+    axes.set_ylabel("mAP before finetuning")
+    _legend_above(axes)
 
 
-def _mark(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """A ring around a point, with a word above it."""
-    axes.plot([x], [y], "o", markersize=9, markerfacecolor="none", markeredgecolor=colour)
-    axes.annotate(
-        text, (x, y), (0, 9), textcoords="offset points", ha="center", color=colour, weight="bold"
-    )
+def _mark(axes: Axes, point: SweepPoint, text: str, colour: str, left: bool) -> None:
+    """A ring around a point, with a word above it to one side, away from the border."""
+    place = (point.value, point.map50 or 0.0)
+    axes.plot(*place, "o", markersize=9, markerfacecolor="none", markeredgecolor=colour)
+    start, end = axes.get_xlim()
+    share = (point.value - start) / (end - start)
+    left = share > 0.2 if left else share > 0.8
+    beside: dict[str, Any] = {"ha": "right" if left else "left", "textcoords": "offset points"}
+    offset = (-7 if left else 7, 6)
+    axes.annotate(text, place, offset, color=colour, weight="bold", **beside)
 
 
 def _cost_panel(axes: Axes, sweep: Sweep) -> None:
@@ -189,8 +190,8 @@ def _cost_panel(axes: Axes, sweep: Sweep) -> None:
         axes.plot(values, shares, "o-", color=colour, markersize=3.5, linewidth=1.6, label=name)
     axes.set_ylim(0, 105)
     axes.yaxis.set_major_formatter(PercentFormatter())
-    axes.set_title("What is left")
-    axes.legend(loc="lower left")
+    axes.set_ylabel("what is left")
+    _legend_above(axes)
 
 
 def _unit_label(sweep: Sweep) -> str:
@@ -206,7 +207,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _legend_above(axes: Axes) -> None:
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
+    tight = {"borderaxespad": 0.2, "handlelength": 1.5, "columnspacing": 1.4}
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, **tight)
 
 
 def save_png(figure: Figure, path: Path) -> None:

@@ -73,7 +73,7 @@ def render(case: Case, record: Mapping[str, Any], shown: Sequence[Shown] = ()) -
     return PAGE.format(
         title=escape(title),
         style=STYLE,
-        command=escape(record["command"]),
+        command=" ".join(f"<span>{escape(word)}</span>" for word in record["command"].split(" ")),
         created=escape(record["created"].replace("T", " ").replace("+00:00", " UTC")),
         cards=_cards(case.before, case.after),
         sections="\n".join(sections),

@@ -46,6 +46,7 @@ p { margin: 10px 0; color: var(--soft); max-width: 85ch; }
 code { font: 12.5px/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 pre { margin: 0; padding: 10px 14px; background: #e8ecf2; border-radius: 8px;
   white-space: pre-wrap; overflow-wrap: anywhere; }
+pre span { display: inline-block; } /* lines break between words, not after a hyphen */
 .when { margin: 8px 0 20px; font-size: 13px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 14px; }
 .card, section { background: #fff; border: 1px solid var(--line); border-radius: 12px; }
@@ -66,6 +67,7 @@ th:last-child, td:last-child { padding-right: 0; }
 tbody tr:last-child td { border-bottom: 0; }
 .beside { display: grid; grid-template-columns: auto minmax(240px, 1fr); gap: 0 40px;
   align-items: start; }
+.beside > div { min-width: 0; overflow-x: auto; }
 .beside p:first-child { margin-top: 4px; }
 .wide { overflow-x: auto; margin-bottom: 14px; }
 td code { overflow-wrap: anywhere; }
