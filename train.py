@@ -3,6 +3,7 @@
     python train.py --cfg cfg/my.cfg --data data/my.data --epochs 100
     python train.py --cfg cfg/my.cfg --data data/my.data --weights best.pt -sr --s 0.001
     python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights
+    python train.py --cfg cfg/my.cfg --data data/my.data --hyp-from-cfg
     python train.py --resume --name my
 
 A run writes to runs/train/NAME: last.pt (go on with --resume), best.pt, args.json, results.csv and
@@ -36,11 +37,11 @@ from utils.cli import img_size, pick_device, run_main
 from utils.data import Batch, DataSpec, Loader, load_data_file, resize_batch
 from utils.errors import UserError
 from utils.evaluate import Metrics, evaluate
-from utils.layers import Yolo
 from utils.progress import progress_bar
 from utils.pruning import sparsity_targets
 from utils.training.allocator import keep_freed_memory
 from utils.training.batches import make_loaders, pick_size
+from utils.training.cfg_recipe import epochs_for, with_recipe
 from utils.training.checkpoint import (
     Progress,
     Row,
@@ -56,6 +57,7 @@ from utils.training.flags import (
     chosen_rates,
     loss_options,
     make_parser,
+    make_schedule,
     make_sparsity,
     parse_resumed,
     strategy_name,
@@ -127,7 +129,7 @@ def open_run(
     parser = make_parser(__doc__, tuple(STRATEGIES))
     args = parser.parse_args(argv)
     if args.resume is None:
-        return args, None, None
+        return with_recipe(args, parser, argv), None, None
     folder = find_run(RUNS, args.resume, args.name)
     checkpoint = load_for_resume(folder.last)
     return parse_resumed(parser, argv, checkpoint["args"]), folder, checkpoint
@@ -299,6 +301,9 @@ def build(
     ema = make_ema(model) if args.ema else None
     loader, valid = make_loaders(args, spec, model.cfg, model.img_size, device)
     per_epoch = -(-len(loader) // args.accumulate)
+    if args.max_batches and checkpoint is None:
+        args.epochs = epochs_for(args.max_batches, per_epoch)
+    loss = DetectionLoss(model.heads, loss_options(args))
     return Parts(
         args=args,
         # Last of what can fail: a command with a mistake leaves no empty folder.
@@ -307,16 +312,10 @@ def build(
         device=device,
         model=model,
         trainee=Trainee(model, ema, optimizer, precision.scaler()),
-        loss=DetectionLoss([h for h in model.heads if isinstance(h, Yolo)], loss_options(args)),
+        loss=loss,
         sparsity=make_sparsity(sparsity_targets(model, STRATEGIES[strategy_name(args)]), args),
         precision=precision,
-        schedule=Schedule(
-            steps=args.epochs * per_epoch,
-            warmup_steps=round(args.warmup_epochs * per_epoch),
-            kind=args.schedule,
-            final_factor=args.lrf,
-            momentum=args.momentum,
-        ),
+        schedule=make_schedule(args, per_epoch),
         loader=loader,
         valid=valid,
         cfg_text=format_cfg(model.cfg),
@@ -331,12 +330,9 @@ def build_model(cfg: Cfg, args: argparse.Namespace, spec: DataSpec, start: bool)
             f"{args.cfg}: is made for {model.nc} classes, but {args.data} has {spec.nc}; "
             "make_cfg.py writes a cfg for a data set"
         )
-    others = [head.kind for head in model.heads if not isinstance(head, Yolo)]
-    if others:
-        raise UserError(f"{args.cfg}: [{others[0]}] heads cannot be trained, only [yolo] ones")
     if any(side % model.stride for side in model.img_size):
         raise UserError(f"--img_size: {model.img_size} must be multiples of {model.stride}")
-    initialize(model.layers, [head for head in model.heads if isinstance(head, Yolo)])
+    initialize(model.layers, model.heads)
     if args.weights and start:
         model.load_weights(args.weights, args.cutoff)
     if args.transfer:

@@ -152,7 +152,8 @@ class GaussianYolo(Yolo):
         shifts = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
         if self.point not in shifts:
             raise self.error(f"must be one of {', '.join(shifts)}", "yolo_point")
-        self._shift = shifts[self.point]
+        # Where the point that is decoded lies from the centre, in sizes of the box.
+        self.shift = shifts[self.point]
 
     def activate(self, raw: Tensor) -> Tensor:
         """Logistic on all but width and height; centres are scaled."""
@@ -175,5 +176,5 @@ class GaussianYolo(Yolo):
         wh = x[:, :, 4:7:2].exp() * anchors
         certainty = 1 - x[:, :, 1:8:2].mean(2, keepdim=True)
         return flatten_cells(
-            torch.cat((xy + self._shift * wh, wh, x[:, :, 8:9] * certainty, x[:, :, 9:]), 2)
+            torch.cat((xy + self.shift * wh, wh, x[:, :, 8:9] * certainty, x[:, :, 9:]), 2)
         )

@@ -26,13 +26,15 @@ class Grid:
     """One head, as the assignment sees it.
 
     anchors_px (n, 2): width, height in network pixels; reach: how far outside its cell a centre
-    can be decoded, in cells.
+    can be decoded, in cells; shift: where the point that is decoded lies, in sizes of the box to
+    the left of and above the centre (yolo_point).
     """
 
     rows: int
     columns: int
     anchors_px: Tensor
     reach: float
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,20 @@ def reach_of(scale_x_y: float) -> float:
 
 @torch.no_grad()
 def assign(
-    targets: Tensor, grids: Sequence[Grid], img_hw: tuple[int, int], iou_t: float
+    targets: Tensor,
+    grids: Sequence[Grid],
+    img_hw: tuple[int, int],
+    iou_t: float | Sequence[float],
 ) -> list[Matches]:
-    """Positives of each head for targets (T, 6): image, class, xc, yc, w, h (0..1 of the input)."""
+    """Positives of each head for targets (T, 6): image, class, xc, yc, w, h (0..1 of the input).
+
+    `iou_t`: the threshold of all heads, or of each.
+    """
     size_px = targets[:, 4:6] * targets.new_tensor([img_hw[1], img_hw[0]])  # (T, 2)
     ious = wh_iou(torch.cat([grid.anchors_px for grid in grids]), size_px)  # (all anchors, T)
-    matched = ious > iou_t
+    of_heads = [iou_t] * len(grids) if isinstance(iou_t, float) else iou_t
+    each = [t for t, grid in zip(of_heads, grids, strict=True) for _ in range(len(grid.anchors_px))]
+    matched = ious > ious.new_tensor(each)[:, None]
     matched.scatter_(0, ious.argmax(0, keepdim=True), True)
     parts = torch.split(matched, [len(grid.anchors_px) for grid in grids])
     return [_cells(part, targets, grid) for part, grid in zip(parts, grids, strict=True)]
@@ -68,7 +78,8 @@ def _cells(matched: Tensor, targets: Tensor, grid: Grid) -> Matches:
     """The cells that answer, for `matched` (n, T): anchor takes target."""
     anchor, target = matched.nonzero(as_tuple=True)  # (P,)
     last = targets.new_tensor([grid.columns - 1, grid.rows - 1])
-    centre = targets[target, 2:4] * (last + 1)  # (P, 2) in cells
+    point = targets[target, 2:4] - grid.shift * targets[target, 4:6]
+    centre = point * (last + 1)  # (P, 2) in cells
     # A centre on the right or lower edge of the picture belongs to the last cell.
     home = centre.floor().clamp(min=0).minimum(last)
     if grid.reach > 0:
@@ -83,3 +94,9 @@ def _cells(matched: Tensor, targets: Tensor, grid: Grid) -> Matches:
         anchor, target, home = anchor[pair], target[pair], cell[step, pair]
     column, row = home.long().unbind(-1)
     return Matches(targets[target, 0].long(), anchor, row, column, target)
+
+
+def flat_place(cells: Matches, like: Tensor) -> Tensor:
+    """Places (M,) of the cells in a flattened (B, n, H, W), the shape of `like`."""
+    _, n, rows, columns = like.shape
+    return ((cells.image * n + cells.anchor) * rows + cells.row) * columns + cells.column

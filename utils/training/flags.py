@@ -13,8 +13,10 @@ from ..cfg_flags import add_fit, add_nms
 from ..cli import Parser, add_img_size, positive_int, ratio
 from ..data import AugmentOptions
 from ..errors import UserError
+from .cfg_recipe import WARMUP_POWER
 from .loss import LossOptions, ObjectnessTarget
 from .optimizer import LR0, MOMENTUM, OptimizerKind
+from .schedule import Schedule
 from .sparsity import Sparsity, SparsityDecay, SparsitySchedule
 
 # What a resumed run may be given anew; everything else is part of its recipe.
@@ -34,6 +36,8 @@ def make_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     parser.add_argument(
         "--close-mosaic", type=int, default=5, metavar="N", help="no mosaic in the last N epochs"
     )
+    # What --hyp-from-cfg finds beyond the flags; a run's saved arguments hold it.
+    parser.set_defaults(loss_from_cfg=[], lr_marks=[], burn_in=None, max_batches=None)
     return parser
 
 
@@ -87,6 +91,12 @@ def _add_run_flags(parser: Parser) -> None:
 
 def _add_optimisation_flags(parser: Parser) -> None:
     add = parser.add_argument
+    add(
+        "--hyp-from-cfg",
+        action="store_true",
+        help="what is not given here is as the cfg says, and Darknet trains: [net]'s learning "
+        "rate and schedule, batch, augmentation; each head's loss",
+    )
     add("--epochs", type=positive_int, default=100, help="passes over the training images")
     add("--batch-size", type=positive_int, default=8, help="images per forward pass")
     add("--accumulate", type=positive_int, default=1, help="batches per optimizer step")
@@ -156,7 +166,24 @@ def loss_options(args: argparse.Namespace) -> LossOptions:
         objectness_target=args.obj_target,
         ignore_thresh=args.ignore_thresh,
         label_smoothing=args.label_smoothing,
+        from_cfg=frozenset(getattr(args, "loss_from_cfg", ())),
     )
+
+
+def make_schedule(args: argparse.Namespace, per_epoch: int) -> Schedule:
+    """The schedule of a run with `per_epoch` optimizer steps in each of its epochs."""
+    steps = args.epochs * per_epoch
+    rest: dict[str, Any] = {"kind": args.schedule, "final_factor": args.lrf}
+    if getattr(args, "lr_marks", None):
+        rest["marks"] = tuple((share, factor) for share, factor in args.lr_marks)
+    burn_in = getattr(args, "burn_in", None)
+    if burn_in is None:
+        warmup_steps = round(args.warmup_epochs * per_epoch)
+    else:
+        # Darknet's: the momentum is the same from the start. A short run is not all warm-up.
+        warmup_steps = min(burn_in, steps // 10)
+        rest |= {"warmup_power": WARMUP_POWER, "warmup_momentum": args.momentum}
+    return Schedule(steps, warmup_steps, momentum=args.momentum, **rest)
 
 
 def _add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:

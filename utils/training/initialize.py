@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..layers import ConvolutionModule, Yolo
+from ..layers import ConvolutionModule, Head, Yolo
 
 OBJECTNESS_PRIOR = 0.01  # share of anchors with an object, as RetinaNet's prior (arXiv:1708.02002)
 _HEAD_STD = 0.01
 
 
 @torch.no_grad()
-def initialize(layers: nn.ModuleList, heads: Sequence[Yolo]) -> None:
+def initialize(layers: nn.ModuleList, heads: Sequence[Head]) -> None:
     """Kaiming-normal kernels; heads that start out by seeing background, centred anchors.
 
     Draws from torch's global generator. BN keeps its gamma 1, beta 0.
@@ -29,15 +29,17 @@ def initialize(layers: nn.ModuleList, heads: Sequence[Yolo]) -> None:
         module = layers[head.sources[0]]
         if isinstance(module, ConvolutionModule) and module.conv.bias is not None:
             nn.init.normal_(module.conv.weight, std=_HEAD_STD)
-            _set_priors(module.conv.bias, head)
+            # Squared errors of a logistic, as [region] has, go nowhere from where it saturates.
+            if isinstance(head, Yolo):
+                _set_priors(module.conv.bias, head)
 
 
 def _set_priors(bias: Tensor, head: Yolo) -> None:
-    """Bias (n * (5 + nc),): objectness at its prior, each class at 1 / nc."""
-    entries = bias.view(len(head.mask), 5 + head.nc)
-    entries[:, 4] = _logit(OBJECTNESS_PRIOR)
+    """Bias (n * entries,): objectness at its prior, each class at 1 / nc."""
+    entries = bias.view(len(head.mask), head.entries)
+    entries[:, head.objectness_entry] = _logit(OBJECTNESS_PRIOR)
     # A single class is certain: leave it where its gradient is already small.
-    entries[:, 5:] = _logit(min(1 / head.nc, 0.9))
+    entries[:, head.entries - head.nc :] = _logit(min(1 / head.nc, 0.9))
 
 
 def _logit(probability: float) -> float:

@@ -1,160 +1,167 @@
-"""The YOLOv3/v4 loss from raw heads, as named parts; computed in float32 whatever the network is.
+"""The loss of raw heads, as named parts; computed in float32 whatever the network is.
 
-Per positive (see assign.py): 1 - CIoU of its box, and binary cross-entropy of its classes. Per
-cell and anchor: binary cross-entropy of the objectness, towards the IoU that a positive's box has
-at the moment (so that objectness ranks boxes by how well they fit), or towards 1; background that
-overlaps a target by more than `ignore_thresh` is left alone. Each part is a sum over all heads
-divided by the number of positives, so that a cell counts alike in coarse and fine heads and small
-objects are not outvoted.
+Per positive (see assign.py) of a [yolo] head: 1 - CIoU of its box, and binary cross-entropy of its
+classes. Per cell and anchor: binary cross-entropy of the objectness, towards the IoU that a
+positive's box has at the moment (so that objectness ranks boxes by how well they fit), or towards
+1; background that overlaps a target by more than `ignore_thresh` is left alone. Each part is a sum
+over all heads divided by the number of positives, so that a cell counts alike in coarse and fine
+heads and small objects are not outvoted. Where the cfg decides, each head goes by its section
+(loss_options.py), and sums are divided by the number of images, for which Darknet's learning rates
+are made. [Gaussian_yolo] boxes: box_loss.py; [region]: region_loss.py.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..boxes import IouKind, iou, xywh_to_xyxy
-from ..layers import Yolo
-from .assign import Grid, Matches, assign, reach_of
+from ..boxes import iou, xywh_to_xyxy
+from ..layers import Head, Yolo
+from ..layers.region import GaussianYolo, Region
+from .assign import Grid, Matches, assign, flat_place, reach_of
+from .box_loss import box_columns, box_loss, decode_px
+from .loss_options import LossOptions, ObjectnessTarget, rules_of
+from .region_loss import RegionLoss
+from .truth import Truth
 
-ObjectnessTarget = Literal["iou", "one"]
+__all__ = ["DetectionLoss", "LossOptions", "Losses", "ObjectnessTarget", "decode_px", "total"]
+
 Losses = dict[str, Tensor]
 
 # Background below this probability is not worth the search for an overlapping target: its
 # gradient is its probability, already next to nothing.
 _WORTH_IGNORING = 0.05
 _PROBABILITY_EPS = 1e-6
-# Wider than any box; keeps a stray logit of an untrained network from overflowing.
-_LARGEST_LOG = math.log(1e4)
 
 
-@dataclass(frozen=True)
-class LossOptions:
-    """Weights and rules of the loss.
+class HeadLoss(Protocol):
+    """One head's share of the loss; iou_t: from which IoU of sizes an anchor takes a target."""
 
-    box, objectness, classes: factors of the three parts. box_loss: which IoU. iou_t: an anchor
-    takes a target when the IoU of their sizes exceeds it. objectness_target: the positives' target.
-    ignore_thresh: None reads each head's section. label_smoothing: classes aim at 1 - s + s / nc
-    and s / nc instead of 1 and 0.
-    """
+    @property
+    def iou_t(self) -> float: ...
 
-    box: float = 2.0
-    objectness: float = 1.0
-    classes: float = 0.5
-    box_loss: IouKind = "ciou"
-    iou_t: float = 0.2
-    objectness_target: ObjectnessTarget = "iou"
-    ignore_thresh: float | None = None
-    label_smoothing: float = 0.0
+    def grid(self, raw: Tensor, img_hw: tuple[int, int]) -> Grid:
+        """The head as the assignment sees it."""
 
-    def __post_init__(self) -> None:
-        if self.box_loss not in get_args(IouKind):
-            raise ValueError(f"unknown box loss {self.box_loss!r}")
-        if self.objectness_target not in get_args(ObjectnessTarget):
-            raise ValueError(f"unknown objectness target {self.objectness_target!r}")
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """The targets of a batch: rows (T, 6), and boxes (B, most, 4) xyxy in pixels, 0 where none."""
-
-    rows: Tensor
-    boxes_px: Tensor
-    img_hw: tuple[int, int]
+    def sums(
+        self, raw: Tensor, grid: Grid, match: Matches, truth: Truth
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Box, objectness and classes: weighted sums over the cells of a head."""
 
 
 class DetectionLoss:
     """Callable: raw heads, targets and input size -> {"box", "obj", "cls"}, weighted scalars."""
 
-    def __init__(self, heads: Sequence[Yolo], options: LossOptions | None = None) -> None:
-        self.heads = tuple(heads)
+    def __init__(self, heads: Sequence[Head], options: LossOptions | None = None) -> None:
+        """Raises CfgError for a head that cannot be trained."""
         self.options = options or LossOptions()
+        self.heads = [_loss_of(head, self.options) for head in heads]
 
     def __call__(self, raw: Sequence[Tensor], targets: Tensor, img_hw: tuple[int, int]) -> Losses:
-        """`raw`: (B, n * (5 + nc), H, W) per head; `targets` (T, 6): image, class, xc, yc, w, h.
+        """`raw`: (B, n * entries, H, W) per head; `targets` (T, 6): image, class, xc, yc, w, h.
 
         Targets are normalised to the input, whose (height, width) is `img_hw`.
         """
-        targets = targets.float()
-        truth = _Truth(targets, _by_image(targets, len(raw[0]), img_hw), img_hw)
-        grids = [_grid(head, x) for head, x in zip(self.heads, raw, strict=True)]
-        matches = assign(targets, grids, img_hw, self.options.iou_t)
+        truth = Truth.of_batch(targets, len(raw[0]), img_hw)
+        grids = [head.grid(x, img_hw) for head, x in zip(self.heads, raw, strict=True)]
+        matches = assign(truth.rows, grids, img_hw, [head.iou_t for head in self.heads])
         parts = [
-            self._head(head, x, grid, match, truth)
+            head.sums(x, grid, match, truth)
             for head, x, grid, match in zip(self.heads, raw, grids, matches, strict=True)
         ]
         box, objectness, classes = (torch.stack(part).sum() for part in zip(*parts, strict=True))
-        o, positives = self.options, max(1, sum(len(match.target) for match in matches))
-        return {
-            "box": box * (o.box / positives),
-            "obj": objectness * (o.objectness / positives),
-            "cls": classes * (o.classes / positives),
-        }
+        positives = sum(len(match.target) for match in matches)
+        share = max(1, len(raw[0]) if self.options.from_cfg else positives)
+        return {"box": box / share, "obj": objectness / share, "cls": classes / share}
 
-    def _head(
-        self, head: Yolo, raw: Tensor, grid: Grid, match: Matches, truth: _Truth
+
+class YoloLoss:
+    """One [yolo] or [Gaussian_yolo] head's share of the loss."""
+
+    def __init__(self, head: Yolo, options: LossOptions) -> None:
+        self.head = head
+        self.rules = rules_of(head, options)
+
+    @property
+    def iou_t(self) -> float:
+        """From which IoU of sizes an anchor takes a target."""
+        return self.rules.iou_t
+
+    def grid(self, raw: Tensor, img_hw: tuple[int, int]) -> Grid:
+        """The head as the assignment sees it."""
+        reach = 0.0 if self.rules.as_darknet else reach_of(self.head.scale_x_y)
+        shift = self.head.shift if isinstance(self.head, GaussianYolo) else 0.0
+        anchors_px = self.head.anchors_px.to(raw.device)
+        return Grid(raw.shape[2], raw.shape[3], anchors_px, reach, shift)
+
+    def sums(
+        self, raw: Tensor, grid: Grid, match: Matches, truth: Truth
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One head's sums: boxes and classes over the positives, objectness over all cells."""
-        cells = head.split(raw)  # (B, n, 5 + nc, H, W)
-        # Indices on both sides of a slice: the positives become the first dimension. (M, 5 + nc)
+        """Boxes and classes over the positives, objectness over all cells."""
+        head, rules = self.head, self.rules
+        cells = head.split(raw)  # (B, n, entries, H, W)
+        ignored, surplus = self._overlapping(cells, grid, truth)
+        if rules.truth_thresh < 1:
+            match = _joined(match, surplus)
+        # Indices on both sides of a slice: the positives become the first dimension. (M, entries)
         picked = cells[match.image, match.anchor, :, match.row, match.column].float()
-        boxes = decode_px(head, grid, picked[:, :4], match, truth.img_hw)
         wanted = truth.rows[match.target]  # (M, 6)
-        fit = iou(
-            xywh_to_xyxy(boxes),
-            xywh_to_xyxy(_to_px(wanted[:, 2:6], truth.img_hw)),
-            self.options.box_loss,
-        )
-        objectness = self._objectness(head, cells, grid, match, fit.detach(), truth)
-        classes = self._classes(head, picked[:, 5:], wanted[:, 1].long())
-        return (1 - fit).sum(), objectness, classes
+        box, fit = box_loss(head, rules, grid, picked, match, wanted[:, 2:6], truth.img_hw)
+        objectness = self._objectness(cells, match, fit, ignored)
+        classes = self._classes(picked[:, head.entries - head.nc :], wanted[:, 1].long())
+        return box, rules.objectness * objectness, rules.classes * classes
 
-    def _classes(self, head: Yolo, raw: Tensor, wanted: Tensor) -> Tensor:
+    def _classes(self, raw: Tensor, wanted: Tensor) -> Tensor:
         """Sum over the positives (M, nc) and their classes; `wanted` (M,)."""
-        smoothing = self.options.label_smoothing
-        aim = torch.full_like(raw, smoothing / head.nc)
-        aim.scatter_(1, wanted[:, None], 1 - smoothing + smoothing / head.nc)
-        return _cross_entropy(head, raw, aim).sum()
+        smoothing = self.rules.label_smoothing
+        aim = torch.full_like(raw, smoothing / self.head.nc)
+        aim.scatter_(1, wanted[:, None], 1 - smoothing + smoothing / self.head.nc)
+        return _cross_entropy(self.head, raw, aim).sum()
 
-    def _objectness(
-        self, head: Yolo, cells: Tensor, grid: Grid, match: Matches, fit: Tensor, truth: _Truth
-    ) -> Tensor:
+    def _objectness(self, cells: Tensor, match: Matches, fit: Tensor, ignored: Tensor) -> Tensor:
         """Sum over all cells and anchors; `fit` (M,): the IoU of the positives' boxes."""
-        raw = cells[:, :, 4].float().contiguous()  # (B, n, H, W)
-        to_fit = self.options.objectness_target == "iou"
-        place = _flat_place(match, raw)
+        raw = self._raw_objectness(cells)
+        to_fit = self.rules.objectness_target == "iou"
+        place = flat_place(match, raw)
         # Two targets may share a cell's anchor: its objectness follows the better one.
         aim = torch.zeros_like(raw).view(-1)
         aim.scatter_reduce_(0, place, fit.clamp(0, 1) if to_fit else torch.ones_like(fit), "amax")
         weight = torch.ones_like(aim)
-        weight[self._ignored(head, cells, raw, grid, truth)] = 0
+        weight[ignored] = 0
         weight[place] = 1
-        return (_cross_entropy(head, raw.view(-1), aim) * weight).sum()
+        return (_cross_entropy(self.head, raw.view(-1), aim) * weight).sum()
+
+    def _raw_objectness(self, cells: Tensor) -> Tensor:
+        return cells[:, :, self.head.objectness_entry].float().contiguous()  # (B, n, H, W)
 
     @torch.no_grad()
-    def _ignored(
-        self, head: Yolo, cells: Tensor, objectness: Tensor, grid: Grid, truth: _Truth
-    ) -> Tensor:
-        """Flat places (K,) in (B, n, H, W) whose box overlaps a target of its image enough."""
-        thresh = self.options.ignore_thresh
-        if thresh is None:
-            thresh = head.section.number("ignore_thresh", 0.5)
+    def _overlapping(self, cells: Tensor, grid: Grid, truth: Truth) -> tuple[Tensor, Matches]:
+        """Where boxes overlap a target of their image by more than `ignore_thresh`: flat places.
+
+        (K,) in (B, n, H, W). Second, those that do by more than `truth_thresh`, with the target.
+        """
+        head, rules = self.head, self.rules
+        objectness = self._raw_objectness(cells)
         probability = objectness if head.new_coords else objectness.sigmoid()
-        image, anchor, row, column = (probability > _WORTH_IGNORING).nonzero(as_tuple=True)
+        least = _WORTH_IGNORING if rules.truth_thresh >= 1 else -1.0
+        if min(rules.ignore_thresh, rules.truth_thresh) >= 1 or not len(truth.rows):
+            least = 2.0  # no box is
+        image, anchor, row, column = (probability > least).nonzero(as_tuple=True)
         likely = Matches(image, anchor, row, column, target=image)
-        places = _flat_place(likely, objectness)
-        if thresh >= 1 or not len(truth.rows) or not len(places):
-            return places[:0]
-        raw = cells[image, anchor, :4, row, column].float()
+        places = flat_place(likely, objectness)
+        if not len(places):
+            return places, likely
+        raw = box_columns(head, cells[image, anchor, :, row, column].float())
         boxes = xywh_to_xyxy(decode_px(head, grid, raw, likely, truth.img_hw))
-        overlap = iou(boxes[:, None], truth.boxes_px[image])  # (K, most)
-        return places[overlap.amax(1) > thresh]
+        best = iou(boxes[:, None], truth.boxes_px[image]).max(1)  # over (K, most)
+        sure = best.values > rules.truth_thresh
+        target = truth.numbers[image, best.indices]
+        surplus = Matches(image[sure], anchor[sure], row[sure], column[sure], target[sure])
+        return places[best.values > rules.ignore_thresh], surplus
 
 
 def total(losses: Losses) -> Tensor:
@@ -162,16 +169,20 @@ def total(losses: Losses) -> Tensor:
     return torch.stack(list(losses.values())).sum()
 
 
-def decode_px(
-    head: Yolo, grid: Grid, raw: Tensor, cells: Matches, img_hw: tuple[int, int]
-) -> Tensor:
-    """Boxes (M, 4), xywh in input pixels, of the raw rows (M, 4) at `cells`, as Yolo.decode."""
-    cell = torch.stack((cells.column, cells.row), 1)
-    stride = raw.new_tensor([img_hw[1] / grid.columns, img_hw[0] / grid.rows])
-    xy = raw[:, :2] if head.new_coords else raw[:, :2].sigmoid()
-    xy = (xy * head.scale_x_y - 0.5 * (head.scale_x_y - 1) + cell) * stride
-    wh = 4 * raw[:, 2:].square() if head.new_coords else raw[:, 2:].clamp(max=_LARGEST_LOG).exp()
-    return torch.cat((xy, wh * grid.anchors_px[cells.anchor]), 1)
+def _loss_of(head: Head, options: LossOptions) -> HeadLoss:
+    if isinstance(head, Yolo):
+        return YoloLoss(head, options)
+    if isinstance(head, Region):
+        return RegionLoss(head, options)
+    raise head.error("heads of this kind cannot be trained")
+
+
+def _joined(a: Matches, b: Matches) -> Matches:
+    """All of a, and those of b that a does not have."""
+    rows_a, rows_b = (
+        torch.stack((m.image, m.anchor, m.row, m.column, m.target), 1) for m in (a, b)
+    )
+    return Matches(*torch.unique(torch.cat((rows_a, rows_b)), dim=0).unbind(1))
 
 
 def _cross_entropy(head: Yolo, raw: Tensor, aim: Tensor) -> Tensor:
@@ -180,31 +191,3 @@ def _cross_entropy(head: Yolo, raw: Tensor, aim: Tensor) -> Tensor:
         bounded = raw.clamp(_PROBABILITY_EPS, 1 - _PROBABILITY_EPS)
         return F.binary_cross_entropy(bounded, aim, reduction="none")
     return F.binary_cross_entropy_with_logits(raw, aim, reduction="none")
-
-
-def _grid(head: Yolo, raw: Tensor) -> Grid:
-    anchors_px = head.anchors_px.to(raw.device)
-    return Grid(raw.shape[2], raw.shape[3], anchors_px, reach_of(head.scale_x_y))
-
-
-def _to_px(boxes: Tensor, img_hw: tuple[int, int]) -> Tensor:
-    height, width = img_hw
-    return boxes * boxes.new_tensor([width, height, width, height])
-
-
-def _flat_place(cells: Matches, like: Tensor) -> Tensor:
-    """Places (M,) of the cells in a flattened (B, n, H, W), the shape of `like`."""
-    _, n, rows, columns = like.shape
-    return ((cells.image * n + cells.anchor) * rows + cells.row) * columns + cells.column
-
-
-def _by_image(targets: Tensor, images: int, img_hw: tuple[int, int]) -> Tensor:
-    """Boxes of the targets (T, 6), laid out per image: (images, most in one, 4) xyxy in pixels."""
-    image = targets[:, 0].long()
-    counts = torch.bincount(image, minlength=images)
-    order = image.argsort(stable=True)
-    first = counts.cumsum(0) - counts
-    place = torch.arange(len(targets), device=targets.device) - first[image[order]]
-    table = targets.new_zeros(images, int(counts.max()), 4)
-    table[image[order], place] = xywh_to_xyxy(_to_px(targets[order, 2:6], img_hw))
-    return table

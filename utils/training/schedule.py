@@ -17,7 +17,11 @@ _STEPS = ((0.7, 0.1), (0.9, 0.01))
 
 @dataclass(frozen=True)
 class Schedule:
-    """`steps` optimizer steps; the first `warmup_steps` rise to the schedule's own value."""
+    """`steps` optimizer steps; the first `warmup_steps` rise to the schedule's own value.
+
+    marks: of the step schedule, (share of training, factor from there on), in order.
+    warmup_power: the rise is progress to this power, 4 in Darknet's burn_in.
+    """
 
     steps: int
     warmup_steps: int = 0
@@ -25,10 +29,12 @@ class Schedule:
     final_factor: float = 0.01  # where the cosine ends
     momentum: float = 0.937
     warmup_momentum: float = 0.8
+    warmup_power: float = 1.0
+    marks: tuple[tuple[float, float], ...] = _STEPS
 
     def lr_factor(self, step: int) -> float:
         """What to multiply the base learning rate by; never above 1."""
-        return self._warmth(step) * self._planned(step)
+        return math.pow(self._warmth(step), self.warmup_power) * self._planned(step)
 
     def momentum_at(self, step: int) -> float:
         """Momentum (or Adam's beta1), rising linearly during the warm-up."""
@@ -42,6 +48,6 @@ class Schedule:
     def _planned(self, step: int) -> float:
         progress = min(1.0, step / max(1, self.steps))
         if self.kind == "step":
-            return next((f for start, f in reversed(_STEPS) if progress >= start), 1.0)
+            return next((f for start, f in reversed(self.marks) if progress >= start), 1.0)
         swing = (1 + math.cos(math.pi * progress)) / 2
         return self.final_factor + (1 - self.final_factor) * swing
