@@ -149,6 +149,17 @@ def test_antialiasing_blurs_what_has_stride_one(kind: int, hw: tuple[int, int]) 
     assert layer.macs() == hw[0] * hw[1] * 4 * 27
 
 
+def test_what_follows_a_blurred_layer_reads_it() -> None:
+    first = [
+        conv(4, stride=2, antialiasing=2),
+        section("maxpool", size=3, stride=1, antialiasing=1),
+    ]
+    last = section("shortcut", frm=-2)
+    x = noise(1, 3, 8, 10)
+    assert [value.shape[2:] for value in outputs([*first, conv(4)], x)] == [(4, 5)] * 3
+    assert [value.shape[2:] for value in outputs([*first, conv(4), conv(4), last], x)][-1] == (4, 5)
+
+
 @pytest.mark.parametrize("kind", [1, 2])
 def test_antialiased_pooling(kind: int) -> None:
     x = noise(1, 3, 7, 10)

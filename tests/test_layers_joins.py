@@ -104,6 +104,14 @@ BAD_JOINS = [
     (section("maxpool", size=0), "at least 1"),
     (section("maxpool", size=20, padding=0), "its output would be"),
     (section("upsample", stride=0), "stride: must not be 0"),
+    (conv(4, 1, stride_y=2), "stride_y: with stride_x=1 and size=1 Darknet computes garbage"),
+    (conv(3, antialiasing=2, stride=2) + section("route", layers=-1), "names layer 1, whose size"),
+    (
+        section("maxpool", stride=2, antialiasing=2)
+        + section("dropout")
+        + section("shortcut", frm=-2),
+        "names layer 1, whose size",
+    ),
 ]
 
 

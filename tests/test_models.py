@@ -202,6 +202,18 @@ def test_shapes_are_checked_before_anything_is_built() -> None:
         Darknet(net(conv(10**7), conv(10**7), "[nonsense]\n"))
 
 
+def test_share_index_must_name_a_convolution_of_the_same_form() -> None:
+    for cfg in (
+        net(conv(3), section("maxpool"), conv(3, share_index=1)),
+        net(conv(3), conv(4), conv(3, share_index=1)),
+        net(conv(3), conv(3, 1), conv(3, share_index=1)),
+        net(conv(4), conv(3), conv(3, share_index=0)),
+    ):
+        with pytest.raises(CfgError, match="share_index"):
+            Darknet(cfg)
+    Darknet(net(conv(3), conv(3), conv(3, share_index=1)))
+
+
 # -- convert ---------------------------------------------------------------------------------------
 
 

@@ -280,6 +280,10 @@ CARRIERS = {
     "depth": section("maxpool", maxpool_depth=1, out_channels=4),
     "connected": section("connected", output=8, batch_normalize=1) + section("connected", output=8),
     "blur without padding": conv(8, stride=2, antialiasing=2),
+    "blur": conv(8, stride=2, antialiasing=1),
+    "blurred pool": section("maxpool", size=2, stride=2, antialiasing=1),
+    "kernel wider than the map": conv(8, stride=8) + conv(8, 7),
+    "holes wider than the map": conv(8, stride=8) + conv(8, dilation=4),
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..cfg import Cfg
+from collections.abc import Sequence
+
+from ..cfg import Cfg, reads_previous
 from .base import INPUT, Field, Layer, PaddingMode, Params, Shape, UnfoldableError, Window
 from .connected import Connected
 from .convolutional import Convolutional, ConvolutionModule
@@ -112,7 +114,21 @@ def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Lay
             raise section.error(f"unknown section; known: {', '.join(sorted(LAYERS))}")
         sources = kind.read_sources(section, index)
         inputs = tuple(start if s == INPUT else layers[s].shape for s in sources)
-        layers.append(kind(section, index, sources, inputs))
+        layer = kind(section, index, sources, inputs)
+        layers.append(layer)
+        layer.check_owner(layers[layer.owner])
+        _require_whole_size(layer, [layers[s] for s in sources if s != INPUT])
     if not layers:
         raise cfg.net.error("the cfg has no layers")
     return tuple(layers)
+
+
+def _require_whole_size(layer: Layer, sources: Sequence[Layer]) -> None:
+    """Raise CfgError where Darknet would read a layer by another size than it has."""
+    followed = reads_previous(layer.section)
+    for source in sources:
+        if source.followed_only and not (followed and source.index == layer.index - 1):
+            raise layer.error(
+                f"names layer {source.index}, whose size behind its antialiasing Darknet does not "
+                "know; only the layer after it can read it"
+            )

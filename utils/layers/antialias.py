@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Shape, Window
+from .base import PaddingMode, Shape, Window, wrapped
 
 # kind -> (1-d kernel, zero padding per side)
 BLURS: dict[int, tuple[tuple[float, ...], int]] = {1: ((0.25, 0.5, 0.25), 1), 2: ((0.5, 0.5), 0)}
@@ -28,9 +28,11 @@ def blurred_window(window: Window, kind: int, stride: int) -> Window:
     return Window(stride, window.before + pad, window.after + len(kernel) - 1 - pad)
 
 
-def blur(x: Tensor, kind: int, stride: tuple[int, int]) -> Tensor:
+def blur(x: Tensor, kind: int, stride: tuple[int, int], padding_mode: PaddingMode) -> Tensor:
     """Depthwise blur of (B, C, H, W) with the given stride (y, x)."""
     taps, pad = BLURS[kind]
+    if padding_mode == "circular":
+        x, pad = wrapped(x, pad), 0
     line = torch.tensor(taps, dtype=x.dtype, device=x.device)
     kernel = torch.outer(line, line).expand(x.shape[1], 1, -1, -1)
     return F.conv2d(x, kernel, stride=stride, padding=pad, groups=x.shape[1])

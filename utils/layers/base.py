@@ -75,6 +75,7 @@ class Layer:
 
     kind: ClassVar[str]
     gives_output: bool = True  # whether it can be the network's last value
+    followed_only: bool = False  # whether Darknet gives a wrong size to those that name it
     joins_branch: bool = False  # whether it adds a branch to what the branch started from
     normalized: bool = False  # whether `bn.weight` scales each of its output channels
 
@@ -124,6 +125,9 @@ class Layer:
         if self.section.flag("dontload"):
             return ()
         return self.fields()
+
+    def check_owner(self, owner: Layer) -> None:
+        """Raise CfgError when `owner` cannot lend this layer its parameters."""
 
     def macs(self) -> int:
         """Multiply-accumulate operations of one forward pass of one image."""
@@ -214,6 +218,14 @@ class Layer:
                 for s, shape in zip(self.sources, inputs, strict=True)
             )
             raise self.error(f"its inputs differ in size ({found})")
+
+
+def wrapped(x: Tensor, pad: int) -> Tensor:
+    """Circular padding of (B, C, H, W), by any width (that of torch stops at the map's own)."""
+    rows, columns = (
+        torch.arange(-pad, length + pad, device=x.device) % length for length in x.shape[2:]
+    )
+    return x[:, :, rows][:, :, :, columns]
 
 
 def require_no_constant(constants: Tensor, kept: Tensor, what: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..cfg import Section, references, set_option
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
 from .antialias import BLURS, blur, blurred_shape, blurred_window
-from .base import Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed
+from .base import Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed, wrapped
 from .normalization import BN_FIELDS, DarknetBatchNorm, shift_mean, slice_batch_norm
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Convolutional(Layer):
         if not self.antialiasing:
             self.stride = strides
             return shape
+        self.followed_only = True
         # The convolution itself then has stride 1, and the blur behind it the stride of the cfg.
         self.stride, self.blur_stride = (1, 1), strides
         self.unblurred: Shape = (
@@ -101,6 +102,8 @@ class Convolutional(Layer):
             raise self.error(
                 "needs an odd size and pad=1 (Darknet's result is garbage)", "dilation"
             )
+        if self.size == 1 and self._strides()[1] == 1 < self._strides()[0]:
+            raise self.error("with stride_x=1 and size=1 Darknet computes garbage", "stride_y")
         if self.antialiasing and self.antialiasing not in BLURS:
             raise self.error(f"must be one of {sorted(BLURS)}", "antialiasing")
 
@@ -119,6 +122,17 @@ class Convolutional(Layer):
         if not self.section.has("share_index"):
             return self.index
         return references(self.section, self.index, "share_index")[0]
+
+    def check_owner(self, owner: Layer) -> None:
+        """Another one must be a convolution with a kernel of its own, of the same shape."""
+        if not isinstance(owner, Convolutional) or owner.owner != owner.index:
+            raise self.error(f"layer {owner.index} has no kernel of its own", "share_index")
+        ours, theirs = self.kernel_shape, owner.kernel_shape
+        if ours != theirs or self.normalized != owner.normalized:
+            raise self.error(
+                f"needs a kernel {ours}, but layer {owner.index} has {theirs} (filters, inputs, "
+                "size, size), and both or none need batch_normalize", "share_index"
+            )  # fmt: skip
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -192,16 +206,19 @@ class Convolutional(Layer):
             x = ACROSS_CHANNELS[self.activation](x)
         else:
             x = IN_PLACE.get(self.activation, ELEMENTWISE[self.activation])(x)
-        return blur(x, self.antialiasing, self.blur_stride) if self.antialiasing else x
+        if not self.antialiasing:
+            return x
+        return blur(x, self.antialiasing, self.blur_stride, _padding_mode(module.conv))
 
     def _convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        if self.owner == self.index:
+        circular = _padding_mode(conv) == "circular"
+        if self.owner == self.index and not circular:
             convolved: Tensor = conv(x)
             return convolved
         # A shared kernel brings its numbers only: stride, padding and dilation are this layer's.
         pad = self.padding * self.dilation
-        if conv.padding_mode == "circular":
-            x, pad = F.pad(x, (pad, pad, pad, pad), mode="circular"), 0
+        if circular:
+            x, pad = wrapped(x, pad), 0
         return F.conv2d(x, conv.weight, conv.bias, self.stride, pad, self.dilation, self.groups)
 
     def channels(self, inputs: Sequence[Ids], graph: GraphBuilder) -> Ids:
@@ -273,3 +290,7 @@ class Convolutional(Layer):
         if self.groups > 1 and self.kernel_shape[1] == 1 and section is not self.section:
             section = set_option(section, "groups", int(keeps[0].sum()))
         return section
+
+
+def _padding_mode(conv: nn.Conv2d) -> PaddingMode:
+    return "circular" if conv.padding_mode == "circular" else "zeros"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..cfg import Section, set_option
 from .antialias import BLURS, blur, blurred_shape, blurred_window
-from .base import WHOLE, Layer, Params, Shape, Window, apply_to_removed
+from .base import WHOLE, Layer, PaddingMode, Params, Shape, Window, apply_to_removed
 
 if TYPE_CHECKING:
     from ..graph import GraphBuilder
@@ -69,6 +69,14 @@ class _Pooling(Layer):
         return pooled[..., :rows, :columns]
 
 
+class _Blurred(nn.Module):
+    """Remembers how a blur is to be padded."""
+
+    def __init__(self, padding_mode: PaddingMode) -> None:
+        super().__init__()
+        self.padding_mode = padding_mode
+
+
 class MaxPool(_Pooling):
     """Maximum over windows; with `maxpool_depth`, over channels."""
 
@@ -88,6 +96,7 @@ class MaxPool(_Pooling):
             return shape
         if self.antialiasing not in BLURS:
             raise self.error(f"must be one of {sorted(BLURS)}", "antialiasing")
+        self.followed_only = True
         return blurred_shape(self._pooled((1, 1)), self.antialiasing, self.stride)
 
     def window(self, axis: int, source: int) -> Window:
@@ -105,13 +114,19 @@ class MaxPool(_Pooling):
             return "over channels"
         return super().traits() + (" blurred" if self.antialiasing else "")
 
+    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+        """No parameters."""
+        return _Blurred(padding_mode) if self.antialiasing else nn.Identity()
+
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """Cells outside the image never win."""
         x = inputs[0]
         if self.over_channels:
             return self._over_channels(x)
         if self.antialiasing:
-            return blur(self._pool(x, (1, 1)), self.antialiasing, self.stride)
+            assert isinstance(module, _Blurred)
+            pooled = self._pool(x, (1, 1))
+            return blur(pooled, self.antialiasing, self.stride, module.padding_mode)
         return self._pool(x, self.stride)
 
     def _pool(self, x: Tensor, stride: tuple[int, int]) -> Tensor:
