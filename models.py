@@ -79,8 +79,15 @@ class Darknet(nn.Module):
         """The largest head's cell, in pixels; input sizes are multiples of it."""
         return max(self.img_size[0] // head.shape[1] for head in self.heads)
 
-    def forward(self, x: Tensor) -> list[Tensor] | Tensor:
-        """Raw heads in training mode, boxes in evaluation mode (see the class)."""
+    def forward(
+        self, x: Tensor, observe: Sequence[int] | None = None
+    ) -> list[Tensor] | Tensor | tuple[list[Tensor], dict[int, Tensor]]:
+        """Raw heads in training mode, boxes in evaluation mode (see the class).
+
+        `observe`: as the method of that name, here because wrappers of modules know `forward` only.
+        """
+        if observe is not None:
+            return self.observe(x, observe)
         raw, last = self._run(x)
         if not self.heads:
             return last
@@ -94,6 +101,11 @@ class Darknet(nn.Module):
         """What each head reads, in any mode."""
         return self._run(x)[0]
 
+    def observe(self, x: Tensor, layers: Sequence[int]) -> tuple[list[Tensor], dict[int, Tensor]]:
+        """Raw heads in any mode, and the values of some layers by their index."""
+        values: dict[int, Tensor] = dict.fromkeys(layers, x)
+        return self._run(x, values)[0], values
+
     def layer_outputs(self, x: Tensor) -> list[Tensor]:
         """Darknet's `l.output` of every section (heads after their in-place activation)."""
 
@@ -102,7 +114,10 @@ class Darknet(nn.Module):
 
         return interpret(self.rules, rule, x)
 
-    def _run(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _run(
+        self, x: Tensor, observed: dict[int, Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Raw heads and the last value; the values of the layers in `observed` are put there."""
         values: dict[int, Tensor] = {INPUT: x}
         raw: list[Tensor] = []
         output = x
@@ -114,6 +129,8 @@ class Darknet(nn.Module):
             else:
                 value = rule.forward(self.layers[rule.owner], inputs)
             values[rule.index] = value
+            if observed and rule.index in observed:
+                observed[rule.index] = value
             if rule.gives_output:
                 output = value
             for source in self._unused_after[rule.index]:

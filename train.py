@@ -15,63 +15,55 @@ thresholds.
 from __future__ import annotations
 
 import argparse
-import copy
 import logging
-import math
-import time
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import prune
 import shortcut_prune
 import slim_prune
 from models import Darknet
 from utils.cfg import Cfg, format_cfg, load_cfg, parse_cfg
-from utils.cfg_flags import chosen_nms
 from utils.cli import img_size, pick_device, run_main
-from utils.data import Batch, DataSpec, Loader, load_data_file, resize_batch
+from utils.data import DataSpec, load_data_file
 from utils.errors import UserError
-from utils.evaluate import Metrics, evaluate
-from utils.progress import progress_bar
 from utils.pruning import sparsity_targets
 from utils.training.allocator import keep_freed_memory
-from utils.training.batches import make_loaders, pick_size
+from utils.training.batches import make_loaders
 from utils.training.cfg_recipe import epochs_for, with_recipe
-from utils.training.checkpoint import (
-    Progress,
-    Row,
-    Trainee,
-    load_for_resume,
-    restore,
-    save,
-    training_content,
-    weights_content,
-)
+from utils.training.checkpoint import Progress, Trainee, load_for_resume, restore
+from utils.training.distill import Distiller
+from utils.training.distill_flags import make_distiller
 from utils.training.ema import make_ema
 from utils.training.flags import (
     chosen_rates,
     loss_options,
     make_parser,
     make_schedule,
-    make_sparsity,
     parse_resumed,
-    strategy_name,
 )
+from utils.training.freezing import Freezing
+from utils.training.hyp import with_hyp
 from utils.training.initialize import initialize
-from utils.training.loss import DetectionLoss, Losses, total
-from utils.training.optimizer import make_optimizer, set_rates
-from utils.training.precision import Precision, resolve_precision
-from utils.training.record import Record, one_line, scores, summary
-from utils.training.run_folder import RunFolder, find_run, new_run
-from utils.training.schedule import Schedule
-from utils.training.sparsity import Sparsity, gammas_by_layer
+from utils.training.loop import train
+from utils.training.loss import DetectionLoss
+from utils.training.optimizer import make_optimizer
+from utils.training.precision import resolve_precision
+from utils.training.ranks import Ranks, started_ranks
+from utils.training.record import Record, summary
+from utils.training.run import Run
+from utils.training.run_folder import RunFolder, find_run, leave_copies, new_run
+from utils.training.sparsity_flags import chosen_remeasure, make_sparsity, strategy_name
+from utils.transfer import load_but_heads
 
 RUNS = Path("runs/train")
+# Where the newest run's checkpoints are left as well: the place that people know.
+WEIGHTS = Path("weights")
 # Sparse training penalises exactly what the named script may remove.
 STRATEGIES = {
     "prune": prune.STRATEGY,
@@ -82,25 +74,6 @@ STRATEGIES = {
 logger = logging.getLogger("train")
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the loop works with; only the trainee and the progress change."""
-
-    args: argparse.Namespace
-    folder: RunFolder
-    spec: DataSpec
-    device: torch.device
-    model: Darknet
-    trainee: Trainee
-    loss: DetectionLoss
-    sparsity: Sparsity
-    precision: Precision
-    schedule: Schedule
-    loader: Loader
-    valid: Loader | None
-    cfg_text: str
-
-
 def main(argv: Sequence[str] | None = None) -> Path:
     """Run the command; returns the run's folder."""
     args, resumed, checkpoint = open_run(argv)
@@ -108,18 +81,30 @@ def main(argv: Sequence[str] | None = None) -> Path:
         torch.set_num_threads(args.threads)
     keep_freed_memory()
     torch.manual_seed(args.seed)
-    parts = build(args, resumed, checkpoint)
-    folder = parts.folder
-    progress = restore(checkpoint, parts.trainee) if checkpoint else Progress()
-    if progress.epoch >= args.epochs:
-        raise UserError(f"{folder.last}: its {args.epochs} epochs are done; --epochs N adds more")
-    folder.write_args(vars(args))
-    logger.info("%s: epochs %d to %d", folder.path, progress.epoch + 1, args.epochs)
+    with started_ranks() as ranks:
+        run = build(args, resumed, checkpoint, ranks)
+        progress = restore(checkpoint, run.trainee) if checkpoint else Progress()
+        if progress.epoch >= args.epochs:
+            raise UserError(
+                f"{run.folder.last}: its {args.epochs} epochs are done; --epochs N adds more"
+            )
+        if ranks.first:
+            work(run, progress)
+        else:
+            train(run, progress, None)
+    return run.folder.path
+
+
+def work(run: Run, progress: Progress) -> None:
+    """The first process: trains, writes, and says what came out."""
+    folder = run.folder
+    folder.write_args(vars(run.args))
+    logger.info("%s: epochs %d to %d", folder.path, progress.epoch + 1, run.args.epochs)
     with Record(folder.path, progress.epoch) as record:
-        train(parts, progress, record)
+        train(run, progress, record)
     print(summary(progress))
     print(f"{folder.path}: {', '.join(sorted(path.name for path in folder.path.iterdir()))}")
-    return folder.path
+    leave_copies(folder, WEIGHTS)
 
 
 def open_run(
@@ -127,6 +112,7 @@ def open_run(
 ) -> tuple[argparse.Namespace, RunFolder | None, dict[str, Any] | None]:
     """Arguments and, when a run is resumed, its folder and checkpoint."""
     parser = make_parser(__doc__, tuple(STRATEGIES))
+    argv = with_hyp(parser, sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(argv)
     if args.resume is None:
         return with_recipe(args, parser, argv), None, None
@@ -135,194 +121,71 @@ def open_run(
     return parse_resumed(parser, argv, checkpoint["args"]), folder, checkpoint
 
 
-def train(parts: Parts, progress: Progress, record: Record) -> None:
-    """All epochs that are left. Raises UserError when the loss is no longer a number."""
-    args, folder = parts.args, parts.folder
-    if progress.epoch == 0:
-        record.gammas_per_layer("before", gammas_by_layer(parts.model.layers))
-    if progress.epoch == 0 and not args.nosave:
-        save(folder.last, training_content(parts.trainee, parts.cfg_text, progress, vars(args)))
-    for epoch in range(progress.epoch, args.epochs):
-        row = train_epoch(parts, epoch, progress, record)
-        if not all(bool(tensor.isfinite().all()) for tensor in parts.model.state_dict().values()):
-            raise not_finite(parts, "state of the network", epoch)
-        last = epoch + 1 == args.epochs
-        if parts.valid is not None and (last or not args.notest):
-            row |= scores(validate(parts, progress=False))
-        progress.epoch = epoch + 1
-        progress.rows.append(row)
-        better = row.get("fitness", 0.0) > progress.best_fitness
-        if better:
-            progress.best_fitness, progress.best_epoch = row.get("fitness", 0.0), epoch
-        stop = 0 < args.patience <= epoch - progress.best_epoch
-        if last or stop or not args.nosave:
-            # best.pt first: a run killed between the two repeats this epoch and writes it again.
-            if better or args.nosave:
-                save(folder.best, weights_content(parts.trainee, parts.cfg_text, progress))
-            save(folder.last, training_content(parts.trainee, parts.cfg_text, progress, vars(args)))
-        record.epoch(progress.rows, parts.sparsity.magnitudes())
-        logger.info("epoch %d/%d  %s", epoch + 1, args.epochs, one_line(row))
-        if stop:
-            logger.info("no better epoch for %d epochs: stopping early", args.patience)
-            break
-    record.gammas_per_layer("after", gammas_by_layer(parts.model.layers))
-
-
-def train_epoch(parts: Parts, epoch: int, progress: Progress, record: Record) -> Row:
-    """One pass over the training images; returns its line of results.csv."""
-    args, trainee = parts.args, parts.trainee
-    parts.loader.set_epoch(epoch, mosaic=epoch < args.epochs - args.close_mosaic)
-    parts.model.train()
-    sums: dict[str, float] = {}
-    lr, waiting, seen_before, start = 0.0, 0, progress.seen, time.perf_counter()
-    bar = progress_bar(parts.loader, f"epoch {epoch + 1}/{args.epochs}", "batch")
-    for number, batch in enumerate(bar):
-        if epoch == number == 0:
-            record.first_batch(batch)
-        batch = fitted(parts, batch, epoch, number)
-        with parts.precision.autocast():
-            raw = parts.model(images_in(batch, args.channels_last))
-        losses = parts.loss(raw, batch.targets, size_of(batch))
-        value = total(losses)
-        add_finite(sums, losses, parts, epoch)
-        trainee.scaler.scale(value / args.accumulate).backward()
-        progress.seen += len(batch.images)
-        waiting += 1
-        if waiting == args.accumulate:
-            lr, waiting = update(parts, progress), 0
-        bar.set_postfix({name: f"{part / (number + 1):.3f}" for name, part in sums.items()})
-    if waiting:  # the last group of an epoch may be shorter: each batch weighs the same
-        lr = update(parts, progress)
-    batches = max(1, len(parts.loader))
-    seconds = time.perf_counter() - start
-    gammas = parts.sparsity.stats()
-    return {
-        "epoch": epoch,
-        "lr": lr,
-        **{f"loss/{name}": part / batches for name, part in sums.items()},
-        "loss/total": sum(sums.values()) / batches,
-        "gamma/near_zero": gammas.near_zero,
-        "gamma/median": gammas.median,
-        "time/seconds": seconds,
-        "time/images_per_s": (progress.seen - seen_before) / seconds,
-    }
-
-
-def update(parts: Parts, progress: Progress) -> float:
-    """One optimizer step from the gradients at hand; returns its learning rate."""
-    args, trainee = parts.args, parts.trainee
-    lr = set_rates(trainee.optimizer, parts.schedule, args.lr0, progress.step)
-    trainee.scaler.unscale_(trainee.optimizer)
-    norm = nn.utils.clip_grad_norm_(parts.model.parameters(), args.clip_norm or math.inf)
-    # With a scaler, gradients may overflow now and then: it skips such a step by itself.
-    if not (trainee.scaler.is_enabled() or math.isfinite(norm)):
-        raise not_finite(parts, "gradient", progress.epoch)
-    if args.sparsity_regularization:
-        parts.sparsity.add_grad_(progress.step / parts.schedule.steps)
-    trainee.scaler.step(trainee.optimizer)
-    trainee.scaler.update()
-    trainee.optimizer.zero_grad(set_to_none=True)
-    if trainee.ema is not None:
-        trainee.ema.update_parameters(parts.model)
-    progress.step += 1
-    return lr
-
-
-def add_finite(sums: dict[str, float], losses: Losses, parts: Parts, epoch: int) -> None:
-    """Add the parts of the loss to their sums. Raises UserError when one is not a number."""
-    # One transfer for all parts: each would wait for the device.
-    values = torch.stack(list(losses.values())).tolist()
-    for name, value in zip(losses, values, strict=True):
-        if not math.isfinite(value):
-            raise not_finite(parts, f"{name} loss", epoch)
-        sums[name] = sums.get(name, 0.0) + value
-
-
-def not_finite(parts: Parts, what: str, epoch: int) -> UserError:
-    """The error that ends a run which has diverged."""
-    kept = parts.folder.last if parts.folder.last.exists() else "none (--nosave)"
-    advice = "try a lower --lr0, or --amp off"
-    return UserError(
-        f"epoch {epoch + 1}: the {what} is not finite: {advice}; last good checkpoint: {kept}"
-    )
-
-
-def fitted(parts: Parts, batch: Batch, epoch: int, number: int) -> Batch:
-    """The batch on the device, at another size with --multi-scale."""
-    batch = batch.to(parts.device)
-    if not parts.args.multi_scale:
-        return batch
-    stride = parts.model.stride
-    return resize_batch(batch, pick_size(size_of(batch), stride, parts.args.seed, epoch, number))
-
-
-def images_in(batch: Batch, channels_last: bool) -> Tensor:
-    """float32 (B, 3, H, W), RGB in 0..1."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return batch.images.to(torch.float32, memory_format=layout) / 255
-
-
-def size_of(batch: Batch) -> tuple[int, int]:
-    """(height, width) of the images."""
-    return batch.images.shape[2], batch.images.shape[3]
-
-
-def validate(parts: Parts, progress: bool) -> Metrics:
-    """Score the averaged weights, in float32, BN folded in."""
-    assert parts.valid is not None
-    network = copy.deepcopy(parts.trainee.averaged())
-    assert isinstance(network, Darknet)
-    return evaluate(
-        network.eval().fuse(),
-        parts.valid,
-        parts.spec.nc,
-        parts.spec.names,
-        nms_kind=chosen_nms(parts.args.nms, parts.model.heads[-1].section),
-        device=parts.device,
-        channels_last=parts.args.channels_last,
-        progress=progress,
-    )
-
-
 def build(
-    args: argparse.Namespace, resumed: RunFolder | None, checkpoint: dict[str, Any] | None
-) -> Parts:
+    args: argparse.Namespace,
+    resumed: RunFolder | None,
+    checkpoint: dict[str, Any] | None,
+    ranks: Ranks,
+) -> Run:
     """Model, data and all else that the loop needs; a new folder unless a run is resumed."""
-    device = pick_device(args.device)
+    device = pick_device(ranks.device(args.device))
     precision = resolve_precision(args.amp, device)
     spec = load_data_file(args.data)
     # A resumed run has its own copy of the cfg: the file may have changed, or gone.
     cfg = parse_cfg(checkpoint["cfg"], args.cfg) if checkpoint else load_cfg(args.cfg)
-    model = build_model(cfg, args, spec, start=checkpoint is None).to(device)
+    model = build_model(cfg, args, spec, device, start=checkpoint is None).to(device)
     if args.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     args.optimizer, args.lr0, args.momentum = chosen_rates(args)
+    args.remeasure = chosen_remeasure(args)
     optimizer = make_optimizer(model, args.optimizer, args.lr0, args.momentum, args.weight_decay)
-    ema = make_ema(model) if args.ema else None
-    loader, valid = make_loaders(args, spec, model.cfg, model.img_size, device)
-    per_epoch = -(-len(loader) // args.accumulate)
+    loaders = make_loaders(args, spec, model.cfg, model.img_size, device, (ranks.rank, ranks.world))
+    per_epoch = -(-len(loaders.train) // args.accumulate)
     if args.max_batches and checkpoint is None:
         args.epochs = epochs_for(args.max_batches, per_epoch)
-    loss = DetectionLoss(model.heads, loss_options(args))
-    return Parts(
+    schedule = make_schedule(args, per_epoch)
+    targets = sparsity_targets(model, STRATEGIES[strategy_name(args)])
+    sparsity = make_sparsity(targets, args, schedule)
+    args.s = sparsity.s  # a resumed run pulls as it did, whatever its gammas are by then
+    freezing = Freezing.of(model.rules, args.freeze, temporary=args.hyp_from_cfg)
+    distiller = build_distiller(args, model, device)
+    loss = DetectionLoss(model.heads, loss_options(args), ranks)
+    network: Any = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
+    if args.compile:
+        network = cast(nn.Module, torch.compile(network))
+    ema = make_ema(model) if args.ema else None
+    return Run(
         args=args,
         # Last of what can fail: a command with a mistake leaves no empty folder.
-        folder=resumed or new_run(RUNS, args.name or Path(args.cfg).stem),
+        folder=resumed or one_folder(args, ranks),
         spec=spec,
         device=device,
+        ranks=ranks,
         model=model,
+        network=network,
         trainee=Trainee(model, ema, optimizer, precision.scaler()),
         loss=loss,
-        sparsity=make_sparsity(sparsity_targets(model, STRATEGIES[strategy_name(args)]), args),
+        distiller=distiller,
+        sparsity=sparsity,
+        freezing=freezing,
         precision=precision,
-        schedule=make_schedule(args, per_epoch),
-        loader=loader,
-        valid=valid,
+        schedule=schedule,
+        loader=loaders.train,
+        valid=loaders.valid,
+        plain=loaders.plain,
         cfg_text=format_cfg(model.cfg),
     )
 
 
-def build_model(cfg: Cfg, args: argparse.Namespace, spec: DataSpec, start: bool) -> Darknet:
+def one_folder(args: argparse.Namespace, ranks: Ranks) -> RunFolder:
+    """A new folder, made by the first process."""
+    made = new_run(RUNS, args.name or Path(args.cfg).stem) if ranks.first else None
+    return ranks.same(made) or RunFolder(Path())
+
+
+def build_model(
+    cfg: Cfg, args: argparse.Namespace, spec: DataSpec, device: torch.device, start: bool
+) -> Darknet:
     """The network, with its starting weights if `start`. UserError if it does not fit the data."""
     model = Darknet(cfg, img_size(args.img_size))
     if model.nc != spec.nc:
@@ -334,12 +197,58 @@ def build_model(cfg: Cfg, args: argparse.Namespace, spec: DataSpec, start: bool)
         raise UserError(f"--img_size: {model.img_size} must be multiples of {model.stride}")
     initialize(model.layers, model.heads)
     if args.weights and start:
-        model.load_weights(args.weights, args.cutoff)
+        load_start(model, args)
+    if args.sync_bn:
+        if device.type != "cuda":
+            raise UserError("--sync-bn: torch has it for GPUs only")
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     if args.transfer:
         last = {f"layers.{head.sources[0]}." for head in model.heads}
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(last)))
     return model
+
+
+def load_start(model: Darknet, args: argparse.Namespace) -> None:
+    """Load `--weights`; where they were trained for other classes, all but the heads' last layers.
+
+    Raises UserError for weights of another network.
+    """
+    try:
+        model.load_weights(args.weights, args.cutoff)
+    except UserError:
+        own = model.state_dict()
+        usable = args.cutoff is None and not args.strict_weights
+        state = load_but_heads(args.weights, model.cfg, own) if usable else None
+        if state is None:
+            raise
+        model.load_state({**own, **state}, args.weights)
+        logger.info(
+            "%s: is for other classes: %d of %d tensors loaded, not the heads' last layers",
+            args.weights, len(state), len(own),
+        )  # fmt: skip
+
+
+def build_distiller(
+    args: argparse.Namespace, student: Darknet, device: torch.device
+) -> Distiller | None:
+    """The teacher of `--t_cfg`, frozen, with what it is asked; None without one."""
+    if not args.t_cfg:
+        if args.t_weights:
+            raise UserError("--t_weights: needs the teacher's structure, too: --t_cfg")
+        return None
+    teacher = Darknet(load_cfg(args.t_cfg), student.img_size)
+    if not args.t_weights:
+        raise UserError("--t_cfg: a teacher without --t_weights knows nothing")
+    teacher.load_weights(args.t_weights)
+    if teacher.nc != student.nc:
+        raise UserError(
+            f"--t_cfg: the teacher knows {teacher.nc} classes, the student {student.nc}"
+        )
+    teacher.fuse().eval().requires_grad_(False).to(device)
+    if args.channels_last:
+        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return make_distiller(args, teacher, student.rules, student.heads)
 
 
 if __name__ == "__main__":

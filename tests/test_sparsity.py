@@ -10,8 +10,15 @@ from models import Darknet
 from slim_prune import STRATEGY as SLIM
 from utils.cfg import parse_cfg
 from utils.pruning import sparsity_targets
-from utils.training.optimizer import make_optimizer
-from utils.training.sparsity import Sparsity, SparsityDecay, SparsitySchedule
+from utils.training.optimizer import make_optimizer, set_rates
+from utils.training.schedule import Schedule
+from utils.training.sparsity import (
+    Sparsity,
+    SparsityDecay,
+    SparsitySchedule,
+    SparsityUpdate,
+    auto_strength,
+)
 
 S = 0.01
 
@@ -51,6 +58,44 @@ def test_factor_scales_it() -> None:
     Sparsity([(gamma, torch.tensor([True]))], S, SparsityDecay("linear")).add_grad_(1.0)
     assert gamma.grad is not None
     assert gamma.grad.item() == pytest.approx(S / 10)
+
+
+def test_prox_moves_by_lr_times_s_and_stops_at_zero() -> None:
+    gamma, spared = gammas(0.5, -0.5, 0.0005, 0.0), gammas(0.5)
+    pairs = [(gamma, torch.ones(4).bool()), (spared, torch.tensor([False]))]
+    sparsity = Sparsity(pairs, S, update="prox")
+    sparsity.add_grad_()
+    assert gamma.grad is None  # it is no gradient
+    sparsity.shrink_(lr=0.1)
+    torch.testing.assert_close(gamma.data, torch.tensor([0.499, -0.499, 0.0, 0.0]))
+    assert spared.item() == 0.5
+
+
+def test_the_other_update_does_not_shrink() -> None:
+    gamma = gammas(0.5)
+    Sparsity([(gamma, torch.tensor([True]))], S).shrink_(lr=0.1)
+    assert gamma.item() == 0.5
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear", "local-decay"])
+@pytest.mark.parametrize("update", ["subgradient", "prox"])
+def test_auto_strength_lets_go_half_way(kind: SparsitySchedule, update: SparsityUpdate) -> None:
+    """A gamma that nothing opposes is gone after half of the steps, and not much before."""
+    gamma = gammas(0.8, 0.8, 0.8, 5.0)  # the last one is what local-decay spares
+    schedule = Schedule(400, warmup_steps=20)
+    optimizer = torch.optim.SGD([gamma], lr=0.01, momentum=schedule.momentum)
+    decay = SparsityDecay(kind, at=0.0, keep_percent=0.75)
+    sparsity = Sparsity([(gamma, torch.ones(4).bool())], 0.0, decay, update)
+    sparsity.s = auto_strength(sparsity, schedule, lr0=0.01)
+    track = []
+    for step in range(400):
+        lr = set_rates(optimizer, schedule, 0.01, step)
+        gamma.grad = torch.zeros(4)
+        sparsity.add_grad_(step / 400)
+        optimizer.step()
+        sparsity.shrink_(lr, step / 400)
+        track.append(float(gamma.detach()[0]))
+    assert 150 < next(i for i, value in enumerate(track) if value < 1e-2) < 230
 
 
 def test_unopposed_gammas_fall_by_lr_times_s_per_step() -> None:

@@ -16,6 +16,8 @@ import train
 from models import Darknet
 from utils.errors import UserError
 from utils.training import checkpoint as checkpoints
+from utils.training import loop
+from utils.training.run import Run
 
 CFG = """
 [net]
@@ -176,7 +178,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "save", killed_after_two_epochs)
+        patch.setattr(loop, "save", killed_after_two_epochs)
         with pytest.raises(KeyboardInterrupt):
             run("--epochs", "3", "--name", "cut", *flags)
     cut = Path("runs/train/cut")
@@ -242,16 +244,16 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(project: P
 def test_weights_that_the_last_step_of_an_epoch_ruined_are_not_saved(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_epoch = train.train_epoch
+    real_epoch = loop.train_epoch
 
-    def ruined(parts: train.Parts, epoch: int, *rest: Any) -> Any:
+    def ruined(parts: Run, epoch: int, *rest: Any) -> Any:
         row = real_epoch(parts, epoch, *rest)
         if epoch == 1:
             with torch.no_grad():
                 parts.model.layers[0].bn.running_var[0] = torch.inf
         return row
 
-    monkeypatch.setattr(train, "train_epoch", ruined)
+    monkeypatch.setattr(loop, "train_epoch", ruined)
     with pytest.raises(UserError, match="not finite"):
         run("--epochs", "3")
     kept = content(Path("runs/train/my/last.pt"))
@@ -277,7 +279,7 @@ def test_transfer_trains_the_head_alone(project: Path) -> None:
 
 
 def test_patience_stops_early(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "scores", lambda _: {"fitness": 0.5})
+    monkeypatch.setattr(loop, "scores", lambda _: {"fitness": 0.5})
     folder = run("--epochs", "9", "--patience", "2")
     saved = content(folder / "last.pt")
     assert (saved["epoch"], saved["best_epoch"]) == (3, 0)

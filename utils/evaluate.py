@@ -193,6 +193,16 @@ def collect(
     return Collected(_boxes(found), _boxes(truth), len(found), seconds)
 
 
+def joined(parts: Sequence[Collected]) -> Collected:
+    """What several processes have collected of one data set; the seconds are the slowest's."""
+    return Collected(
+        _concatenated([part.detections for part in parts]),
+        _concatenated([part.targets for part in parts]),
+        sum(part.images for part in parts),
+        max((part.seconds for part in parts), key=lambda spent: spent.forward),
+    )
+
+
 def measure(
     collected: Collected,
     nc: int,
@@ -260,6 +270,11 @@ def _target_rows(
     corners = np.hstack((centre - half, centre + half)) * (width, height, width, height)
     image, score = np.full((len(labels), 1), index), np.ones((len(labels), 1))
     return np.hstack((image, labels[:, :1], corners, score))
+
+
+def _concatenated(parts: Sequence[Boxes]) -> Boxes:
+    names = ("image", "label", "xyxy", "score")
+    return Boxes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _boxes(parts: Sequence[NDArray[np.float64]]) -> Boxes:

@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
+from ..errors import UserError
 from .dataset import DetectionDataset, Draw, Item
 from .images import Size
 from .letterbox import Geometry
@@ -121,6 +122,12 @@ class Loader:
                     report_problems(self.dataset.source, fresh, strict=True)
                 if batch.indices:
                     yield batch
+                elif self.batches.shuffle and self.batches.share[1] > 1:
+                    # The other processes would wait for this one's gradients for ever.
+                    raise UserError(
+                        f"{self.dataset.source}: no image of this process's share of a batch "
+                        f"opens: {'; '.join(str(problem) for problem in batch.problems[:2])}"
+                    )
         finally:
             self.problems += tuple(new)
             if not self.dataset.strict:
@@ -139,9 +146,11 @@ def make_loader(
     shuffle: bool = False,
     drop_last: bool = False,
     weights: Sequence[float] | npt.NDArray[np.float64] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Loader:
     """Batches of `dataset`; see EpochBatches for the order. workers=0 loads in this process."""
-    return Loader(dataset, EpochBatches(dataset, batch_size, shuffle, drop_last, weights), workers)
+    batches = EpochBatches(dataset, batch_size, shuffle, drop_last, weights, share)
+    return Loader(dataset, batches, workers)
 
 
 class _BatchSource(Dataset[Batch]):

@@ -21,7 +21,8 @@ class EpochBatches(Sampler[list[Draw]]):
     """Batches of draws; the order depends on (seed, epoch) alone.
 
     weights (n,): images are drawn with replacement, with these relative probabilities. A rect data
-    set keeps the same batches in every epoch; shuffling then only changes their order.
+    set keeps the same batches in every epoch; shuffling then only changes their order. share
+    (rank, of): every batch is dealt out to that many processes, and this is what one of them gets.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class EpochBatches(Sampler[list[Draw]]):
         shuffle: bool,
         drop_last: bool = False,
         weights: Sequence[float] | npt.NDArray[np.float64] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if weights is not None and dataset.rect:
             raise UserError("weighted sampling does not go with rectangular batches")
@@ -38,6 +40,7 @@ class EpochBatches(Sampler[list[Draw]]):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
+        self.share = share
         self.epoch = 0
         self.mosaic = True
         self._probabilities = None if weights is None else _probabilities(weights, len(dataset))
@@ -49,7 +52,9 @@ class EpochBatches(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         # Not a generator: the epoch counts at the moment of the call.
-        return iter(self._rect_draws() if self._rect else self._draws())
+        rank, world = self.share
+        batches = self._rect_draws() if self._rect else self._draws()
+        return iter([batch[rank::world] for batch in batches])
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng((_SAMPLER_STREAM, self.dataset.seed, self.epoch))

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..bn_statistics import recalibrate_
 from ..cli import Parser, pick_device, positive_int
 from ..errors import UserError
 from ..progress import progress_bar
@@ -93,46 +93,3 @@ def _batches(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterable[Tensor]:
     """The images, but for a last batch of a single one, which has no variance of its own."""
     bar = progress_bar(pairs, "recalibrating", "batch")
     return (images for images, _ in bar if len(images) >= _LEAST_IMAGES)
-
-
-@torch.no_grad()
-def recalibrate_(network: nn.Module, batches: Iterable[Tensor]) -> int:
-    """Replace every BN layer's mean and variance by those over `batches`; returns the images seen.
-
-    Each is the average over the batches, weighted by their images, of the batch's own mean and
-    unbiased variance: torch's cumulative average (momentum=None) where all batches are of one
-    size. Layers see inputs normalised by the batch, as in training. batches: (B, C, H, W) in 0..1,
-    on the network's device. Without a batch nothing changes.
-    """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    was_training = network.training
-    seen = dict.fromkeys(norms, 0)
-    hooks = [norm.register_forward_pre_hook(_weigh_by_images(seen)) for norm in norms]
-    network.eval()
-    for norm in norms:
-        norm.train()
-    images = 0
-    try:
-        for batch in batches:
-            network(batch)
-            images += len(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        network.train(was_training)
-    return images
-
-
-def _weigh_by_images(seen: dict[nn.BatchNorm2d, int]) -> Any:
-    """A hook that gives a batch the weight of its images among all that the layer has seen."""
-
-    def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, nn.BatchNorm2d)
-        count = len(inputs[0])
-        seen[norm] += count
-        norm.momentum = count / seen[norm]
-
-    return hook

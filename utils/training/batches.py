@@ -5,13 +5,23 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..cfg import Cfg
 from ..cfg_flags import FROM_CFG, chosen_fit
-from ..data import AugmentOptions, DataSpec, DetectionDataset, Fit, Loader, make_loader
+from ..data import (
+    AugmentOptions,
+    DataSpec,
+    DetectionDataset,
+    Fit,
+    Loader,
+    class_balance_weights,
+    make_loader,
+)
 from ..errors import UserError
 
 MOST_WORKERS = 8
@@ -23,44 +33,69 @@ logger = logging.getLogger(__name__)
 _SIZE_STREAM = 3  # keeps these random numbers apart from those of the data
 
 
+@dataclass(frozen=True)
+class Loaders:
+    """Batches to train on, to validate on, and of training images as they are (`--remeasure`)."""
+
+    train: Loader
+    valid: Loader | None
+    plain: Loader | None
+
+
 def make_loaders(
     args: argparse.Namespace,
     spec: DataSpec,
     cfg: Cfg,
     net_hw: tuple[int, int],
     device: torch.device,
-) -> tuple[Loader, Loader | None]:
-    """Batches to train on and, when the data file names any, to validate on.
+    share: tuple[int, int] = (0, 1),
+) -> Loaders:
+    """The loaders of a run; with `share` (rank, of), this process's part of each batch.
 
     Raises UserError when there is nothing to train on.
     """
     fit = fit_of_run(args, cfg)
     if spec.train is None:
         raise UserError(f"{args.data}: names no list of training images (train=)")
+    _require_even_shares(args.batch_size, share[1])
 
-    def dataset(
-        path: os.PathLike[str], augment: AugmentOptions | None, rect: bool
-    ) -> DetectionDataset:
+    def dataset(path: Path, cache: bool, augment: AugmentOptions | None = None) -> DetectionDataset:
         return DetectionDataset(
             str(path),
             spec.nc,
             net_hw,
             augment=augment,
             fit=fit,
-            cache=args.cache_images,
+            cache=cache,
             strict=args.strict,
             seed=args.seed,
-            rect=rect,
+            rect=args.rect and augment is not None,
         )
 
-    images = dataset(spec.train, AugmentOptions.from_args(args), args.rect)
+    images = dataset(spec.train, args.cache_images, AugmentOptions.from_args(args))
+    valid = None if spec.valid is None else dataset(spec.valid, args.cache_images)
+    # A few images now and then: not worth the memory of a cache.
+    plain = dataset(spec.train, False) if args.remeasure else None
     workers = args.workers if args.workers >= 0 else _pick_workers(device)
     # A short last batch would weigh its few images more, and shake the BN statistics.
     full = len(images) >= args.batch_size
-    loader = make_loader(images, args.batch_size, workers, shuffle=True, drop_last=full)
-    if spec.valid is None:
-        return loader, None
-    return loader, make_loader(dataset(spec.valid, None, rect=False), args.batch_size)
+    if not full and share[1] > 1:
+        raise UserError(f"{args.data}: {len(images)} training images are less than one batch")
+    weights = class_balance_weights(images.samples, spec.nc) if args.img_weights else None
+    size = args.batch_size
+    return Loaders(
+        make_loader(images, size, workers, True, full, weights, share),
+        None if valid is None else make_loader(valid, size, share=share),
+        None if plain is None else make_loader(plain, size, shuffle=True),
+    )
+
+
+def _require_even_shares(batch_size: int, processes: int) -> None:
+    if batch_size % processes:
+        raise UserError(
+            f"--batch-size {batch_size}: is that of all processes together, and must be a multiple "
+            f"of their number, {processes}"
+        )
 
 
 def fit_of_run(args: argparse.Namespace, cfg: Cfg) -> Fit:

@@ -6,23 +6,20 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from torch import Tensor
-
 from ..boxes import IouKind
 from ..cfg_flags import add_fit, add_nms
 from ..cli import Parser, add_img_size, positive_int, ratio
 from ..data import AugmentOptions
 from ..errors import UserError
 from .cfg_recipe import WARMUP_POWER
+from .distill_flags import add_distillation_flags
 from .loss import LossOptions, ObjectnessTarget
 from .optimizer import LR0, MOMENTUM, OptimizerKind
 from .schedule import Schedule
-from .sparsity import Sparsity, SparsityDecay, SparsitySchedule
+from .sparsity_flags import add_sparsity_flags
 
 # What a resumed run may be given anew; everything else is part of its recipe.
 FREE_ON_RESUME = {"resume", "name", "device", "threads", "workers", "cache_images", "epochs"}
-
-PRUNE_SCRIPTS = {0: "prune", 1: "slim_prune"}  # the numbers that `--prune` takes
 
 
 def make_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
@@ -31,7 +28,8 @@ def make_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     _add_run_flags(parser)
     _add_optimisation_flags(parser)
     _add_loss_flags(parser)
-    _add_sparsity_flags(parser, strategies)
+    add_sparsity_flags(parser, strategies)
+    add_distillation_flags(parser)
     AugmentOptions.add_flags(parser)
     parser.add_argument(
         "--close-mosaic", type=int, default=5, metavar="N", help="no mosaic in the last N epochs"
@@ -69,8 +67,14 @@ def _add_run_flags(parser: Parser) -> None:
         help=".data file: classes, lists of images, names",
     )
     add("--weights", default="", help="start from a .weights or .pt file; '' is random")
+    add(
+        "--strict-weights",
+        action="store_true",
+        help="weights for other classes are an error; else all but the heads' last layers load",
+    )
     add("--cutoff", type=positive_int, metavar="N", help="load only the layers before N")
     add("--transfer", action="store_true", help="train the heads' last convolutions only")
+    add("--freeze", type=int, default=0, metavar="N", help="the first N layers stay as they are")
     add("--name", default="", help="folder below runs/train; '' takes the cfg's name")
     add(
         "--resume",
@@ -86,6 +90,7 @@ def _add_run_flags(parser: Parser) -> None:
     add("--threads", type=positive_int, metavar="N", help="CPU threads of the forward pass")
     add("--workers", type=int, default=-1, metavar="N", help="processes that load images; -1 picks")
     add("--cache-images", action="store_true", help="keep resized images in RAM if they fit")
+    add("--img-weights", action="store_true", help="draw images with rare classes more often")
     add("--strict", action="store_true", help="problems in the data are errors, not warnings")
 
 
@@ -96,6 +101,11 @@ def _add_optimisation_flags(parser: Parser) -> None:
         action="store_true",
         help="what is not given here is as the cfg says, and Darknet trains: [net]'s learning "
         "rate and schedule, batch, augmentation; each head's loss",
+    )
+    add(
+        "--hyp",
+        metavar="FILE",
+        help="YAML file of flags and values, as in data/hyp; flags given here win",
     )
     add("--epochs", type=positive_int, default=100, help="passes over the training images")
     add("--batch-size", type=positive_int, default=8, help="images per forward pass")
@@ -108,13 +118,14 @@ def _add_optimisation_flags(parser: Parser) -> None:
     add(
         "--optimizer",
         choices=get_args(OptimizerKind),
-        help="left out: adamw, but sgd with -sr, since AdamW divides the pull on a gamma by the "
-        "size of its gradients",
+        help="left out: adamw, but sgd for sparsity by subgradients, since AdamW would divide the "
+        "pull on a gamma by the size of its gradients",
     )
     add("--adam", action="store_const", const="adamw", dest="optimizer", help="--optimizer adamw")
     add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {LR0}")
     add("--lrf", type=ratio, default=0.01, help="share of it at the end of the cosine")
     add("--schedule", choices=("cosine", "step"), default="cosine", help="of the learning rate")
+    add("--cos-lr", action="store_const", const="cosine", dest="schedule", help="--schedule cosine")
     add("--warmup-epochs", type=float, default=2.0, help="over which the learning rate rises")
     add("--momentum", type=ratio, metavar="X", help=f"or AdamW's beta1; left out: {MOMENTUM}")
     add("--weight-decay", type=float, default=5e-4, help="of the convolution kernels")
@@ -128,6 +139,8 @@ def _add_optimisation_flags(parser: Parser) -> None:
         help="type of the convolutions; auto: the fastest that this device multiplies",
     )
     add_switch(parser, "channels-last", "lay images out as the fast kernels like them")
+    add("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler)")
+    add("--sync-bn", action="store_true", help="BN statistics over all processes; GPUs only")
 
 
 def add_switch(parser: Parser, name: str, text: str) -> None:
@@ -186,51 +199,9 @@ def make_schedule(args: argparse.Namespace, per_epoch: int) -> Schedule:
     return Schedule(steps, warmup_steps, momentum=args.momentum, **rest)
 
 
-def _add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
-    add = parser.add_argument
-    add(
-        "-sr",
-        "--sparsity-regularization",
-        action="store_true",
-        help="sparse training: L1 on the BN gammas that the prune script may remove",
-    )
-    add("--s", type=float, default=0.001, help="its strength, added to the gradient once per step")
-    add(
-        "--sparsity-schedule",
-        choices=get_args(SparsitySchedule),
-        default="constant",
-        help="of --s: linear falls to a tenth; the decays leave --decay-factor of it after "
-        "--decay-at, local-decay only for the --keep-percent-th percentile and above",
-    )
-    decay = SparsityDecay()
-    add("--decay-at", type=ratio, default=decay.at, help="share of the training before the decay")
-    add("--decay-factor", type=ratio, default=decay.factor, help="what the decay leaves of --s")
-    add("--keep-percent", type=ratio, default=decay.keep_percent, help="gammas spared above it")
-    add(
-        "--prune",
-        type=int,
-        choices=tuple(PRUNE_SCRIPTS),
-        default=1,
-        help="for which script: 0 is prune, 1 is slim_prune",
-    )
-    add("--strategy", choices=tuple(strategies), help="the script by name, instead of --prune")
-
-
 def chosen_rates(args: argparse.Namespace) -> tuple[OptimizerKind, float, float]:
     """The optimizer, its learning rate and its momentum, as given or by default."""
-    kind: OptimizerKind = args.optimizer or ("sgd" if args.sparsity_regularization else "adamw")
+    by_gradient = args.sparsity_regularization and args.sparsity_update == "subgradient"
+    kind: OptimizerKind = args.optimizer or ("sgd" if by_gradient else "adamw")
     momentum = MOMENTUM[kind] if args.momentum is None else args.momentum
     return kind, args.lr0 or LR0[kind], momentum
-
-
-def make_sparsity(targets: Sequence[tuple[Tensor, Tensor]], args: argparse.Namespace) -> Sparsity:
-    """The pull on `targets` that the flags describe."""
-    decay = SparsityDecay(
-        args.sparsity_schedule, args.decay_at, args.decay_factor, args.keep_percent
-    )
-    return Sparsity(targets, args.s, decay)
-
-
-def strategy_name(args: argparse.Namespace) -> str:
-    """The prune script that sparse training prepares for."""
-    return str(args.strategy or PRUNE_SCRIPTS[args.prune])

@@ -25,6 +25,7 @@ from ..layers.region import GaussianYolo, Region
 from .assign import Grid, Matches, assign, flat_place, reach_of
 from .box_loss import box_columns, box_loss, decode_px
 from .loss_options import LossOptions, ObjectnessTarget, rules_of
+from .ranks import Ranks
 from .region_loss import RegionLoss
 from .truth import Truth
 
@@ -56,8 +57,17 @@ class HeadLoss(Protocol):
 class DetectionLoss:
     """Callable: raw heads, targets and input size -> {"box", "obj", "cls"}, weighted scalars."""
 
-    def __init__(self, heads: Sequence[Head], options: LossOptions | None = None) -> None:
-        """Raises CfgError for a head that cannot be trained."""
+    def __init__(
+        self,
+        heads: Sequence[Head],
+        options: LossOptions | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """`ranks`: the processes that share a batch, whose gradients will be averaged.
+
+        Raises CfgError for a head that cannot be trained.
+        """
+        self._ranks = ranks or Ranks()
         self.options = options or LossOptions()
         self.heads = [_loss_of(head, self.options) for head in heads]
 
@@ -75,7 +85,11 @@ class DetectionLoss:
         ]
         box, objectness, classes = (torch.stack(part).sum() for part in zip(*parts, strict=True))
         positives = sum(len(match.target) for match in matches)
-        share = max(1, len(raw[0]) if self.options.from_cfg else positives)
+        share: float = len(raw[0])
+        if not self.options.from_cfg:
+            # The mean of the ranks' gradients is to be the gradient of all images over all
+            # positives.
+            share = max(self._ranks.mean(positives), 1 / self._ranks.world)
         return {"box": box / share, "obj": objectness / share, "cls": classes / share}
 
 

@@ -1,8 +1,8 @@
-"""L1 on BN gammas by its subgradient: what unneeded channels do not resist drives them to zero."""
+"""L1 on BN gammas: what unneeded channels do not resist drives them to zero."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import ConvolutionModule
+from ..pruning.sparseness import gini
+from .schedule import Schedule
 
+SparsityUpdate = Literal["subgradient", "prox"]
 SparsitySchedule = Literal["constant", "global-decay", "local-decay", "linear"]
 
 NEAR_ZERO = 1e-2  # a gamma below it counts as gone
+VANISHED_BY = 0.5  # what `--s auto` aims at: a gamma that nothing opposes is gone half-way
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,11 @@ class SparsityDecay:
 class GammaStats:
     """How sparse the candidates' |gamma| are.
 
-    near_zero: share of them below NEAR_ZERO; mean and median of |gamma|. count: candidates.
+    score: their Gini index, as sparsity.py gives it. near_zero: share of them below NEAR_ZERO; mean
+    and median of |gamma|. count: candidates.
     """
+
+    score: float
 
     near_zero: float
     mean: float
@@ -54,11 +61,17 @@ class GammaStats:
 
 
 class Sparsity:
-    """s * sign(gamma) on chosen channels.
+    """s * |gamma| on chosen channels.
 
     targets: BN weights (C,) with the mask or the positions of the channels that a strategy may
-    remove. `add_grad_` is called once per optimizer step, after gradients are accumulated, averaged
-    over ranks, unscaled and clipped: so s does not depend on any of these.
+    remove. The optimizer step stands between `add_grad_` and `shrink_`; both are called once for
+    it, and each acts only if `update` is its own:
+
+    subgradient: s * sign(gamma) joins the gradients after they are accumulated, averaged over
+    ranks, unscaled and clipped, so s does not depend on any of these; momentum and Adam's division
+    act on it as on any gradient.
+    prox: after the step each gamma moves lr * s towards zero and stops there (soft threshold, the
+    proximal step of lr * s * |gamma|). It means the same with every optimizer, and zeros are exact.
     """
 
     def __init__(
@@ -66,9 +79,11 @@ class Sparsity:
         targets: Sequence[tuple[Tensor, Tensor]],
         s: float,
         decay: SparsityDecay | None = None,
+        update: SparsityUpdate = "subgradient",
     ) -> None:
         self.s = s
         self.decay = decay or SparsityDecay()
+        self.update = update
         self._gammas = [gamma for gamma, _ in targets]
         self._masks = [_as_factors(gamma, where) for gamma, where in targets]
 
@@ -78,13 +93,26 @@ class Sparsity:
 
         `done` (0..1) is the share of the training that is over.
         """
+        if self.update == "subgradient":
+            for gamma, strength in self._pulls(done):
+                pull = gamma.sign() * strength
+                gamma.grad = pull if gamma.grad is None else gamma.grad.add_(pull)
+
+    @torch.no_grad()
+    def shrink_(self, lr: float, done: float = 0.0) -> None:
+        """Move the gammas by lr * s towards zero, at most onto it; frozen ones are left alone."""
+        if self.update == "prox":
+            for gamma, strength in self._pulls(done):
+                gamma.copy_(gamma.sign() * (gamma.abs() - lr * strength).clamp_min(0))
+
+    def _pulls(self, done: float) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each gamma that is trained, with the strength for each of its channels (C,)."""
         low, high = self.decay.factors(done)
         threshold = self._threshold() if low != high else torch.inf
         for gamma, mask in zip(self._gammas, self._masks, strict=True):
             if gamma.requires_grad:
                 factor = torch.where(gamma.abs() >= threshold, high, low)
-                pull = gamma.sign() * mask * factor * self.s
-                gamma.grad = pull if gamma.grad is None else gamma.grad.add_(pull)
+                yield gamma, mask * factor * self.s
 
     def _threshold(self) -> Tensor:
         values = self.magnitudes().sort().values
@@ -101,9 +129,12 @@ class Sparsity:
         """Summary of `magnitudes`; zeros when there are no candidates."""
         values = self.magnitudes()
         if not len(values):
-            return GammaStats(0.0, 0.0, 0.0, 0)
+            return GammaStats(0.0, 0.0, 0.0, 0.0, 0)
         near = (values < NEAR_ZERO).float().mean()
-        return GammaStats(float(near), float(values.mean()), float(values.median()), len(values))
+        score = gini(values.double().cpu().numpy())
+        return GammaStats(
+            score, float(near), float(values.mean()), float(values.median()), len(values)
+        )
 
 
 def gammas_by_layer(layers: nn.ModuleList) -> dict[int, Tensor]:
@@ -115,13 +146,22 @@ def gammas_by_layer(layers: nn.ModuleList) -> dict[int, Tensor]:
     }
 
 
-def schedule_factor(kind: SparsitySchedule, done: float) -> float:
-    """Factor of s when the share `done` (0..1) of the training is over.
+def auto_strength(
+    sparsity: Sparsity, schedule: Schedule, lr0: float, by: float = VANISHED_BY
+) -> float:
+    """The s at which a gamma of median size that nothing opposes is gone at the share `by`.
 
-    linear: falls to a tenth. Gammas part early, and what is left recovers late (the published
-    recipe for slimming YOLOv8).
+    Such a gamma falls by lr * s in each step; as a subgradient under SGD with momentum m, by
+    lr * s / (1 - m). So s = median / sum over the steps until then of lr * factor / (1 - m).
     """
-    return 1.0 if kind == "constant" else 1.0 - 0.9 * done
+    momentum = schedule.momentum if sparsity.update == "subgradient" else 0.0
+    steps = range(max(1, round(by * schedule.steps)))
+    rates = (
+        schedule.lr_factor(step) * sparsity.decay.factors(step / schedule.steps)[0]
+        for step in steps
+    )
+    median = sparsity.stats().median
+    return median * (1 - momentum) / (lr0 * sum(rates))
 
 
 def _as_factors(gamma: Tensor, where: Tensor) -> Tensor:

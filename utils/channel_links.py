@@ -1,0 +1,81 @@
+"""NAME.plan.json: which channels of the full network the channels of a pruned one are.
+
+Pruning writes it beside the pruned cfg. Distillation reads it to compare features channel by
+channel, since a pruned student is its teacher minus channels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .files import atomic_write, require_file
+from .layers import Layer
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Link:
+    """Channel k of the student's layer `layer` is channel `channels[k]` of `teacher_layer`."""
+
+    layer: int
+    teacher_layer: int
+    channels: tuple[int, ...]
+
+
+def plan_path(cfg: str | Path) -> Path:
+    """Where the plan of a pruned cfg lies."""
+    path = Path(cfg)
+    return path.with_name(f"{path.stem}.plan.json")
+
+
+def write_links(path: Path, teacher_cfg: str, links: Sequence[Link]) -> None:
+    """Write a plan, whole or not at all."""
+    content = {
+        "format": FORMAT,
+        "cut_from": teacher_cfg,
+        "layers": [
+            {"layer": link.layer, "of": link.teacher_layer, "channels": list(link.channels)}
+            for link in links
+        ],
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def read_links(
+    path: Path, student: Sequence[Layer], teacher: Sequence[Layer]
+) -> Mapping[int, Link]:
+    """Links by the student's layer. Raises UserError for a plan of other networks than these."""
+    text = require_file(path, "the plan of the pruned cfg").read_text(encoding="utf-8")
+    try:
+        content = json.loads(text)
+        links = [_link(row) for row in content["layers"]] if content["format"] == FORMAT else []
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path}: is no plan of a pruned cfg; prune again to write it") from None
+    for link in links:
+        _require_fit(path, link, student, teacher)
+    return {link.layer: link for link in links}
+
+
+def _link(row: Mapping[str, Any]) -> Link:
+    return Link(int(row["layer"]), int(row["of"]), tuple(int(c) for c in row["channels"]))
+
+
+def _require_fit(
+    path: Path, link: Link, student: Sequence[Layer], teacher: Sequence[Layer]
+) -> None:
+    known = 0 <= link.layer < len(student) and 0 <= link.teacher_layer < len(teacher)
+    if known:
+        width, full = student[link.layer].shape[0], teacher[link.teacher_layer].shape[0]
+        if len(link.channels) == width and all(0 <= c < full for c in link.channels):
+            return
+    raise UserError(
+        f"{path}: layer {link.layer} does not fit: it is the plan of another student or teacher "
+        "than --cfg and --t_cfg"
+    )

@@ -1,0 +1,227 @@
+"""The training loop: epochs, batches, optimizer steps, and the scoring of the averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+import math
+import time
+
+import torch
+from torch import Tensor, nn
+
+from ..bn_statistics import recalibrate_
+from ..cfg_flags import chosen_nms
+from ..data import Batch, resize_batch
+from ..errors import UserError
+from ..evaluate import EvalOptions, Metrics, collect, joined, measure
+from ..progress import progress_bar
+from .batches import pick_size
+from .checkpoint import Progress, Row, save, training_content, weights_content
+from .loss import Losses, total
+from .optimizer import set_rates
+from .record import Record, one_line, scores
+from .run import Run
+from .sparsity import gammas_by_layer
+
+logger = logging.getLogger("train")
+
+
+def train(run: Run, progress: Progress, record: Record | None) -> None:
+    """All epochs that are left; `record` is the first rank's.
+
+    Raises UserError when the loss is no longer a number.
+    """
+    if progress.epoch == 0 and record is not None:
+        record.gammas_per_layer("before", gammas_by_layer(run.model.layers))
+    if progress.epoch == 0 and not run.args.nosave:
+        save_last(run, progress)
+    for epoch in range(progress.epoch, run.args.epochs):
+        row = train_epoch(run, epoch, progress, record)
+        if not all(bool(tensor.isfinite().all()) for tensor in run.model.state_dict().values()):
+            raise not_finite(run, "state of the network", epoch)
+        if finish_epoch(run, epoch, row, progress, record):
+            logger.info("no better epoch for %d epochs: stopping early", run.args.patience)
+            break
+    if record is not None:
+        record.gammas_per_layer("after", gammas_by_layer(run.model.layers))
+
+
+def finish_epoch(run: Run, epoch: int, row: Row, progress: Progress, record: Record | None) -> bool:
+    """Score, save and write down what an epoch gave; whether training stops early."""
+    args = run.args
+    last = epoch + 1 == args.epochs
+    scored = run.valid is not None and (last or not args.notest)
+    if args.remeasure and (scored or last):
+        remeasure(run)
+    if scored:
+        row |= scores(validate(run))
+    progress.epoch = epoch + 1
+    progress.rows.append(row)
+    better = row.get("fitness", 0.0) > progress.best_fitness
+    if better:
+        progress.best_fitness, progress.best_epoch = row.get("fitness", 0.0), epoch
+    stop: bool = 0 < args.patience <= epoch - progress.best_epoch
+    if last or stop or not args.nosave:
+        # best.pt first: a run killed between the two repeats this epoch and writes it again.
+        if (better or args.nosave) and run.ranks.first:
+            save(run.folder.best, weights_content(run.trainee, run.cfg_text, progress))
+        save_last(run, progress)
+    if record is not None:
+        record.epoch(progress.rows, run.sparsity.magnitudes())
+    logger.info("epoch %d/%d  %s", epoch + 1, args.epochs, one_line(row))
+    return stop
+
+
+def save_last(run: Run, progress: Progress) -> None:
+    """Write last.pt (the first rank alone)."""
+    if run.ranks.first:
+        content = training_content(run.trainee, run.cfg_text, progress, vars(run.args))
+        save(run.folder.last, content)
+
+
+def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None) -> Row:
+    """One pass over the training images; returns its line of results.csv."""
+    args, trainee = run.args, run.trainee
+    run.loader.set_epoch(epoch, mosaic=epoch < args.epochs - args.close_mosaic)
+    run.model.train()
+    run.freezing.apply(run.model.layers, progress.step, anew=True)
+    sums: dict[str, float] = {}
+    lr, waiting, seen_before, start = 0.0, 0, progress.seen, time.perf_counter()
+    title = f"epoch {epoch + 1}/{args.epochs}"
+    bar = progress_bar(run.loader, title, "batch", show=run.ranks.first)
+    for number, batch in enumerate(bar):
+        if epoch == number == 0 and record is not None:
+            record.first_batch(batch)
+        batch = fitted(run, batch, epoch, number)
+        losses = batch_losses(run, batch)
+        add_finite(sums, losses, run, epoch)
+        trainee.scaler.scale(total(losses) / args.accumulate).backward()
+        progress.seen += len(batch.images) * run.ranks.world
+        waiting += 1
+        if waiting == args.accumulate:
+            lr, waiting = update(run, progress), 0
+        bar.set_postfix({name: f"{part / (number + 1):.3f}" for name, part in sums.items()})
+    if waiting:  # the last group of an epoch may be shorter: each batch weighs the same
+        lr = update(run, progress)
+    batches = max(1, len(run.loader))
+    seconds = time.perf_counter() - start
+    gammas = run.sparsity.stats()
+    return {
+        "epoch": epoch,
+        "lr": lr,
+        **{f"loss/{name}": run.ranks.mean(part) / batches for name, part in sums.items()},
+        "loss/total": run.ranks.mean(sum(sums.values())) / batches,
+        "gamma/score": gammas.score,
+        "gamma/near_zero": gammas.near_zero,
+        "gamma/median": gammas.median,
+        "time/seconds": seconds,
+        "time/images_per_s": (progress.seen - seen_before) / seconds,
+    }
+
+
+def batch_losses(run: Run, batch: Batch) -> Losses:
+    """The parts of the loss of one batch; with a teacher, its part as well."""
+    images = images_in(batch, run.args.channels_last)
+    distiller = run.distiller
+    with run.precision.autocast():
+        if distiller is None:
+            return run.loss(run.network(images), batch.targets, size_of(batch))
+        raw, values = run.network(images, observe=distiller.observed)
+        taught = distiller(images, raw, values, batch.targets)
+    return {**run.loss(raw, batch.targets, size_of(batch)), **taught}
+
+
+def update(run: Run, progress: Progress) -> float:
+    """One optimizer step from the gradients at hand; returns its learning rate."""
+    args, trainee = run.args, run.trainee
+    lr = set_rates(trainee.optimizer, run.schedule, args.lr0, progress.step)
+    trainee.scaler.unscale_(trainee.optimizer)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), args.clip_norm or math.inf)
+    # With a scaler, gradients may overflow now and then: it skips such a step by itself.
+    if not (trainee.scaler.is_enabled() or math.isfinite(norm)):
+        raise not_finite(run, "gradient", progress.epoch)
+    done = progress.step / run.schedule.steps
+    if args.sparsity_regularization:
+        run.sparsity.add_grad_(done)
+    trainee.scaler.step(trainee.optimizer)
+    if args.sparsity_regularization:
+        run.sparsity.shrink_(lr, done)
+    trainee.scaler.update()
+    trainee.optimizer.zero_grad(set_to_none=True)
+    if trainee.ema is not None:
+        trainee.ema.update_parameters(run.model)
+    progress.step += 1
+    run.freezing.apply(run.model.layers, progress.step)
+    return lr
+
+
+def add_finite(sums: dict[str, float], losses: Losses, run: Run, epoch: int) -> None:
+    """Add the parts of the loss to their sums. Raises UserError when one is not a number."""
+    # One transfer for all parts: each would wait for the device.
+    values = torch.stack(list(losses.values())).tolist()
+    for name, value in zip(losses, values, strict=True):
+        if not math.isfinite(value):
+            raise not_finite(run, f"{name} loss", epoch)
+        sums[name] = sums.get(name, 0.0) + value
+
+
+def not_finite(run: Run, what: str, epoch: int) -> UserError:
+    """The error that ends a run which has diverged."""
+    kept = run.folder.last if run.folder.last.exists() else "none (--nosave)"
+    advice = "try a lower --lr0, or --amp off"
+    return UserError(
+        f"epoch {epoch + 1}: the {what} is not finite: {advice}; last good checkpoint: {kept}"
+    )
+
+
+def fitted(run: Run, batch: Batch, epoch: int, number: int) -> Batch:
+    """The batch on the device, at another size with --multi-scale."""
+    batch = batch.to(run.device)
+    if not run.args.multi_scale:
+        return batch
+    stride = run.model.stride
+    return resize_batch(batch, pick_size(size_of(batch), stride, run.args.seed, epoch, number))
+
+
+def images_in(batch: Batch, channels_last: bool) -> Tensor:
+    """float32 (B, 3, H, W), RGB in 0..1."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return batch.images.to(torch.float32, memory_format=layout) / 255
+
+
+def size_of(batch: Batch) -> tuple[int, int]:
+    """(height, width) of the images."""
+    return batch.images.shape[2], batch.images.shape[3]
+
+
+def remeasure(run: Run) -> None:
+    """BN statistics of the averaged weights, measured on training images as they are in use.
+
+    Averages of statistics lag behind gammas that shrink: what one would score and prune is a
+    network that never was. Every rank measures the same.
+    """
+    assert run.plain is not None
+    run.plain.set_epoch(0)
+    wanted = -(-run.args.remeasure // run.args.batch_size)
+    batches = itertools.islice(run.plain, wanted)
+    layout = run.args.channels_last
+    recalibrate_(
+        run.trainee.averaged(),
+        (images_in(b.to(run.device), layout) for b in batches if len(b.images) > 1),
+    )
+
+
+def validate(run: Run) -> Metrics:
+    """Score the averaged weights, in float32, BN folded in; each rank its share of the images."""
+    assert run.valid is not None
+    network = copy.deepcopy(run.trainee.averaged()).eval()
+    network.fuse()  # type: ignore[operator]
+    options = EvalOptions(
+        nms_kind=chosen_nms(run.args.nms, run.model.heads[-1].section),
+        device=run.device,
+        channels_last=run.args.channels_last,
+    )
+    own = collect(network, run.valid, run.spec.nc, options, progress=False)
+    return measure(joined(run.ranks.gather(own)), run.spec.nc, run.spec.names)
