@@ -263,3 +263,16 @@ def test_plan_without_blocks_has_no_stand_ins() -> None:
     _, graph, _ = prepared(net(*RESIDUAL))
     plan: PrunePlan = replace(keep_everything(graph), dropped=())
     assert plan.stand_in == {} and plan.silent == frozenset()
+
+
+def test_max_ratio_binds_followers_too() -> None:
+    """Layer 2 is added to channels 0..3 of layer 0, of which the leader wants none."""
+    cfg = net(conv(8), section("maxpool", size=1), conv(4), section("shortcut", frm=0), head())
+    _, graph, _ = prepared(cfg)
+    scores = {0: np.arange(8.0) + 1, 2: np.arange(4.0) + 1}
+    first = ChannelRule("first")
+    loose = make_plan(graph, scores, first, 0.5)
+    assert [int(loose.kept(i).sum()) for i in (0, 2)] == [5, 1]
+    bound = make_plan(graph, scores, first, 0.5, limits=Limits(max_ratio=0.5))
+    assert [int(bound.kept(i).sum()) for i in (0, 2)] == [6, 2]
+    assert bound.kept(2).tolist() == [False, False, True, True]

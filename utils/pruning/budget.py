@@ -30,6 +30,18 @@ class Budget:
         return f"{self.measure}{self.share}"
 
 
+@dataclass(frozen=True)
+class LatencyBudget:
+    """Milliseconds that one image may take (see `latency_goal`)."""
+
+    ms: float
+    measure: Literal["latency-ms"] = "latency-ms"
+
+    def __str__(self) -> str:
+        """As it stands in file names: `latency12.5ms`."""
+        return f"latency{self.ms:g}ms"
+
+
 def cost(layers: Sequence[Layer], measure: Measure) -> int:
     """Parameters (trainable ones) or MACs of a network."""
     if measure == "params":

@@ -15,7 +15,9 @@ from .budget import Budget, solve
 from .compat import kept_by_the_known_suite
 from .figures import Model
 from .foldable import removable_blocks
+from .greedy import meet_latency
 from .importance import IMPORTANCES, Scores
+from .latency_goal import LatencyGoal
 from .plan import (
     Limits,
     PrunePlan,
@@ -60,6 +62,17 @@ class Chooser:
             return plan
         ranked_by = self.block_scores
         return drop_blocks(plan, ranked_by, self.shortcuts, self.blocks, self.other_shortcuts)
+
+    def in_time(self, goal: LatencyGoal) -> PrunePlan:
+        """The plan that meets a latency: blocks first, then channels. Raises UserError."""
+        start = keep_everything(self.graph)
+        if self.strategy.blocks:
+            ranked_by = self.block_scores
+            start = drop_blocks(start, ranked_by, self.shortcuts, self.blocks, self.other_shortcuts)
+        assert self.strategy.channels is not None  # the flag is theirs
+        rule = self.strategy.channels
+        table, ms = goal.table, goal.ms
+        return meet_latency(start, self.scores, rule, table, ms, self.layer_keep, self.limits)
 
     def within(self, budget: Budget) -> tuple[float, PrunePlan]:
         """The ratio that a budget needs, and its plan. Raises UserError."""
@@ -109,8 +122,28 @@ def tell_sparseness(chooser: Chooser, state: State, ratio: float | None) -> None
         logger.warning(concern)
 
 
-def decide(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
-    """The plan that the flags ask for; says what it found."""
+def decide(
+    chooser: Chooser, args: argparse.Namespace, goal: LatencyGoal | None = None
+) -> PrunePlan:
+    """The plan that the flags ask for, or that meets `goal`; says what it found."""
+    if goal is not None:
+        plan = chooser.in_time(goal)
+    else:
+        plan = _by_threshold(chooser, args)
+    if chooser.strategy.blocks:
+        table = block_table(
+            plan,
+            chooser.block_scores,
+            chooser.blocks,
+            chooser.other_shortcuts,
+            chooser.importance,
+        )
+        print(table)
+    return plan
+
+
+def _by_threshold(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
+    """The plan at a ratio: the one given, or that which a budget needs."""
     if args.budget is not None:
         found, plan = chooser.within(args.budget)
         print(f"Ratio of channels for {args.budget}: {found:.4f}")
@@ -122,13 +155,4 @@ def decide(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
         print(f"Highest ratio at which no layer would lose all its channels: {safe:.4f}")
         if found > safe:
             print("  above it, such layers keep their best channels")
-    if chooser.strategy.blocks:
-        table = block_table(
-            plan,
-            chooser.block_scores,
-            chooser.blocks,
-            chooser.other_shortcuts,
-            chooser.importance,
-        )
-        print(table)
     return plan

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from ..bn_epsilon import add_bn_epsilon
 from ..cfg_flags import add_fit, add_nms
 from ..cli import Parser, add_img_size, positive_int, ratio
+from ..runtimes.passes import Runtime
 from ..value_range import several
-from .budget import Budget, Measure
+from .budget import Budget, LatencyBudget, Measure
 from .recalibrate import add_recalibrate
 from .scoring import add_importance
 from .strategy import Strategy
@@ -56,6 +57,21 @@ def _add_limit_flags(parser: Parser) -> None:
             metavar="SHARE",
             help=f"instead of a ratio: the share of the {what} that may stay, met within 1%%",
         )
+    wish.add_argument(
+        "--target-latency-ms",
+        dest="budget",
+        type=_latency,
+        metavar="MS",
+        help="instead of a ratio: milliseconds that one image may take in --runtime. Every layer "
+        "is timed at several widths, and the channels go that lose the least importance for each "
+        "millisecond saved; goes well with --round-to 8",
+    )
+    add(
+        "--runtime",
+        choices=get_args(Runtime),
+        default="torch",
+        help="what --target-latency-ms is measured in",
+    )
     add(
         "--round-to",
         type=positive_int,
@@ -92,6 +108,13 @@ def _budget(measure: Measure) -> Callable[[str], Budget]:
         return Budget(measure, ratio(text))
 
     return share
+
+
+def _latency(text: str) -> LatencyBudget:
+    ms = float(text)
+    if not 0 < ms < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number of milliseconds, got {text}")
+    return LatencyBudget(ms)
 
 
 def _add_strategy_flags(parser: Parser, strategy: Strategy) -> None:

@@ -57,13 +57,18 @@ class Limits:
     """What a user wants beside the strategy's own rule.
 
     excluded: convolutions to leave alone, with the reason. max_ratio: share of its channels that a
-    convolution loses at most. round_to: counts are raised to multiples of it where channels are
-    left to give back.
+    convolution loses at most, whoever decides about them. round_to: counts are raised to multiples
+    of it where channels are left to give back.
     """
 
     excluded: Mapping[int, str] = field(default_factory=dict)
     max_ratio: float = 1.0
     round_to: int = 1
+
+    def least(self, channels: int) -> int:
+        """How many of its channels a layer keeps at least; never none."""
+        # Rounded first: 10 * (1 - 0.9) is a little more than 1.
+        return max(1, math.ceil(round(channels * (1 - self.max_ratio), 9)))
 
 
 def make_plan(
@@ -81,19 +86,27 @@ def make_plan(
     """
     limits = limits or Limits()
     candidates = find_candidates(graph, rule, limits.excluded, scores)
-    pool = _pool(scores, candidates)
-    threshold = _threshold(pool, ratio)
+    threshold = _threshold(pooled(scores, candidates), ratio)
+    floors = least_counts(graph, rule, layer_keep, limits)
     wanted: dict[int, Mask] = {}  # convolution -> channels it wants to keep
     for index, free in candidates.prunable.items():
         score = scores[index]
         above = score >= threshold if rule.keep_threshold else score > threshold
         keep = above | ~free
-        floor = max(1, int(len(score) * layer_keep)) if rule.floor == "ratio" else 1
-        floor = max(floor, math.ceil(len(score) * (1 - limits.max_ratio)))
-        wanted[index] = _at_least(keep, score, floor)
+        wanted[index] = _at_least(keep, score, floors[index])
     keep = _decide(graph, candidates, wanted, rule)
-    keep = _balanced(graph, keep, scores, limits.round_to)
-    return PrunePlan(graph, keep, threshold, candidates)
+    return PrunePlan(graph, repaired(graph, keep, scores, limits), threshold, candidates)
+
+
+def least_counts(
+    graph: ChannelGraph, rule: ChannelRule, layer_keep: float, limits: Limits
+) -> dict[int, int]:
+    """How many channels each layer that issues some keeps at least."""
+    share = layer_keep if rule.floor == "ratio" else 0.0
+    return {
+        index: max(int(len(classes) * share), limits.least(len(classes)))
+        for index, classes in graph.issued.items()
+    }
 
 
 def drop_blocks(
@@ -131,14 +144,15 @@ def keep_everything(graph: ChannelGraph) -> PrunePlan:
 
 def highest_safe_ratio(scores: Scores, candidates: Candidates) -> float:
     """The largest ratio at which no convolution loses all its candidates."""
-    pool = _pool(scores, candidates)
+    pool = pooled(scores, candidates)
     best = [scores[index][free].max() for index, free in candidates.prunable.items() if free.all()]
     if not best:
         return 1.0
     return float(np.searchsorted(np.sort(pool), min(best))) / len(pool)
 
 
-def _pool(scores: Scores, candidates: Candidates) -> Values:
+def pooled(scores: Scores, candidates: Candidates) -> Values:
+    """All scores that decide. Raises UserError when there is none, or one is not a number."""
     parts = [scores[index][free] for index, free in candidates.prunable.items()]
     pool = np.concatenate([np.empty(0), *parts])
     if not len(pool):
@@ -176,11 +190,11 @@ def _decide(
     return keep
 
 
-def _balanced(graph: ChannelGraph, keep: Mask, scores: Scores, round_to: int) -> Mask:
+def repaired(graph: ChannelGraph, keep: Mask, scores: Scores, limits: Limits) -> Mask:
     """Give channels back, the best first, until every count is as it must be.
 
-    All parts of a split keep equal counts; convolutions keep multiples of `round_to`, or all, and
-    never none.
+    All parts of a split keep equal counts; layers keep multiples of `round_to`, or all, and no
+    fewer than `max_ratio` leaves them, followers included.
     """
     value = np.zeros(graph.count)
     for index, score in scores.items():
@@ -194,7 +208,8 @@ def _balanced(graph: ChannelGraph, keep: Mask, scores: Scores, round_to: int) ->
                 keep = _raised(part, most, keep, value)
         for classes in graph.issued.values():
             # At least one: a convolution that follows others may have lost them all.
-            multiple = -(-max(1, int(keep[classes].sum())) // round_to) * round_to
+            count = max(limits.least(len(classes)), int(keep[classes].sum()))
+            multiple = -(-count // limits.round_to) * limits.round_to
             keep = _raised(classes, min(len(classes), multiple), keep, value)
     return keep
 

@@ -23,6 +23,7 @@ from ..files import sha256
 from ..report import ModelFigures
 from .decide import Chooser
 from .gate import TOLERANCE, Proof
+from .latency_goal import LatencyCheck
 from .plan import PrunePlan, block_score
 from .recalibrate import Recalibration
 from .sweep import KNEE_RULE, Sweep
@@ -45,6 +46,7 @@ class Case:
     outputs: tuple[Path, Path]
     sweep: Sweep | None = None
     recalibration: Recalibration | None = None
+    latency: LatencyCheck | None = None
 
 
 def make_record(case: Case) -> dict[str, Any]:
@@ -65,6 +67,7 @@ def make_record(case: Case) -> dict[str, Any]:
         "proof": {**dataclasses.asdict(case.proof), "tolerance": TOLERANCE},
         "recalibration": _recalibration(case.recalibration),
         "sweep": None if case.sweep is None else _sweep(case.sweep),
+        "latency": None if case.latency is None else _latency(case.latency),
     }
     return {key: _finite(value) for key, value in record.items()}
 
@@ -137,6 +140,11 @@ def _figures(figures: ModelFigures) -> dict[str, Any]:
 def _recalibration(found: Recalibration | None) -> dict[str, Any] | None:
     """The images, and the metrics of folding alone (those after it are "after")."""
     return None if found is None else {"images": found.images, "folded": _figures(found.folded)}
+
+
+def _latency(found: LatencyCheck) -> dict[str, Any]:
+    times = {"before": found.before._asdict(), "after": found.after._asdict()}
+    return {**dataclasses.asdict(found), **times}
 
 
 def _sweep(sweep: Sweep) -> dict[str, Any]:

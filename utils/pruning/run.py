@@ -22,10 +22,12 @@ from ..folders import require_free
 from ..layers import build_layers
 from ..report import ModelFigures, comparison_table
 from ..weights import State, load_darknet_weights, require_usable, save_darknet_weights
+from .budget import LatencyBudget
 from .decide import Chooser, decide, make_chooser, tell_sparseness
 from .figures import Model, figures
 from .flags import parse_args
 from .gate import Proof, prove
+from .latency_goal import LatencyCheck, measure_goal
 from .plan import PrunePlan
 from .recalibrate import Recalibration, recalibrate, recalibrated
 from .record import Case, command_line
@@ -53,6 +55,7 @@ class Pruned:
     cfg_path: Path
     weights_path: Path
     recalibration: Recalibration | None = None
+    latency: LatencyCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,18 @@ def _prune(
 ) -> Pruned:
     """Prune as the flags say; `before` and `sweep` are what is known already."""
     outputs = _output_paths(chooser.strategy, args)
-    plan = decide(chooser, args)
+    goal = None
+    if isinstance(args.budget, LatencyBudget):
+        model, state = original.model, original.state
+        goal = measure_goal(original.build, chooser.graph, model, state, args)
+    plan = decide(chooser, args, goal)
     cfg, cut_state, compact = original.cut(plan, str(outputs[0]))
     proof = prove(original.state, plan, cfg, cut_state)
     print(layer_table(plan))
     print(_proof_line(proof))
+    latency = None if goal is None else goal.check(plan, cfg, cut_state)
+    if latency:
+        print(latency)
     before = before or figures(original.model, args)
     after = figures(compact, args)
     recalibration = None
@@ -151,8 +161,8 @@ def _prune(
         _write(cfg, written, original.model.seen, outputs)
     if args.report and not args.dry_run:
         given = (args, command_line(argv), chooser, plan, proof, before, after, outputs)
-        _report(Case(*given, sweep, recalibration), original.model, compact)
-    return Pruned(cfg, cut_state, plan, proof, before, after, *outputs, recalibration)
+        _report(Case(*given, sweep, recalibration, latency), original.model, compact)
+    return Pruned(cfg, cut_state, plan, proof, before, after, *outputs, recalibration, latency)
 
 
 def _report(case: Case, model: Model, compact: Model) -> None:

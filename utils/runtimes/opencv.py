@@ -40,11 +40,7 @@ class OpenCVDarknet:
     def __init__(
         self, cfg_path: str | Path, weights_path: str | Path, *, bn_epsilon_fix: bool = False
     ) -> None:
-        if not hasattr(cv2.dnn, "readNetFromDarknet"):
-            raise UserError(
-                f"OpenCV {cv2.__version__} cannot read Darknet files: install "
-                "opencv-python-headless >=4.8,<5 (OpenCV 5 dropped the importer)"
-            )
+        require_importer()
         cfg = load_cfg(cfg_path)
         if is_checkpoint(weights_path):
             raise UserError(f"{weights_path}: OpenCV reads .weights files; convert it first")
@@ -90,6 +86,15 @@ class OpenCVDarknet:
             raise UserError(f"OpenCV cannot run this model ({error.err})") from None
         # Copies: OpenCV may hand out its own buffers, which the next forward overwrites.
         return [np.array(out, dtype=np.float32) for out in outputs]
+
+
+def require_importer() -> None:
+    """Raise UserError for an OpenCV that cannot read Darknet files."""
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        raise UserError(
+            f"OpenCV {cv2.__version__} cannot read Darknet files: install "
+            "opencv-python-headless >=4.8,<5 (OpenCV 5 dropped the importer)"
+        )
 
 
 def _without_thresholds(cfg: Cfg) -> Cfg:
