@@ -1,0 +1,1 @@
+"""Running a detector over pictures and videos, and keeping what it found."""

@@ -1,0 +1,76 @@
+"""From a picture to its detections: fit it, run the network, suppress, go back to its pixels."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..data import Fit, letterbox
+from ..data.images import ByteArray
+from ..evaluate import Predict
+from ..nms import NmsKind, nms
+from ..profile import synchronize
+from .outputs import Rows
+
+
+class Milliseconds(NamedTuple):
+    """Where the time of one picture went."""
+
+    prepare: float  # fit into the network's input
+    forward: float
+    nms: float  # and the way back to the picture
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """How pictures are fed and boxes are chosen: the parameters of `letterbox` and `nms`."""
+
+    img_size: tuple[int, int]  # height, width of the network's input
+    fit: Fit
+    nms_kind: NmsKind
+    conf_thres: float
+    iou_thres: float
+    max_det: int
+    device: torch.device
+
+
+class Detector:
+    """`detector(picture)`: RGB (h, w, 3) -> boxes in its pixels, best first, and the times."""
+
+    def __init__(self, predict: Predict, options: DetectOptions) -> None:
+        self._predict = predict
+        self._options = options
+        # The first pass allocates and picks kernels: it would be the first picture's time.
+        self(np.zeros((*options.img_size, 3), np.uint8))
+
+    @torch.no_grad()
+    def __call__(self, picture: ByteArray) -> tuple[Rows, Milliseconds]:
+        """Rows (n, 6): x1, y1, x2, y2 in the picture's pixels, score, class."""
+        options = self._options
+        times = [time.perf_counter()]
+        fitted, geometry = letterbox(picture, options.img_size, options.fit)
+        pixels = torch.from_numpy(fitted).to(options.device)
+        images = pixels.permute(2, 0, 1)[None].float() / 255
+        times.append(time.perf_counter())
+        predictions = self._predict(images)
+        synchronize()
+        times.append(time.perf_counter())
+        (found,) = nms(
+            predictions,
+            options.conf_thres,
+            options.iou_thres,
+            options.max_det,
+            multi_label=False,
+            kind=options.nms_kind,
+            aspects=[geometry.aspect],
+        )
+        rows = found.double()
+        rows[:, :4] = geometry.to_image(rows[:, :4])
+        times.append(time.perf_counter())
+        spent = (1e3 * (b - a) for a, b in itertools.pairwise(times))
+        return rows.numpy(), Milliseconds(*spent)

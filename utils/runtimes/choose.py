@@ -1,0 +1,124 @@
+"""One way to run a network by any of the runtimes, from the files that a user has."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from ..bn_epsilon import for_epsilon
+from ..errors import UserError
+from ..evaluate import Predict
+from ..weights import is_checkpoint
+from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
+from .network import Network
+from .onnx_file import OnnxOptions, onnx_metadata, save_onnx
+from .onnx_runtime import OnnxNetwork
+from .opencv import OpenCVDarknet
+from .openvino_runtime import OpenVinoNetwork
+from .optional import NEEDS, require
+
+BACKENDS = ("torch", "opencv", "onnx", "openvino", "ncnn")
+_EXPORTED = {"onnx": (".onnx",), "openvino": (".xml", ".onnx"), "ncnn": (".param",)}
+
+
+def open_backend(
+    backend: str,
+    network: Network,
+    weights: str | Path,
+    device: torch.device,
+    threads: int | None = None,
+) -> Predict:
+    """`predict(images)` by a runtime; `network` is built from the cfg and takes the weights.
+
+    torch loads and fuses `network` itself. opencv takes the cfg and weights; the other three the
+    file that export.py wrote, if `weights` is one, else one that is made here for this call.
+    Raises UserError for a runtime that is not installed or files that do not fit.
+    """
+    needs = _running(backend) if _is_exported(weights) else NEEDS[backend]
+    require(needs, f"runtime {backend}")
+    _check_suffix(backend, weights)
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    if backend == "torch":
+        return _torch(network, weights, device)
+    if backend == "opencv":
+        with darknet_weights(network, weights) as path:
+            return OpenCVDarknet(network.cfg.source, path)
+    if _is_exported(weights):
+        return _open_file(backend, Path(weights), network, threads)
+    network.load_weights(weights)
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_file(backend, network, Path(folder) / "model")
+        return _open_file(backend, path, network, threads)
+
+
+def make_file(backend: str, network: Network, stem: Path, half: bool = False) -> Path:
+    """Export a loaded network for a runtime as STEM.onnx or STEM.param; returns its path."""
+    raw = backend == "ncnn"
+    onnx_path = stem.with_name(f"{stem.name}.onnx")
+    names = [str(k) for k in range(network.nc)]
+    options = OnnxOptions(network.img_size, raw=raw, half=half and not raw)
+    save_onnx(network, onnx_path, options, onnx_metadata(network, names))
+    if not raw:
+        return onnx_path
+    ncnn_from_onnx(onnx_path, stem, network.img_size, network.in_channels, half)
+    return stem.with_suffix(".param")
+
+
+def _open_file(backend: str, path: Path, network: Network, threads: int | None) -> Predict:
+    if backend == "onnx":
+        return OnnxNetwork(path, threads)
+    if backend == "openvino":
+        return OpenVinoNetwork(path, threads)
+    return NcnnNetwork(path, network, threads)
+
+
+def _torch(network: Network, weights: str | Path, device: torch.device) -> Predict:
+    model = network.load_weights(weights).eval().fuse()
+    model.to(device).to(memory_format=torch.channels_last)
+
+    def predict(images: Tensor) -> Tensor:
+        boxes: Tensor = model(images.contiguous(memory_format=torch.channels_last))
+        return boxes
+
+    return predict
+
+
+@contextmanager
+def darknet_weights(network: Network, weights: str | Path) -> Iterator[Path]:
+    """A .weights file: `weights` itself, or what `convert(..., bn_epsilon="any")` makes of it."""
+    if not is_checkpoint(weights):
+        yield Path(weights)
+        return
+    network.load_weights(weights)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.weights"
+        network.load_state(for_epsilon(before, network.rules, "any"))
+        network.save_weights(path)
+        network.load_state(before)
+        yield path
+
+
+def _is_exported(weights: str | Path) -> bool:
+    return Path(weights).suffix in (".onnx", ".xml", ".param")
+
+
+def _running(backend: str) -> tuple[str, ...]:
+    """What a runtime needs for a file that is made already."""
+    making = ("onnx", "onnxscript", "pnnx")
+    return tuple(module for module in NEEDS[backend] if module not in making)
+
+
+def _check_suffix(backend: str, weights: str | Path) -> None:
+    suffix = Path(weights).suffix
+    if _is_exported(weights) and suffix not in _EXPORTED.get(backend, ()):
+        fitting = [name for name, suffixes in _EXPORTED.items() if suffix in suffixes]
+        raise UserError(f"{weights}: is for --backend {' or '.join(fitting)}, not {backend}")

@@ -1,0 +1,50 @@
+"""Packages that only some runtimes need; a command says so where one is missing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+from ..errors import UserError
+
+# Of each package that pyproject.toml lists in the extra `export`: the module that it brings.
+_PACKAGE_OF_MODULE = {
+    "onnx": "onnx",
+    "onnxscript": "onnxscript",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "nncf": "nncf",
+    "ncnn": "ncnn",
+    "pnnx": "pnnx",
+    "scipy": "scipy",
+}
+
+# What runs a model, and what makes its files from ours.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "torch": (),
+    "opencv": (),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+    "ncnn": ("onnx", "onnxscript", "ncnn", "pnnx"),
+}
+
+
+def missing(modules: tuple[str, ...]) -> list[str]:
+    """Packages to install for these modules."""
+    return [_PACKAGE_OF_MODULE[m] for m in modules if importlib.util.find_spec(m) is None]
+
+
+def require(modules: tuple[str, ...], what: str) -> None:
+    """Raise UserError when one of the modules is not installed; `what` needs them."""
+    absent = missing(modules)
+    if absent:
+        raise UserError(
+            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
+        )
+
+
+def load(module: str) -> Any:
+    """The module, imported; its types are unknown to us. Raises UserError when it is missing."""
+    require((module.partition(".")[0],), module)
+    return importlib.import_module(module)
