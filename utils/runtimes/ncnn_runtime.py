@@ -6,6 +6,7 @@ and the boxes are decoded here, as an application does it.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -41,8 +42,11 @@ def ncnn_from_onnx(
         if done.returncode or not all(file.is_file() for file in made):
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             raise UserError(f"pnnx could not convert it ({lines[-1] if lines else 'no reason'})")
-        for file in made:
-            shutil.copyfile(file, target.with_suffix(file.suffix))
+        # ncnn's reader knows no infinity; nothing that a maximum compares lies below this.
+        text = made[0].read_text(encoding="utf-8")
+        finite = re.sub(r"=-inf\b", "=-1e38", text)
+        target.with_suffix(PARAM_SUFFIX).write_text(finite, encoding="utf-8")
+        shutil.copyfile(made[1], target.with_suffix(BIN_SUFFIX))
 
 
 class NcnnNetwork:
