@@ -69,14 +69,21 @@ class Darknet(nn.Module):
 
     @property
     def nc(self) -> int:
-        """Number of classes (of the last head)."""
+        """Number of classes (of the last head). Raises UserError for a network without heads."""
+        self._require_heads()
+        return self.heads[-1].nc
+
+    def _require_heads(self) -> None:
         if not self.heads:
             raise UserError(f"{self.cfg.source}: the network has no detection head")
-        return self.heads[-1].nc
 
     @property
     def stride(self) -> int:
-        """The largest head's cell, in pixels; input sizes are multiples of it."""
+        """The largest head's cell, in pixels; input sizes are multiples of it.
+
+        Raises UserError for a network without heads, as `nc` does.
+        """
+        self._require_heads()
         return max(self.img_size[0] // head.shape[1] for head in self.heads)
 
     def forward(
@@ -94,7 +101,9 @@ class Darknet(nn.Module):
         if self.training:
             return raw
         size = (x.shape[2], x.shape[3])
-        decoded = [h.decode(r.float(), size) for h, r in zip(self.heads, raw, strict=True)]
+        # Half-precision values are too coarse for boxes; float64 stays what it is.
+        wide = [r if r.dtype == torch.float64 else r.float() for r in raw]
+        decoded = [h.decode(r, size) for h, r in zip(self.heads, wide, strict=True)]
         return torch.cat(decoded, 1)
 
     def raw_heads(self, x: Tensor) -> list[Tensor]:

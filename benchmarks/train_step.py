@@ -28,7 +28,6 @@ from tqdm import tqdm
 
 from models import Darknet
 from utils.cli import Parser, add_img_size, img_size, pick_device, positive_int, run_main
-from utils.layers import Yolo
 from utils.profile import synchronize
 from utils.training.allocator import keep_freed_memory
 from utils.training.ema import make_ema
@@ -106,12 +105,11 @@ def time_variant(variant: Variant, args: Any, device: torch.device) -> dict[str,
         keep_freed_memory()
     torch.manual_seed(0)
     model = Darknet(args.cfg, img_size(args.img_size)).to(device).train()
-    heads = [head for head in model.heads if isinstance(head, Yolo)]
-    initialize(model.layers, heads)
+    initialize(model.layers, model.heads)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     model.to(memory_format=layout)  # type: ignore[call-overload]
     images = torch.rand(args.batch_size, 3, *model.img_size, device=device)
-    step = make_step(model, heads, variant, images.to(memory_format=layout))
+    step = make_step(model, variant, images.to(memory_format=layout))
     loss_ms: list[float] = []
     for _ in range(args.warmup):
         step(loss_ms)
@@ -120,12 +118,10 @@ def time_variant(variant: Variant, args: Any, device: torch.device) -> dict[str,
     return {"step": step_ms, "loss": loss_ms}
 
 
-def make_step(
-    model: Darknet, heads: list[Yolo], variant: Variant, images: Tensor
-) -> Callable[[list[float]], None]:
+def make_step(model: Darknet, variant: Variant, images: Tensor) -> Callable[[list[float]], None]:
     """A function that trains on the images once, and appends how long the loss took."""
     targets = random_targets(len(images), model.nc).to(images.device)
-    criterion, ema = DetectionLoss(heads), make_ema(model)
+    criterion, ema = DetectionLoss(model.heads), make_ema(model)
     precision = resolve_precision(variant.amp, images.device)
     parameters = list(model.parameters())
     optimizer = make_optimizer(model, "sgd", 1e-3, 0.9, 5e-4)

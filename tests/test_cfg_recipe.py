@@ -96,6 +96,20 @@ def test_burn_in_and_steps_are_those_of_darknet(tmp_path: Path) -> None:
     assert schedule.momentum_at(0) == pytest.approx(0.8)
 
 
+def test_a_batch_of_one_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Published cfgs say batch=1, for testing: training so is seldom meant."""
+    text = cfg_text(net=NET.replace("batch=4\nsubdivisions=2", "batch=1\nsubdivisions=1"))
+    assert parsed(tmp_path, "--hyp-from-cfg", text=text).batch_size == 1
+    (record,) = caplog.records
+    assert "batch 1 comes from the cfg" in record.getMessage()
+    caplog.clear()
+    parsed(tmp_path, "--hyp-from-cfg", "--batch-size", "8", text=text)
+    parsed(tmp_path, "--hyp-from-cfg", "--batch-size", "1")
+    parsed(tmp_path, "--hyp-from-cfg")
+    parsed(tmp_path, text=text)
+    assert not caplog.records
+
+
 def test_an_unknown_policy_is_refused(tmp_path: Path) -> None:
     text = cfg_text(net=NET.replace("policy=steps", "policy=poly"))
     with pytest.raises(UserError, match=r"my.cfg:\d+: \[net\] policy: 'poly'"):

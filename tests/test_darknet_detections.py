@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,16 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Darknet
-from utils.cfg import Cfg, load_cfg, parse_cfg
+from tests.golden import (
+    GOLDEN,
+    SHARED,
+    planar,
+    read_vector,
+    vector_cfg,
+    vector_image,
+    vector_name,
+    vector_paths,
+    write_vector_weights,
+)
+from utils.cfg import load_cfg
 from utils.darknet_detections import darknet_detections, image_shares
 from utils.data.darknet_image import letterboxed_size
 from utils.layers import Head
 from utils.nms import NmsKind
-
-Vector = Mapping[str, Any]
-
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
-GOLDEN = SHARED / "golden"
 
 # Of each number, or of its size where that is above 1: boxes of random nets are up to 30 images
 # wide, and Darknet's own rounding in float32 grows with them.
@@ -46,24 +49,13 @@ NO_CONTROL = {
 def vectors(*folders: str) -> list[Any]:
     """Those that hold detections."""
     found = []
-    for path in sorted(path for folder in folders for path in (GOLDEN / folder).glob("*.npz")):
+    for path in vector_paths(*folders):
         if path.parent.name != "real" and "dets_raw" not in np.load(path).files:
             continue
         slow = path.parent.name in ("small", "large") and path.stem not in QUICK
-        name = f"{path.parent.name}/{path.stem}"
-        found.append(pytest.param(path, id=name, marks=[pytest.mark.slow] if slow else []))
+        marks = [pytest.mark.slow] if slow else []
+        found.append(pytest.param(path, id=vector_name(path), marks=marks))
     return found
-
-
-@pytest.fixture(scope="module")
-def genweights() -> ModuleType:
-    """The generator of the random weights, which stands beside the vectors."""
-    spec = importlib.util.spec_from_file_location("genweights", GOLDEN / "genweights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @torch.inference_mode()
@@ -81,37 +73,14 @@ def error(ours: Tensor, theirs: NDArray[np.float32]) -> float:
     return float(difference.max(initial=0))
 
 
-def planar(image_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Float32 (3, H, W) in 0..1, as Darknet's."""
-    return image_hwc.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-
-
-def micro_image() -> NDArray[np.float32]:
-    raw = np.random.PCG64([7, 100000]).random_raw(3 * 12 * 16) >> np.uint64(40)
-    return (raw.astype(np.float32) * np.float32(2.0**-24)).reshape(3, 12, 16)
-
-
-def cfg_of(path: Path, vector: Vector, genweights: ModuleType) -> tuple[Cfg, str]:
-    """The cfg of a vector, with its text."""
-    if path.parent.name == "micro":
-        text = str(vector["cfg"])
-    else:
-        published = (GOLDEN / "cfg" / f"{path.stem}.cfg").read_text(encoding="utf-8")
-        text = genweights.resized_cfg(published, int(vector["width"]), int(vector["height"]))
-    return parse_cfg(text, str(GOLDEN / "cfg" / path.name)), text
-
-
 @pytest.mark.parametrize("path", vectors("micro", "small", "large"))
-def test_random_networks(path: Path, genweights: ModuleType, tmp_path: Path) -> None:
-    vector = np.load(path)
-    cfg, text = cfg_of(path, vector, genweights)
-    weights = tmp_path / "random.weights"
-    genweights.write_weights(weights, genweights.plan(text), int(vector["seed"]), vector["calib"])
+def test_random_networks(path: Path, tmp_path: Path) -> None:
+    vector = read_vector(path)
+    cfg, text = vector_cfg(path, vector)
+    weights = write_vector_weights(tmp_path / "random.weights", text, vector)
     model = Darknet(cfg).load_weights(weights)
     weights.unlink()
-    micro = path.parent.name == "micro"
-    image = micro_image() if micro else planar(np.load(GOLDEN / "inputs.npz")[str(vector["input"])])
-    raw = raw_heads(model, image)
+    raw = raw_heads(model, vector_image(path, vector))
     width, height = vector["det_image_wh"].tolist()
 
     def found(**options: Any) -> Tensor:
@@ -126,13 +95,13 @@ def test_random_networks(path: Path, genweights: ModuleType, tmp_path: Path) -> 
     assert error(found(), vector["dets_nms_letter"]) > 10 * TOLERANCE
     plain = NmsKind.of_head(model.heads[-1].section).name == "default"
     other = NmsKind("greedynms" if plain else "default")
-    if f"{path.parent.name}/{path.stem}" not in NO_CONTROL:
+    if vector_name(path) not in NO_CONTROL:
         assert error(found(kind=other), vector["dets_nms"]) > 10 * TOLERANCE
     if len(vector["dets_nms"]) != len(vector["dets_raw"]):
         assert error(found(nms_thresh=None), vector["dets_nms"]) > 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("path", [p for p in vectors("real") if p.id != "real/inputs"])
+@pytest.mark.parametrize("path", vectors("real"))
 def test_trained_networks(path: Path) -> None:
     weights = SHARED / "weights" / "yolo-fastest" / f"{path.stem}.weights"
     if not weights.is_file():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,14 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import Darknet
-from utils.cfg import Cfg, CfgError, load_cfg, parse_cfg
+from tests.golden import (
+    GOLDEN,
+    SHARED,
+    Vector,
+    planar,
+    read_vector,
+    vector_cfg,
+    vector_image,
+    vector_name,
+    vector_paths,
+    write_vector_weights,
+)
+from utils.cfg import Cfg, CfgError, load_cfg
 from utils.layers import LAYERS
 
-Vector = Mapping[str, Any]
 Array = NDArray[Any]
-
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
-GOLDEN = SHARED / "golden"
 
 TOLERANCE = 2e-5  # of a layer's maximum
 DEEP_TOLERANCE = 1e-4  # float32's own noise in deep mish and swish nets
@@ -41,30 +47,12 @@ QUICK = {
 
 
 def cases(*folders: str) -> list[Any]:
-    paths = sorted(path for folder in folders for path in (GOLDEN / folder).glob("*.npz"))
-    names = [f"{path.parent.name}/{path.stem}" for path in paths]
-    large = {name for name in names if name.startswith(("small", "large"))} - QUICK
+    names = {path: vector_name(path) for path in vector_paths(*folders)}
+    large = {name for name in names.values() if name.startswith(("small", "large"))} - QUICK
     return [
         pytest.param(path, id=name, marks=[pytest.mark.slow] if name in large else [])
-        for path, name in zip(paths, names, strict=True)
+        for path, name in names.items()
     ]
-
-
-@pytest.fixture(scope="module")
-def genweights() -> ModuleType:
-    """The generator of the random weights, which stands beside the vectors."""
-    spec = importlib.util.spec_from_file_location("genweights", GOLDEN / "genweights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def read(path: Path) -> Vector:
-    """All arrays of a vector."""
-    with np.load(path) as file:
-        return dict(file.items())
 
 
 def build(cfg: Cfg) -> Darknet:
@@ -151,20 +139,16 @@ def require_same_detections(ours: Array, theirs: Array, threshold: float) -> Non
 
 
 @pytest.mark.parametrize("path", cases("micro"))
-def test_one_feature(path: Path, genweights: ModuleType, tmp_path: Path) -> None:
-    vector = read(path)
-    cfg = parse_cfg(str(vector["cfg"]), path.name)
+def test_one_feature(path: Path, tmp_path: Path) -> None:
+    vector = read_vector(path)
+    cfg, text = vector_cfg(path, vector)
     if path.stem in REFUSED:
         with pytest.raises(CfgError, match="Darknet computes garbage"):
             Darknet(cfg)
         return
     model = build(cfg)
-    weights = tmp_path / "random.weights"
-    plan = genweights.plan(str(vector["cfg"]))
-    genweights.write_weights(weights, plan, int(vector["seed"]), vector["calib"])
-    load_and_save(model, weights)
-    raw = np.random.PCG64([7, 100000]).random_raw(3 * 12 * 16) >> np.uint64(40)
-    image = (raw.astype(np.float32) * np.float32(2.0**-24)).reshape(3, 12, 16)
+    load_and_save(model, write_vector_weights(tmp_path / "random.weights", text, vector))
+    image = vector_image(path, vector)
     if path.stem in DARKNET_FAULTS:
         assert micro_error(run(model, image), vector) > 0.1
         if "hank_out_0" in vector:
@@ -179,32 +163,15 @@ def test_one_feature(path: Path, genweights: ModuleType, tmp_path: Path) -> None
         require_same_detections(detections(boxes, model, limit), theirs, limit)
 
 
-@pytest.fixture(scope="module")
-def inputs() -> Vector:
-    """The images, uint8 (H, W, 3), RGB."""
-    return read(GOLDEN / "inputs.npz")
-
-
-def planar(image_hwc: Array) -> Array:
-    """Float32 (3, H, W) in 0..1, as Darknet's."""
-    scaled: Array = image_hwc.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    return scaled
-
-
 @pytest.mark.parametrize("path", cases("small", "large"))
-def test_whole_network(path: Path, genweights: ModuleType, inputs: Vector, tmp_path: Path) -> None:
-    vector = read(path)
-    published = (GOLDEN / "cfg" / f"{path.stem}.cfg").read_text(encoding="utf-8")
-    text = genweights.resized_cfg(published, int(vector["width"]), int(vector["height"]))
-    # Some name a tree of classes that belongs to Darknet itself.
-    cfg = parse_cfg(text, str(GOLDEN / "cfg" / path.name))
+def test_whole_network(path: Path, tmp_path: Path) -> None:
+    vector = read_vector(path)
+    cfg, text = vector_cfg(path, vector)
     model = build(cfg)
-    weights = tmp_path / "random.weights"
-    plan = genweights.plan(text)
-    genweights.write_weights(weights, plan, int(vector["seed"]), vector["calib"])
+    weights = write_vector_weights(tmp_path / "random.weights", text, vector)
     load_and_save(model, weights)
     weights.unlink()
-    image = planar(inputs[str(vector["input"])])
+    image = vector_image(path, vector)
     assert sampled_error(run(model, image), vector) < tolerance(cfg)
     kinds = {section.kind for section in cfg.layers}
     if "dets_raw" in vector and not kinds & {"region"}:
@@ -216,19 +183,16 @@ def test_whole_network(path: Path, genweights: ModuleType, inputs: Vector, tmp_p
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/golden is not there")
-def test_the_comparison_sees_a_small_fault(
-    genweights: ModuleType, inputs: Vector, tmp_path: Path
-) -> None:
+def test_the_comparison_sees_a_small_fault(tmp_path: Path) -> None:
     """One kernel of the first layer off by a thousandth, another channel order, another image."""
-    vector = read(GOLDEN / "small" / "yolov3-tiny.npz")
-    published = (GOLDEN / "cfg" / "yolov3-tiny.cfg").read_text(encoding="utf-8")
-    text = genweights.resized_cfg(published, int(vector["width"]), int(vector["height"]))
-    weights = tmp_path / "random.weights"
-    genweights.write_weights(weights, genweights.plan(text), int(vector["seed"]), vector["calib"])
-    image = planar(inputs[str(vector["input"])])
+    path = GOLDEN / "small" / "yolov3-tiny.npz"
+    vector = read_vector(path)
+    cfg, text = vector_cfg(path, vector)
+    weights = write_vector_weights(tmp_path / "random.weights", text, vector)
+    image = vector_image(path, vector)
 
     def error_after(fault: str) -> float:
-        model = build(parse_cfg(text)).load_weights(weights)
+        model = build(cfg).load_weights(weights)
         state = model.state_dict()
         if fault == "kernel":
             state["layers.0.conv.weight"].mul_(1.001)
@@ -243,12 +207,9 @@ def test_the_comparison_sees_a_small_fault(
         assert error_after(fault) > 5 * TOLERANCE
 
 
-REAL = [path for path in cases("real") if path.id != "real/inputs"]
-
-
-@pytest.mark.parametrize("path", [pytest.param(*p.values, id=p.id) for p in REAL])
+@pytest.mark.parametrize("path", vector_paths("real"), ids=vector_name)
 def test_trained_network(path: Path, tmp_path: Path) -> None:
-    vector = read(path)
+    vector = read_vector(path)
     folder = SHARED / "weights" / "yolo-fastest"
     if not (folder / f"{path.stem}.weights").is_file():
         pytest.skip(f"no {path.stem}.weights")
@@ -258,7 +219,7 @@ def test_trained_network(path: Path, tmp_path: Path) -> None:
     weights.write_bytes((folder / f"{path.stem}.weights").read_bytes())
     load_and_save(model, weights)
     assert model.seen == int(vector["seen"])
-    images = read(GOLDEN / "real" / "inputs.npz")
+    images = read_vector(GOLDEN / "real" / "inputs.npz")
     values = {name: run(model, planar(images[name])) for name in ("dog_resize", "person_letter")}
     for name, found in values.items():
         assert sampled_error(found, vector, f"{name}_") < tolerance(cfg)

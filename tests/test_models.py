@@ -53,6 +53,20 @@ def test_evaluation_mode_returns_boxes() -> None:
     assert bool(((rest > 0) & (rest < 1)).all())
 
 
+def test_boxes_of_a_double_model_are_double() -> None:
+    model = healthy(DETECTOR).double()
+    x = image(model).double()
+    with torch.no_grad():
+        boxes, raw = model(x), model.raw_heads(x)
+    wanted = torch.cat([h.decode(r, (64, 96)) for h, r in zip(model.heads, raw, strict=True)], 1)
+    assert boxes.dtype == torch.float64
+    assert torch.equal(boxes, wanted)
+    assert not torch.equal(boxes, boxes.float().double())
+    half = model.bfloat16()
+    with torch.no_grad():
+        assert half(x.bfloat16()).dtype == torch.float32
+
+
 def test_image_sizes() -> None:
     model = healthy(DETECTOR)
     assert model.img_size == (64, 96)
@@ -94,8 +108,9 @@ def test_a_network_without_a_head_returns_its_last_value() -> None:
     x = image(model)
     with torch.no_grad():
         assert torch.equal(model(x), model.layer_outputs(x)[-1])
-    with pytest.raises(UserError, match=r"net\.cfg: the network has no detection head"):
-        _ = model.nc
+    for read in (lambda: model.nc, lambda: model.stride):
+        with pytest.raises(UserError, match=r"net\.cfg: the network has no detection head"):
+            read()
 
 
 def test_the_input_is_not_written_to() -> None:

@@ -5,51 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from nets import (
-    State,
-    conv,
-    head,
-    healthy_state,
-    image,
-    loaded,
-    net,
-    random_net,
-    reparsed,
-    section,
-)
 from torch import Tensor
 
-from models import Darknet
-from utils.cfg import Cfg, format_cfg, load_cfg, replace_layers, set_option, with_net
-from utils.graph import channel_graph
-from utils.layers import build_layers
+from tests.nets import State, conv, head, image, loaded, net, random_net, reparsed, section
+from tests.prune_case import RULES, Case, compared, difference, last_values
+from utils.cfg import Cfg, format_cfg, replace_layers, set_option
 from utils.layers.activations import ELEMENTWISE
 from utils.layers.convolutional import Convolutional
-from utils.pruning import (
-    ChannelRule,
-    GateError,
-    Proof,
-    PrunePlan,
-    batch_norm_scale,
-    make_plan,
-    prove,
-    prune,
-)
+from utils.pruning import GateError, prove, prune
 from utils.pruning import gate as gate_module
 from utils.pruning import surgery as surgery_module
-from utils.weights import load_darknet_weights, save_darknet_weights
-
-RULES = {
-    "slim": ChannelRule("max", "ratio", keep_threshold=False),
-    "keep": ChannelRule("keep"),
-    "first": ChannelRule("first"),
-}
 
 # Residual, grouped route, grouped and depthwise convolutions, pools, an upsample, two heads.
 MIXED = net(
@@ -62,60 +32,6 @@ MIXED = net(
     section("route", layers=-3), conv(4, 1), section("upsample"), section("route", layers="-1,8"),
     conv(6), head(), width=64, height=64,
 )  # fmt: skip
-
-
-class Case:
-    """A network, a state under which it lives, and a plan for it."""
-
-    def __init__(self, cfg: Cfg, rule: str = "slim", ratio: float = 0.5, seed: int = 0) -> None:
-        self.cfg = cfg
-        self.model = Darknet(cfg)
-        self.state = healthy_state(self.model, seed)
-        self.graph = channel_graph(self.model.rules)
-        self.scores = batch_norm_scale(self.graph, self.state)
-        self.plan = make_plan(self.graph, self.scores, RULES[rule], ratio)
-
-    def pruned(self, plan: PrunePlan | None = None) -> tuple[Cfg, State]:
-        """The cfg as it will be written, and the state."""
-        cfg, state = prune(self.cfg, self.state, plan or self.plan)
-        return reparsed(cfg), state
-
-    def prove(self) -> Proof:
-        return prove(self.state, self.plan, *self.pruned())
-
-    def masked(self) -> State:
-        """The full state with gamma 0 at every channel that goes."""
-        masked = {key: tensor.double() for key, tensor in self.state.items()}
-        for index in self.graph.issued:
-            key = f"layers.{index}.bn.weight"
-            if key in masked:
-                masked[key] = masked[key] * self.plan.kept(index)
-        return masked
-
-    def exact(self) -> tuple[Cfg, State]:
-        """The cut of the state in float64."""
-        wide = {key: tensor.double() for key, tensor in self.state.items()}
-        cfg, state = prune(self.cfg, wide, self.plan)
-        return reparsed(cfg), state
-
-
-@torch.no_grad()
-def last_values(model: Darknet, x: Tensor) -> list[Tensor]:
-    """What the heads read, or the last value of a network without any."""
-    return model.raw_heads(x) or [model.layer_outputs(x)[-1]]
-
-
-def difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    pairs = zip(ours, theirs, strict=True)
-    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
-
-
-def compared(case: Case, padding: str = "circular") -> float:
-    """Pruned against masked, both run whole and in float64, by `Darknet` and not by the gate."""
-    full = loaded(case.cfg, case.masked(), padding)
-    small = loaded(*case.exact(), padding)
-    x = image(full).double()
-    return difference(last_values(small, x), last_values(full, x))
 
 
 # -- the pruned network is the masked one ----------------------------------------------------------
@@ -163,48 +79,6 @@ def test_random_networks(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(15, 400))
 def test_more_random_networks(seed: int) -> None:
     test_random_networks(seed)
-
-
-STOCK = [
-    "demo", "yolov3", "yolov3-spp", "yolov3-tiny", "yolov4", "yolov4-csp", "yolov4-tiny",
-    "yolov4-tiny-3l",
-]  # fmt: skip
-
-
-def require_sound_prune(cfg: Cfg, rule: str, ratio: float, tmp_path: Path) -> None:
-    """Gate, a cfg that parses, weights that come back, the masked network's values."""
-    case = Case(cfg, rule, ratio, seed=1)
-    proof = case.prove()
-    assert max(proof.masked, proof.folded) < 1e-9
-    small, state = case.pruned()
-    layers = build_layers(small)
-    save_darknet_weights(tmp_path / "a.weights", layers, state)
-    back, _ = load_darknet_weights(tmp_path / "a.weights", layers)
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[key], state[key]) for key in state)
-    assert compared(case) < 1e-9
-
-
-def at_size(root: Path, name: str) -> Cfg:
-    """A stock cfg for a small input, 2 x 3 cells of its largest stride."""
-    cfg = load_cfg(root / "cfg" / f"{name}.cfg")
-    stride = Darknet(cfg, img_size=(64, 64)).stride
-    section_net = set_option(cfg.net, "height", 2 * stride)
-    return with_net(cfg, set_option(section_net, "width", 3 * stride))
-
-
-@pytest.mark.parametrize(
-    ("name", "rule"), [("demo", "slim"), ("demo", "first"), ("yolov4-tiny", "keep")]
-)
-def test_small_stock_cfgs(root: Path, name: str, rule: str, tmp_path: Path) -> None:
-    require_sound_prune(at_size(root, name), rule, 0.7, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("name", STOCK)
-def test_all_stock_cfgs(root: Path, name: str, rule: str, tmp_path: Path) -> None:
-    require_sound_prune(at_size(root, name), rule, 0.6, tmp_path)
 
 
 def test_neither_argument_is_changed() -> None:

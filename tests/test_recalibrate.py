@@ -190,6 +190,22 @@ def test_taylor_from_the_command_line(project: Path, capsys: pytest.CaptureFixtu
     assert (found.plan.keep != slim("--force").plan.keep).any()
 
 
+def test_taylor_takes_every_kind_of_head(project: Path) -> None:
+    """A loss is all that it needs, and [region] has one."""
+    last = conv(14, 1, batch_normalize=None, activation="linear")
+    region = section("region", anchors="1,1,2,2", num=2, classes=2, softmax=1)
+    model = healthy(net(conv(6, stride=2), conv(6), last, region))
+    (project / "my.cfg").write_text(plain_text(model.cfg))
+    model.save_weights("my.weights")
+    taylor = slim("--data", "my.data", "--importance", "taylor", "--taylor-batches", "1")
+    assert not taylor.plan.keep.all()
+    (project / "my.cfg").write_text(plain_text(net(conv(6))))
+    model = healthy(net(conv(6)))
+    model.save_weights("my.weights")
+    with pytest.raises(UserError, match="nets with heads"):
+        slim("--data", "my.data", "--importance", "taylor", "--force")
+
+
 @pytest.mark.parametrize("kind", ["bn-act", "l1", "l2", "fpgm", "lamp", "random"])
 def test_other_kinds_need_no_data(kind: str, project: Path) -> None:
     found = slim("--importance", kind, "--dry-run")

@@ -12,7 +12,6 @@ from torch import Tensor
 from ..cli import Parser, pick_device, positive_int
 from ..errors import UserError
 from ..graph import ChannelGraph
-from ..layers import Yolo
 from ..progress import progress_bar
 from ..training.loss import DetectionLoss, total
 from ..weights import State
@@ -74,12 +73,11 @@ def comparable(scores: Scores, args: argparse.Namespace) -> Scores:
 
 
 def _taylor(graph: ChannelGraph, model: Model, args: argparse.Namespace) -> Scores:
-    heads = [head for head in model.heads if isinstance(head, Yolo)]
-    if len(heads) < len(model.heads) or not heads:
+    if not model.heads:
         raise UserError(
-            f"{model.cfg.source}: --importance taylor needs a loss, which only [yolo] heads have"
+            f"{model.cfg.source}: --importance taylor needs a loss, which only nets with heads have"
         )
-    loss = DetectionLoss(heads)
+    loss = DetectionLoss(model.heads)
 
     def value(raw: Sequence[Tensor], targets: Tensor, img_hw: tuple[int, int]) -> Tensor:
         return total(loss(raw, targets, img_hw))

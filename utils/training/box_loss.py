@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import IouKind, iou, xywh_to_xyxy
-from ..layers import Yolo
-from ..layers.region import GaussianYolo
+from ..layers import GaussianYolo, Yolo
 from .assign import Grid, Matches
 from .loss_options import HeadRules
 

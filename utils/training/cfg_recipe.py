@@ -57,6 +57,11 @@ def with_recipe(
         "%s: %s", args.cfg, ", ".join(f"{key} {value}" for key, value in sorted(found.items()))
     )
     _warn_about_the_rest(cfg)
+    if found.get("batch_size") == found.get("accumulate") == 1:
+        logger.warning(
+            "%s: batch 1 comes from the cfg ([net] batch, as published for testing); "
+            "--batch-size or batch= changes it", args.cfg
+        )  # fmt: skip
     return argparse.Namespace(**{**vars(args), **found})
 
 

@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import iou, xywh_to_xyxy
-from ..layers import Head, Yolo
-from ..layers.region import GaussianYolo, Region
+from ..layers import GaussianYolo, Head, Region, Yolo
 from .assign import Grid, Matches, assign, flat_place, reach_of
 from .box_loss import box_columns, box_loss, decode_px
 from .loss_options import LossOptions, ObjectnessTarget, rules_of

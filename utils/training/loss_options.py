@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, cast, get_args
 
 from ..boxes import IouKind
-from ..layers import Yolo
-from ..layers.region import GaussianYolo
+from ..layers import GaussianYolo, Yolo
 
 ObjectnessTarget = Literal["iou", "one"]
 BoxLoss = Literal["iou", "giou", "diou", "ciou", "mse"]
