@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import UserError
 
-# Of each package that pyproject.toml lists in the extra `export`: the module that it brings.
+# Module -> the package that brings it, as the extras of pyproject.toml list them.
 _PACKAGE_OF_MODULE = {
     "onnx": "onnx",
     "onnxscript": "onnxscript",
@@ -18,6 +18,7 @@ _PACKAGE_OF_MODULE = {
     "ncnn": "ncnn",
     "pnnx": "pnnx",
     "scipy": "scipy",
+    "yaml": "pyyaml",
 }
 
 # What runs a model, and what makes its files from ours.

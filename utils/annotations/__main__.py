@@ -1,0 +1,79 @@
+"""Turn annotations of other tools into Darknet's layout, and back to COCO's JSON.
+
+    python data/convert.py voc VOCdevkit/VOC2012 data/voc
+    python data/convert.py coco coco2017 data/coco --images link
+    python data/convert.py ultralytics my-set/data.yaml data/my
+    python data/convert.py oxford-hand hand_dataset data/hand          # needs scipy
+    python data/convert.py to-coco data/my/my.data my-valid.json --split valid
+
+DST is a new folder: images, labels, train.txt and valid.txt, NAME.names and NAME.data, where NAME
+is the folder's own. Boxes are clipped to the image; those without an area, and images that do not
+open, are left out and counted. Where the source has no validation images, --valid-share of the
+training images become that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..cli import Parser, ratio, run_main
+from ..data import load_names
+from ..errors import UserError
+from ..folders import require_free
+from .coco import read_coco, write_coco
+from .collected import Collected
+from .oxford_hand import read_oxford_hand
+from .ultralytics import read_ultralytics
+from .voc import read_voc
+from .write import summary, write_darknet
+
+Reader = Callable[[Path, Sequence[str] | None], Collected]
+
+READERS: dict[str, Reader] = {
+    "voc": read_voc,
+    "coco": read_coco,
+    "ultralytics": read_ultralytics,
+    "oxford-hand": read_oxford_hand,
+}
+TO_COCO = "to-coco"
+
+
+def build_parser() -> Parser:
+    """The command's flags."""
+    parser = Parser(__doc__, prog="data/convert.py")
+    add = parser.add_argument
+    add("format", choices=(*READERS, TO_COCO), help="what the annotations are")
+    add("source", metavar="SRC", type=Path, help="their folder, or YAML or .data file")
+    add("target", metavar="DST", type=Path, help="a new folder; for to-coco, a new .json file")
+    add("--names", help="class names in the order wanted; other classes are left out")
+    add("--images", choices=("copy", "link"), default="copy", help="copy images, or link to them")
+    add("--valid-share", type=ratio, default=0.2, help="of the images, where none validate")
+    add("--seed", type=int, default=0, help="of that choice")
+    add("--split", choices=("train", "valid"), default="valid", help="to-coco: which list")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = build_parser().parse_args(argv)
+    if not args.source.exists():
+        raise UserError(f"{args.source}: no such file or folder")
+    if args.format == TO_COCO:
+        if args.target.exists():
+            raise UserError(f"{args.target}: is there already; name a new file")
+        counts = write_coco(args.source, args.split, args.target)
+        print(", ".join(f"{count} {what}" for what, count in counts.items()), "->", args.target)
+        return
+    require_free(args.target, "DST")
+    names = load_names(args.names) if args.names else None
+    collected = READERS[args.format](args.source, names)
+    collected.split_off_valid(args.valid_share, args.seed)
+    collected.require_images(args.source)
+    data = write_darknet(collected, args.target, args.images == "link")
+    print(summary(collected))
+    print(f"{len(collected.names)} classes; the data set: {data}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,112 @@
+"""What every reader of annotations gives, and the counts of what it had to leave out."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.images import Size, UnreadableImageError, image_size
+from ..data.labels import MIN_SIDE
+from ..errors import UserError
+from ..files import require_file
+
+SPLITS = ("train", "valid", "test")
+MAX_ANNOTATION_BYTES = 2 << 30  # COCO's largest file has half a gigabyte
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """An image and its boxes (n, 5): class, then xc, yc, w, h normalised to the image."""
+
+    image: Path
+    hw: Size
+    rows: npt.NDArray[np.float64]
+
+
+@dataclass
+class Collected:
+    """A data set under way: class names, images by split, and what was changed or left out."""
+
+    names: list[str] = field(default_factory=list)
+    splits: dict[str, list[Annotated]] = field(default_factory=lambda: {s: [] for s in SPLITS})
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def note(self, what: str, where: object) -> None:
+        """Count something, and keep the first place where it was seen."""
+        self.counts[what] += 1
+        self.examples.setdefault(what, str(where))
+
+    def size_of(self, image: Path, stated: Size | None = None) -> Size | None:
+        """(height, width) of an image; None, and a note, when it cannot be read.
+
+        An annotation that states another size was made on another copy of the image: noted.
+        """
+        try:
+            size = image_size(image)
+        except UnreadableImageError as error:
+            self.note(f"images left out: {error}", image)
+            return None
+        if stated is not None and min(stated) > 0 and stated != size:
+            self.note("images whose annotation states another size", image)
+        return size
+
+    def boxes(
+        self, corners: Iterable[tuple[int, float, float, float, float]], hw: Size, where: object
+    ) -> npt.NDArray[np.float64]:
+        """(n, 5) rows of boxes (class, x1, y1, x2, y2 in pixels), clipped; empty ones go."""
+        height, width = hw
+        rows = []
+        for label, *given in corners:
+            if not all(np.isfinite(given)):
+                self.note("boxes left out: not finite", where)
+                continue
+            x1, y1, x2, y2 = given
+            left, right = (min(max(x, 0), width) / width for x in (x1, x2))
+            top, bottom = (min(max(y, 0), height) / height for y in (y1, y2))
+            if right - left < MIN_SIDE or bottom - top < MIN_SIDE:
+                self.note("boxes left out: no area in the image", where)
+                continue
+            if min(x1, y1) < 0 or x2 > width or y2 > height:
+                self.note("boxes clipped to the image", where)
+            rows.append((label, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top))
+        return np.array(rows, np.float64).reshape(-1, 5)
+
+    def split_off_valid(self, share: float, seed: int) -> None:
+        """Where there is no validation split, draw one from the training images."""
+        train = self.splits["train"]
+        if self.splits["valid"] or len(train) < 2:
+            return
+        order = random.Random(seed).sample(range(len(train)), len(train))
+        chosen = set(order[: max(1, round(share * len(train)))])
+        self.splits["valid"] = [a for k, a in enumerate(train) if k in chosen]
+        self.splits["train"] = [a for k, a in enumerate(train) if k not in chosen]
+
+    def require_images(self, source: Path) -> None:
+        """Raise UserError when nothing usable was found."""
+        if not any(self.splits.values()):
+            why = next(iter(self.examples.items()), None)
+            told = f" ({why[0]}, as {why[1]})" if why else ""
+            raise UserError(f"{source}: no usable image in it{told}")
+
+
+def split_of(text: str) -> str:
+    """The split that a file or folder name speaks of; train where it says nothing."""
+    words = text.lower()
+    if "val" in words:
+        return "valid"
+    return "test" if "test" in words else "train"
+
+
+def read_limited(path: Path, what: str, max_bytes: int = MAX_ANNOTATION_BYTES) -> bytes:
+    """A file's bytes. Raises UserError when it is missing or larger than such a file can be."""
+    found = require_file(path, what)
+    if found.stat().st_size > max_bytes:
+        raise UserError(f"{found}: larger than {max_bytes >> 20} MiB, so it is not {what}")
+    return found.read_bytes()

@@ -1,0 +1,80 @@
+"""A collected data set as files in Darknet's layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from terminaltables import AsciiTable
+
+from ..folders import whole_folder
+from ..progress import progress_bar
+from .collected import SPLITS, Annotated, Collected
+
+
+def write_darknet(collected: Collected, target: Path, link: bool) -> Path:
+    """Write TARGET, a new folder: images, labels, a list per split, NAME.names, NAME.data.
+
+    Images are copied, or linked to where they lie. Returns the .data file's path.
+    """
+    name = target.name
+    place: Callable[[Path, Path], object] = _linked if link else shutil.copyfile
+    with whole_folder(target, "DST") as folder:
+        for split in SPLITS:
+            if collected.splits[split]:
+                lines = _write_split(collected.splits[split], folder, split, place)
+                (folder / f"{split}.txt").write_text(lines, encoding="utf-8")
+        text = "".join(f"{text}\n" for text in collected.names)
+        (folder / f"{name}.names").write_text(text, encoding="utf-8")
+        lists = [f"{split}={split}.txt" for split in SPLITS if collected.splits[split]]
+        rows = [f"classes={len(collected.names)}", *lists, f"names={name}.names", "backup=."]
+        (folder / f"{name}.data").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return target / f"{name}.data"
+
+
+def _write_split(
+    images: list[Annotated], folder: Path, split: str, place: Callable[[Path, Path], object]
+) -> str:
+    """Image and label files of one split; returns the list's text."""
+    for kind in ("images", "labels"):
+        (folder / kind / split).mkdir(parents=True)
+    used: set[str] = set()
+    lines = []
+    for item in progress_bar(images, f"writing {split}", "img"):
+        stem, number = item.image.stem, 1
+        while stem.lower() in used:
+            number += 1
+            stem = f"{item.image.stem}-{number}"
+        used.add(stem.lower())
+        place(item.image, folder / "images" / split / f"{stem}{item.image.suffix}")
+        rows = [
+            f"{int(label)} " + " ".join(f"{v:.8f}" for v in box) + "\n"
+            for label, *box in item.rows.tolist()
+        ]
+        (folder / "labels" / split / f"{stem}.txt").write_text("".join(rows), encoding="utf-8")
+        lines.append(f"images/{split}/{stem}{item.image.suffix}\n")
+    return "".join(lines)
+
+
+def _linked(source: Path, target: Path) -> None:
+    os.symlink(source.resolve(), target)  # noqa: PTH211 - the order of names reads better here
+
+
+def summary(collected: Collected) -> str:
+    """Images and boxes per split, then what was changed or left out."""
+    rows = [["split", "images", "without boxes", "boxes"]]
+    for split in SPLITS:
+        images = collected.splits[split]
+        if images:
+            empty = sum(not len(item.rows) for item in images)
+            boxes = sum(len(item.rows) for item in images)
+            rows.append([split, str(len(images)), str(empty), str(boxes)])
+    table = AsciiTable(rows)
+    table.justify_columns = dict.fromkeys((1, 2, 3), "right")
+    noted = [
+        f"{count} {what} (the first: {collected.examples[what]})"
+        for what, count in collected.counts.most_common()
+    ]
+    return "\n".join([str(table.table), *noted])
