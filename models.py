@@ -133,8 +133,8 @@ class Darknet(nn.Module):
         for rule in self.rules:
             inputs = [values[source] for source in rule.sources]
             if isinstance(rule, Head):
-                raw.append(inputs[0])
-                value = inputs[0]
+                value = rule.raw(inputs)
+                raw.append(value)
             else:
                 value = rule.forward(self.layers[rule.owner], inputs)
             values[rule.index] = value

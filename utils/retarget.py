@@ -37,15 +37,14 @@ def with_classes(cfg: Cfg, nc: int) -> Cfg:
     """
     changed: dict[int, Section] = {}
     for head in heads_of(cfg):
-        (source,) = head.sources
-        feeding = changed.get(source, cfg.layers[source])
-        if not feeding.has("filters"):
-            raise feeding.error(
-                f"feeds the [{head.kind}] head at layer {head.index} but has no filters= to set"
-            )
-        per_anchor = head.entries - head.nc + nc
-        changed[source] = set_option(feeding, "filters", per_anchor * len(head.mask))
-        changed[head.index] = set_option(head.section, "classes", nc)
+        for source, filters in head.filters_for(nc).items():
+            feeding = changed.get(source, cfg.layers[source])
+            if not feeding.has("filters"):
+                raise feeding.error(
+                    f"feeds the [{head.kind}] head at layer {head.index} but has no filters= to set"
+                )
+            changed[source] = set_option(feeding, "filters", filters)
+        changed[head.index] = head.section_for(nc)
     return replace_layers(cfg, changed)
 
 
@@ -84,6 +83,8 @@ def with_anchors(cfg: Cfg, anchors_px: FloatArray) -> Cfg:
     another never.
     """
     heads = heads_of(cfg)
+    if not all(len(head.all_anchors) for head in heads):
+        raise UserError(f"{cfg.source}: its heads have no anchors; leave out --anchors")
     masks = distribute(
         [head_stride_px(cfg, head) for head in heads], [len(head.mask) for head in heads]
     )

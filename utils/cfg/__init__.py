@@ -5,6 +5,7 @@ from __future__ import annotations
 from .drop import drop_layers
 from .edit import new_section, remove_option, set_option
 from .errors import CfgError
+from .notes import read_note, with_note, without_note
 from .parse import (
     Cfg,
     Line,
@@ -18,11 +19,13 @@ from .parse import (
     with_net,
 )
 from .references import REFERENCE_KEYS, reads_previous, references, renumber
+from .splice import Expansion, splice_layers
 
 __all__ = [
     "REFERENCE_KEYS",
     "Cfg",
     "CfgError",
+    "Expansion",
     "Line",
     "Section",
     "drop_layers",
@@ -31,6 +34,7 @@ __all__ = [
     "new_section",
     "parse_cfg",
     "plain_text",
+    "read_note",
     "reads_previous",
     "references",
     "remove_option",
@@ -38,5 +42,8 @@ __all__ = [
     "replace_layers",
     "save_cfg",
     "set_option",
+    "splice_layers",
     "with_net",
+    "with_note",
+    "without_note",
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..cfg import Cfg, reads_previous
+from ..cfg import Cfg, Section, read_note, reads_previous
 from .base import INPUT, Field, Layer, PaddingMode, Params, Shape, UnfoldableError, Window
 from .connected import Connected
 from .convolutional import Convolutional, ConvolutionModule
+from .dfl import HEAD_NOTE, Dfl
 from .elementwise import (
     Activation,
     BatchNorm,
@@ -21,6 +22,7 @@ from .elementwise import (
     Softmax,
 )
 from .heads import Head, Yolo
+from .lrn import Normalization
 from .pooling import AvgPool, LocalAvgPool, MaxPool, Upsample
 from .region import GaussianYolo, Region
 from .reorg import Reorg, Reorg3d
@@ -31,6 +33,7 @@ __all__ = [
     "LAYERS",
     "ConvolutionModule",
     "Convolutional",
+    "Dfl",
     "Field",
     "GaussianYolo",
     "Head",
@@ -64,6 +67,7 @@ LAYERS: dict[str, type[Layer]] = {
         Implicit,
         LocalAvgPool,
         MaxPool,
+        Normalization,
         Region,
         Reorg,
         Reorg3d,
@@ -77,6 +81,9 @@ LAYERS: dict[str, type[Layer]] = {
     )
 }
 
+# Heads that Darknet has no section for: a section of another kind whose note says what it is.
+_NOTED_HEADS: dict[str, type[Head]] = {head.kind: head for head in (Dfl,)}
+
 _RECURRENT = "a recurrent layer, which has a state between images, not a detector's"
 REFUSED = {
     "rnn": _RECURRENT,
@@ -87,7 +94,6 @@ REFUSED = {
     "history": _RECURRENT,
     "local": "kernels of their own at every position, which no detector since v1 uses",
     "detection": "the head of YOLOv1, whose loss and boxes are other ones",
-    "normalization": "Darknet's running window skips a channel, so its result means nothing",
 }
 
 
@@ -109,11 +115,7 @@ def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Lay
     layers: list[Layer] = []
     start = input_shape(cfg, img_size)
     for index, section in enumerate(cfg.layers):
-        kind = LAYERS.get(section.kind)
-        if kind is None:
-            if section.kind in REFUSED:
-                raise section.error(f"not supported: {REFUSED[section.kind]}")
-            raise section.error(f"unknown section; known: {', '.join(sorted(LAYERS))}")
+        kind = _layer_class(section)
         sources = kind.read_sources(section, index)
         inputs = tuple(start if s == INPUT else layers[s].shape for s in sources)
         layer = kind(section, index, sources, inputs)
@@ -123,6 +125,25 @@ def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Lay
     if not layers:
         raise cfg.net.error("the cfg has no layers")
     return tuple(layers)
+
+
+def _layer_class(section: Section) -> type[Layer]:
+    """Raises CfgError for a section, or a note, that is not known."""
+    note = read_note(section, HEAD_NOTE)
+    if note is not None:
+        found = (
+            _NOTED_HEADS.get(note["kind"]) if isinstance(note, dict) and "kind" in note else None
+        )
+        if found is None:
+            known = ", ".join(sorted(_NOTED_HEADS))
+            raise section.error(f"its note names no head that is known ({known}): {note}")
+        return found
+    kind = LAYERS.get(section.kind)
+    if kind is None:
+        if section.kind in REFUSED:
+            raise section.error(f"not supported: {REFUSED[section.kind]}")
+        raise section.error(f"unknown section; known: {', '.join(sorted(LAYERS))}")
+    return kind
 
 
 def _require_whole_size(layer: Layer, sources: Sequence[Layer]) -> None:

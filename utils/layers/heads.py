@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..cfg import Section, set_option
 from .base import Layer, Params, Shape, UnfoldableError
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ class Head(Layer):
     @abstractmethod
     def _read_options(self) -> None:
         """Set `mask`, `all_anchors` and `entries` from the section."""
+
+    def filters_for(self, nc: int) -> dict[int, int]:
+        """Layer -> the filters that it needs for `nc` classes."""
+        return {self.sources[0]: (self.entries - self.nc + nc) * len(self.mask)}
+
+    def section_for(self, nc: int) -> Section:
+        """Its section for `nc` classes."""
+        return set_option(self.section, "classes", nc)
 
     @property
     def all_anchors_px(self) -> Tensor:
@@ -78,6 +87,10 @@ class Head(Layer):
         scores = rows[..., 4:5] * rows[..., 5:]
         reported = (scores > thresh) & (objectness > thresh)
         return rows[..., :4], objectness[..., 0], torch.where(reported, scores, 0.0)
+
+    def raw(self, inputs: Sequence[Tensor]) -> Tensor:
+        """What `decode` and the loss take, from the values of its sources."""
+        return inputs[0]
 
     def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         """Darknet's `l.output`."""

@@ -14,6 +14,7 @@ from ..errors import UserError
 from .cfg_recipe import WARMUP_POWER
 from .distill_flags import add_distillation_flags
 from .loss import LossOptions, ObjectnessTarget
+from .loss_options import DFL_GAINS, GAINS
 from .optimizer import LR0, MOMENTUM, OptimizerKind
 from .schedule import Schedule
 from .sparsity_flags import add_sparsity_flags
@@ -154,9 +155,13 @@ def _add_loss_flags(parser: Parser) -> None:
     o = LossOptions()
     add = parser.add_argument
     add("--box-loss", choices=get_args(IouKind), default=o.box_loss, help="which IoU")
-    add("--box-gain", type=float, default=o.box, help="weight of the boxes")
-    add("--obj-gain", type=float, default=o.objectness, help="weight of the objectness")
-    add("--cls-gain", type=float, default=o.classes, help="weight of the classes")
+    for flag, name, what in (
+        ("box", "box", "boxes"), ("obj", "objectness", "objectness"), ("cls", "classes", "classes")
+    ):  # fmt: skip
+        own = f"left out: {GAINS[name]}" + (
+            f", {DFL_GAINS[name]} for YOLOv8's heads" if name in DFL_GAINS else ""
+        )
+        add(f"--{flag}-gain", type=float, metavar="X", help=f"weight of the {what}; {own}")
     add("--iou_t", type=ratio, default=o.iou_t, help="IoU of sizes from which an anchor matches")
     add(
         "--obj-target",

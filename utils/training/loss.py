@@ -7,7 +7,8 @@ positive's box has at the moment (so that objectness ranks boxes by how well the
 over all heads divided by the number of positives, so that a cell counts alike in coarse and fine
 heads and small objects are not outvoted. Where the cfg decides, each head goes by its section
 (loss_options.py), and sums are divided by the number of images, for which Darknet's learning rates
-are made. [Gaussian_yolo] boxes: box_loss.py; [region]: region_loss.py.
+are made. [Gaussian_yolo] boxes: box_loss.py; [region]: region_loss.py. The heads of YOLOv8, which
+share their targets out among all levels, have a loss of their own: dfl_loss.py.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import iou, xywh_to_xyxy
-from ..layers import GaussianYolo, Head, Region, Yolo
+from ..layers import Dfl, GaussianYolo, Head, Region, Yolo
 from .assign import Grid, Matches, assign, flat_place, reach_of
 from .box_loss import box_columns, box_loss, decode_px
+from .dfl_loss import DflLoss
 from .loss_options import LossOptions, ObjectnessTarget, rules_of
 from .ranks import Ranks
 from .region_loss import RegionLoss
@@ -54,7 +56,10 @@ class HeadLoss(Protocol):
 
 
 class DetectionLoss:
-    """Callable: raw heads, targets and input size -> {"box", "obj", "cls"}, weighted scalars."""
+    """Callable: raw heads, targets and input size -> named parts, weighted scalars.
+
+    "box", "obj" and "cls", or "box", "cls" and "dfl" for YOLOv8's heads.
+    """
 
     def __init__(
         self,
@@ -68,7 +73,11 @@ class DetectionLoss:
         """
         self._ranks = ranks or Ranks()
         self.options = options or LossOptions()
-        self.heads = [_loss_of(head, self.options) for head in heads]
+        noted = [head for head in heads if isinstance(head, Dfl)]
+        if noted and len(noted) < len(heads):
+            raise noted[0].error("cannot be trained beside heads with anchors")
+        self.joint = DflLoss(noted, self.options, self._ranks) if noted else None
+        self.heads = [] if noted else [_loss_of(head, self.options) for head in heads]
 
     def __call__(self, raw: Sequence[Tensor], targets: Tensor, img_hw: tuple[int, int]) -> Losses:
         """`raw`: (B, n * entries, H, W) per head; `targets` (T, 6): image, class, xc, yc, w, h.
@@ -76,6 +85,8 @@ class DetectionLoss:
         Targets are normalised to the input, whose (height, width) is `img_hw`.
         """
         truth = Truth.of_batch(targets, len(raw[0]), img_hw)
+        if self.joint is not None:
+            return self.joint(raw, truth)
         grids = [head.grid(x, img_hw) for head, x in zip(self.heads, raw, strict=True)]
         matches = assign(truth.rows, grids, img_hw, [head.iou_t for head in self.heads])
         parts = [

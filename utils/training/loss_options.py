@@ -13,11 +13,16 @@ ObjectnessTarget = Literal["iou", "one"]
 BoxLoss = Literal["iou", "giou", "diou", "ciou", "mse"]
 
 
+GAINS = {"box": 2.0, "objectness": 1.0, "classes": 0.5}
+DFL_GAINS = {"box": 7.5, "classes": 0.5, "dfl": 1.5}
+
+
 @dataclass(frozen=True)
 class LossOptions:
     """Weights and rules of the loss.
 
-    box, objectness, classes: factors of the three parts. box_loss: which IoU. iou_t: an anchor
+    box, objectness, classes: factors of the three parts; None: GAINS, or DFL_GAINS for YOLOv8's
+    heads, which go by none of the other options. box_loss: which IoU. iou_t: an anchor
     takes a target when the IoU of their sizes exceeds it. objectness_target: the positives' target.
     ignore_thresh: None reads each head's section. label_smoothing: classes aim at 1 - s + s / nc
     and s / nc instead of 1 and 0. from_cfg: the names of those options that each [yolo] head's
@@ -25,9 +30,9 @@ class LossOptions:
     Darknet, not by the number of positives.
     """
 
-    box: float = 2.0
-    objectness: float = 1.0
-    classes: float = 0.5
+    box: float | None = None
+    objectness: float | None = None
+    classes: float | None = None
     box_loss: IouKind = "ciou"
     iou_t: float = 0.2
     objectness_target: ObjectnessTarget = "iou"
@@ -90,7 +95,8 @@ def rules_of(head: Yolo, options: LossOptions) -> HeadRules:
     target = options.objectness_target
 
     def number(name: str, key: str, default: float) -> float:
-        own = float(getattr(options, name))
+        own = getattr(options, name)
+        own = GAINS[name] if own is None else float(own)
         return s.number(key, default) if name in by_cfg else own
 
     return HeadRules(

@@ -12,6 +12,7 @@ from .demo import demo
 from .yolov3 import yolov3, yolov3_spp, yolov3_tiny
 from .yolov4 import yolov4, yolov4_csp
 from .yolov4_tiny import yolov4_tiny, yolov4_tiny_3l
+from .yolov8 import YOLOV8
 
 ZOO: dict[str, Callable[[], str]] = {
     "yolov3": yolov3,
@@ -21,6 +22,7 @@ ZOO: dict[str, Callable[[], str]] = {
     "yolov4-csp": yolov4_csp,
     "yolov4-tiny": yolov4_tiny,
     "yolov4-tiny-3l": yolov4_tiny_3l,
+    **YOLOV8,
     "demo": demo,
 }
 

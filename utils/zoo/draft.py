@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..layers.dfl import HEAD_NOTE
 
 COCO_CLASSES = 80
 
 Value = int | float | str | Sequence[int]
 Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """A convolution to put into a draft; padding None keeps the size (but for the stride)."""
+
+    filters: int
+    size: int = 1
+    stride: int = 1
+    groups: int = 1
+    activation: str = "swish"
+    batch_normalize: bool = True
+    padding: int | None = None
 
 
 class Draft:
@@ -59,6 +76,22 @@ class Draft:
         options.update(filters=filters, size=size, stride=stride, pad=1)
         return self._layer("convolutional", **options, activation=activation or self.activation)
 
+    def put(self, spec: ConvSpec) -> int:
+        """The convolution of a spec."""
+        options: dict[str, Value] = {"batch_normalize": 1} if spec.batch_normalize else {}
+        options.update(filters=spec.filters, size=spec.size, stride=spec.stride)
+        if spec.groups > 1:
+            options["groups"] = spec.groups
+        if spec.padding is None:
+            options["pad"] = 1
+        else:
+            options["padding"] = spec.padding
+        return self._layer("convolutional", **options, activation=spec.activation)
+
+    def read(self, source: int) -> int:
+        """Make `source` the layer that the next section follows; returns what then is the last."""
+        return source if source == self.last else self.route(source)
+
     def maxpool(self, size: int, stride: int) -> int:
         """Max pooling."""
         return self._layer("maxpool", size=size, stride=stride)
@@ -74,6 +107,13 @@ class Draft:
     def route(self, *sources: int) -> int:
         """Concatenation of the layers `sources`, along the channels."""
         return self._layer("route", layers=self._references(sources))
+
+    def head(self, note: object, *branches: int) -> int:
+        """A `[route]` of the branches whose note makes it a head (utils/layers/dfl.py)."""
+        options: dict[str, Value] = {"layers": self._references(branches)}
+        self._section("route", options, f"# darkslim {HEAD_NOTE} {json.dumps(note)}")
+        self._layers += 1
+        return self.last
 
     def second_half(self, source: int) -> int:
         """The upper half of the channels of `source`."""
@@ -91,10 +131,22 @@ class Draft:
         """A head: the 1x1 convolution that predicts, and `[yolo]`. `options` are the latter's."""
         filters = (5 + classes) * len(mask)
         self.conv(filters, 1, activation=activation, batch_normalize=False)
+        return self.yolo_section(mask, anchors_px, options, classes=classes)
+
+    def yolo_section(
+        self,
+        mask: Sequence[int],
+        anchors_px: Sequence[tuple[float, float]],
+        options: Mapping[str, Value],
+        *,
+        classes: int,
+    ) -> int:
+        """`[yolo]` alone, behind the convolution that predicts."""
+        sides = (f"{_format(width)},{_format(height)}" for width, height in anchors_px)
         return self._layer(
             "yolo",
             mask=list(mask),
-            anchors=", ".join(f"{width},{height}" for width, height in anchors_px),
+            anchors=", ".join(sides),
             classes=classes,
             num=len(anchors_px),
             **options,
@@ -113,8 +165,8 @@ class Draft:
         self._layers += 1
         return self.last
 
-    def _section(self, kind: str, options: dict[str, Value]) -> None:
-        lines = [f"{key}={_format(value)}" for key, value in options.items()]
+    def _section(self, kind: str, options: dict[str, Value], *comments: str) -> None:
+        lines = [*comments, *(f"{key}={_format(value)}" for key, value in options.items())]
         self._parts.append(self._note + "\n".join([f"[{kind}]", *lines]))
         self._note = ""
 

@@ -1,0 +1,32 @@
+"""From an ultralytics checkpoint to cfg and weights, without ultralytics and without its code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UserError
+from ..layers import build_layers
+from ..weights import key_of, require_usable
+from .blocks import EMITTERS, JOINERS
+from .checkpoint import load_stubs
+from .network import NAMES_NOTE, Translated, translate
+
+__all__ = ["NAMES_NOTE", "Translated", "translate_checkpoint"]
+
+
+def translate_checkpoint(path: str | Path, img_hw: tuple[int, int] = (640, 640)) -> Translated:
+    """The network of a checkpoint as cfg and state, for an input of (height, width).
+
+    Raises UserError for a file that is none, holds something else, or a block without sections.
+    """
+    found = translate(load_stubs(path), str(path), img_hw, EMITTERS, JOINERS)
+    require_usable(found.state, str(path))
+    for layer in build_layers(found.cfg):
+        for field in layer.fields():
+            shape = tuple(found.state[key_of(layer.index, field.name)].shape)
+            if shape != field.shape:
+                raise UserError(
+                    f"{path}: its blocks do not fit each other: layer {layer.index} needs a "
+                    f"{field.name} of shape {field.shape}, but has {shape}"
+                )
+    return found

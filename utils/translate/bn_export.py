@@ -1,0 +1,54 @@
+"""How batch normalisation is written for runtimes that add other epsilons to the variance.
+
+native   as Darknet computes it: for our own training and pruning, and for Darknet
+pow2     each channel's kernel, mean and deviation times the power of two that makes the epsilon
+         vanish: one file for every runtime (utils/bn_epsilon.py, "any")
+fused    none left: folded into the kernels; for inference alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..bn_epsilon import for_epsilon
+from ..cfg import Cfg, remove_option, replace_layers
+from ..layers import build_layers
+from ..layers.normalization import BN_EPS
+from ..weights import State, key_of, layer_params
+
+BnExport = Literal["native", "pow2", "fused"]
+BN_EXPORTS: tuple[BnExport, ...] = get_args(BnExport)
+
+
+def for_export(cfg: Cfg, state: Mapping[str, Tensor], export: BnExport) -> tuple[Cfg, State]:
+    """The network with its batch normalisation as `export` says; see the module."""
+    if export == "native":
+        return cfg, dict(state)
+    layers = build_layers(cfg)
+    if export == "pow2":
+        return cfg, for_epsilon(state, layers, "any")
+    fused, sections = dict(state), {}
+    for layer in layers:
+        params = layer_params(state, layer)
+        # A [batchnorm] on its own has nothing to be folded into; shared kernels stay as they are.
+        if layer.owner != layer.index or not {"bn.weight", "conv.weight"} <= set(params):
+            continue
+        sections[layer.index] = remove_option(layer.section, "batch_normalize")
+        for name in params:
+            del fused[key_of(layer.index, name)]
+        for name, tensor in _folded(params).items():
+            fused[key_of(layer.index, name)] = tensor
+    return replace_layers(cfg, sections), fused
+
+
+def _folded(params: Mapping[str, Tensor]) -> State:
+    """`conv.weight` and `conv.bias` that do all that the convolution and its BN do."""
+    scale = params["bn.weight"].double() / (params["bn.running_var"].double() + BN_EPS).sqrt()
+    bias = params["bn.bias"].double() - scale * params["bn.running_mean"].double()
+    weight = params["conv.weight"]
+    kernel = weight.double() * scale.view(-1, 1, 1, 1)
+    return {"conv.weight": kernel.to(weight.dtype), "conv.bias": bias.to(torch.float32)}

@@ -1,0 +1,53 @@
+"""Where a translated model is written: cfg, weights and names side by side, all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..cfg import Cfg, load_cfg, save_cfg
+from ..errors import UserError
+from ..files import atomic_write
+from ..layers import build_layers
+from ..weights import load_darknet_weights, save_darknet_weights
+
+
+class Outputs(NamedTuple):
+    """The files; names None where the user has them already."""
+
+    cfg: Path
+    weights: Path
+    names: Path | None
+
+
+def output_paths(cfg: str | Path, with_names: bool, force: bool) -> Outputs:
+    """`x.cfg`, `x.weights`, `x.names`. Raises UserError if one is there, without `force`."""
+    path = Path(cfg)
+    if path.suffix != ".cfg":
+        raise UserError(f"--output {path}: must end in .cfg; the weights go beside it")
+    names = path.with_suffix(".names") if with_names else None
+    outputs = Outputs(path, path.with_suffix(".weights"), names)
+    for found in outputs:
+        if found is not None and found.exists() and not force:
+            raise UserError(f"{found}: exists already; --force overwrites it")
+    return outputs
+
+
+def write_all(
+    cfg: Cfg, state: Mapping[str, Tensor], names: Sequence[str], outputs: Outputs
+) -> list[Path]:
+    """Write the files, and read the weights in again as a check. Returns the paths."""
+    with ExitStack() as stack:
+        new_cfg, new_weights = (stack.enter_context(atomic_write(path)) for path in outputs[:2])
+        save_cfg(cfg, new_cfg)
+        layers = build_layers(load_cfg(new_cfg))
+        save_darknet_weights(new_weights, layers, state)
+        load_darknet_weights(new_weights, layers)
+        if outputs.names is not None:
+            new_names = stack.enter_context(atomic_write(outputs.names))
+            new_names.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return [path for path in outputs if path is not None]
