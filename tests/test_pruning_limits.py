@@ -165,7 +165,13 @@ def test_blocks_of_a_residual_net() -> None:
     ("sections", "reason"),
     [
         (
-            (conv(8), conv(8), section("shortcut", frm=-2, activation="leaky"), head()),
+            (
+                conv(8), conv(8),
+                section(
+                    "shortcut", frm=-2, weights_type="per_feature", weights_normalization="relu"
+                ),
+                head(),
+            ),
             "not a plain sum",
         ),
         (

@@ -113,8 +113,24 @@ class Layer:
 
     @property
     def identity_source(self) -> int | None:
-        """The layer that can stand for this one when its other input is a constant; or none."""
+        """The layer that can stand for this one, but for its activation, when its other input is a
+        constant; or none.
+        """
         return None
+
+    @property
+    def concatenates(self) -> tuple[int, ...]:
+        """The layers whose whole values it puts one after the other, if that is what it does."""
+        return ()
+
+    @property
+    def sums_inputs(self) -> bool:
+        """Whether two equal parts of its input can become one by `merge_inputs`."""
+        return False
+
+    def merge_inputs(self, params: Params, parts: Sequence[tuple[slice, slice]]) -> Params:
+        """Its parameters where inputs repeat: for each (first, repeated), weights are summed."""
+        raise NotImplementedError(f"[{self.kind}] does not sum its inputs")
 
     def fields(self) -> tuple[Field, ...]:
         """Its arrays in the order of the `.weights` file."""

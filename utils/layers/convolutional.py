@@ -266,6 +266,20 @@ class Convolutional(Layer):
         bias = params["conv.bias"]
         return {**params, "conv.bias": (bias.double() + shift).to(bias.dtype)}
 
+    @property
+    def sums_inputs(self) -> bool:
+        """Each output sums over all inputs, with numbers of its own."""
+        return self.groups == 1 and self.owner == self.index
+
+    def merge_inputs(self, params: Params, parts: Sequence[tuple[slice, slice]]) -> Params:
+        """The columns of the repeated inputs are added to those of the first ones, in float64."""
+        kernel = params["conv.weight"]
+        total = kernel.to(torch.float64, copy=True)
+        for first, repeated in parts:
+            total[:, first] += total[:, repeated]
+            total[:, repeated] = 0
+        return {**params, "conv.weight": total.to(kernel.dtype)}
+
     def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
         """Rows of the kernel by the output mask, columns by the input mask."""
         kernel = self._slice_kernel(params["conv.weight"], keeps[0], kept)

@@ -49,6 +49,11 @@ class Route(Layer):
         channels = sum(shape[0] // self.groups for shape in self.inputs)
         return channels, *self.inputs[0][1:]
 
+    @property
+    def concatenates(self) -> tuple[int, ...]:
+        """Its sources, unless it takes parts of them."""
+        return self.sources if self.groups == 1 else ()
+
     def traits(self) -> str:
         """Which part of its sources it takes."""
         return f"part {self.group_id + 1} of {self.groups}" if self.groups > 1 else ""
@@ -110,7 +115,7 @@ class Shortcut(Layer):
     @property
     def identity_source(self) -> int | None:
         """`from`, in a plain sum of two values of one shape."""
-        plain = len(self.sources) == 2 and not self.weighted and self.activation == "linear"
+        plain = len(self.sources) == 2 and not self.weighted
         if plain and self.inputs[0] == self.inputs[1]:
             return self.sources[1]
         return None

@@ -2,7 +2,9 @@
 
 A block is the run of layers between a `shortcut` and the layer that it adds, when nobody outside
 reads the inside. Without the block the shortcut's value is that layer's, plus the constant that the
-block's last convolution emits once its gammas count as 0.
+block's last convolution emits once its gammas count as 0. Where the shortcut has an activation,
+that must still be applied to the sum: a depthwise 1x1 convolution with weights 1, which all
+runtimes know, takes the shortcut's place, and the constant as its bias.
 """
 
 from __future__ import annotations
@@ -10,8 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
+from ..cfg import new_section
 from ..graph import ChannelGraph
-from ..layers import Layer
+from ..layers import Convolutional, Layer, Params
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class ResidualBlock:
     source: int
     shortcut: int
     judge: int
+    activation: str = "linear"  # of the shortcut
 
     @property
     def inside(self) -> range:
@@ -29,8 +35,8 @@ class ResidualBlock:
 
     @property
     def layers(self) -> range:
-        """Everything that goes with the block."""
-        return range(self.source + 1, self.shortcut + 1)
+        """Everything that goes with the block: all but a shortcut with an activation."""
+        return range(self.source + 1, self.shortcut + (self.activation == "linear"))
 
 
 def find_blocks(graph: ChannelGraph) -> tuple[tuple[ResidualBlock, ...], Mapping[int, str]]:
@@ -61,7 +67,35 @@ def _block_at(layer: Layer, layers: Sequence[Layer]) -> ResidualBlock | str:
     judge = _judge(layers, layer.index - 1, inside)
     if judge is None:
         return "its block does not end in a convolution with batch normalisation"
-    return ResidualBlock(source, layer.index, judge)
+    activation = layer.section.text("activation", "linear")
+    return ResidualBlock(source, layer.index, judge, activation)
+
+
+def activation_alone(shortcut: Layer, block: ResidualBlock) -> Layer:
+    """What remains of a removed block's shortcut: its activation, as a depthwise convolution.
+
+    A full-size layer at the shortcut's place that reads the block's source; its weights are 1 and
+    its biases the constants that arrive.
+    """
+    channels = shortcut.shape[0]
+    section = new_section(
+        "convolutional",
+        shortcut.section.source,
+        shortcut.section.lines[0].number,
+        filters=channels,
+        size=1,
+        stride=1,
+        pad=1,
+        groups=channels,
+        activation=block.activation,
+    )
+    return Convolutional(section, shortcut.index, (block.source,), (shortcut.shape,))
+
+
+def ones_and_zeros(channels: int, dtype: torch.dtype) -> Params:
+    """The parameters of `activation_alone` before any constant arrives."""
+    weight = torch.ones(channels, 1, 1, 1, dtype=dtype)
+    return {"conv.weight": weight, "conv.bias": torch.zeros(channels, dtype=dtype)}
 
 
 def _judge(layers: Sequence[Layer], index: int, inside: range) -> int | None:

@@ -54,9 +54,7 @@ def pruned_layers(cfg: Cfg, plan: PrunePlan) -> tuple[Layer, ...]:
     layers = plan.graph.layers
     stand_in = plan.stand_in
     sections = {
-        layer.index: layer.rewrite(plan.kept_inputs(layer.index), plan.kept(layer.index))
-        for layer in layers
-        if layer.index not in stand_in
+        layer.index: plan.section(layer.index) for layer in layers if layer.index not in stand_in
     }
     small, _ = drop_layers(replace_layers(cfg, sections), stand_in)
     return build_layers(small, layers[0].inputs[0][1:])

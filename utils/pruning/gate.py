@@ -59,7 +59,7 @@ def prove(
     for cut in cut_layers(state, plan, torch.float64):
         silenced = cut.layer.silence(cut.original, cut.kept)
         theirs = circular.reference("masked", cut.layer, silenced)
-        theirs_folded = zeros.reference("folded", cut.layer, cut.folded, mute=cut.kept)
+        theirs_folded = zeros.reference("folded", cut.left, cut.folded, mute=cut.kept)
         theirs_padded = zeros.reference("masked", cut.layer, silenced)
         small = circular.place(cut.layer)
         if small is None:
@@ -89,7 +89,7 @@ class _Lockstep:
         self._padding = padding
         self._seen: set[int] = set()  # inserted layers that have run
         self._layers = {"compact": compact, "masked": plan.graph.layers}
-        self._layers["folded"] = plan.graph.layers
+        self._layers["folded"] = plan.layers
         start = structured_input(plan.graph.layers[0].inputs[0][0], size)
         self._values: dict[str, dict[int, Tensor]] = {
             name: {INPUT: start} for name in ("compact", "masked", "folded")

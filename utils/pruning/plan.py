@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..cfg import Section, set_option
 from ..errors import UserError
 from ..graph import ChannelGraph, Ids
-from .blocks import ResidualBlock
+from ..layers import Layer
+from .blocks import ResidualBlock, activation_alone
 from .importance import Scores
+from .merge import Merge, find_merges
 from .strategy import Candidates, ChannelRule, Mask, find_candidates
 
 Values = NDArray[np.float64]
@@ -40,16 +44,46 @@ class PrunePlan:
         """Layers inside dropped blocks: none of their channels has a say any more."""
         return frozenset(index for block in self.dropped for index in block.inside)
 
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The full-size layers, with what is left of removed blocks in their shortcuts' places."""
+        layers = list(self.graph.layers)
+        for block in self.dropped:
+            if block.shortcut not in self.stand_in:
+                layers[block.shortcut] = activation_alone(layers[block.shortcut], block)
+        return tuple(layers)
+
+    @cached_property
+    def merges(self) -> Mapping[int, Merge]:
+        """Routes (by index) that would name one tensor twice."""
+        return find_merges(self.graph, self.stand_in)
+
     def kept(self, index: int) -> Tensor:
         """Mask over the output channels of a layer (C,)."""
         classes = self.graph.outputs[index]
         if index in self.silent:
             return torch.zeros(len(classes), dtype=torch.bool)
-        return torch.from_numpy(self.keep[classes])
+        keep = self.keep[classes]
+        return torch.from_numpy(keep & self.merges[index].stays if index in self.merges else keep)
 
     def kept_inputs(self, index: int) -> list[Tensor]:
-        """Masks over the channels of each source of a layer."""
-        return [torch.from_numpy(self.keep[ids]) for ids in self.graph.inputs[index]]
+        """Masks over the channels of each source of a layer (of `layers`)."""
+        if self.layers[index] is not self.graph.layers[index]:
+            return [self.kept(index)]
+        masks = [self.keep[ids] for ids in self.graph.inputs[index]]
+        for k, source in enumerate(self.graph.layers[index].sources):
+            if source in self.merges:
+                masks[k] = masks[k] & self.merges[source].stays
+        return [torch.from_numpy(mask) for mask in masks]
+
+    def section(self, index: int) -> Section:
+        """A layer's section for what stays, with the references of the full cfg."""
+        section = self.layers[index].rewrite(self.kept_inputs(index), self.kept(index))
+        if index not in self.merges:
+            return section
+        numbers = section.integers("layers")
+        left = (str(numbers[k]) for k in self.merges[index].sources)
+        return set_option(section, "layers", ",".join(left))
 
 
 @dataclass(frozen=True)

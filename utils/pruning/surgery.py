@@ -16,6 +16,7 @@ from torch import Tensor
 from ..cfg import Cfg, drop_layers, replace_layers
 from ..layers import INPUT, Layer, Params
 from ..weights import State, key_of, split_state
+from .blocks import ones_and_zeros
 from .plan import PrunePlan
 
 
@@ -27,6 +28,7 @@ class CutLayer:
     """
 
     layer: Layer
+    left: Layer  # what the layer becomes before slicing: itself, but for blocks' activations
     original: Params
     folded: Params
     sliced: Params
@@ -41,9 +43,16 @@ def walk_constants(state: Mapping[str, Tensor], plan: PrunePlan) -> dict[int, Te
     """
     layers = plan.graph.layers
     constants = {INPUT: torch.zeros(layers[0].inputs[0][0], dtype=torch.float64)}
-    for layer, params in zip(layers, split_state(state, layers), strict=True):
+    for layer, own in zip(layers, split_state(state, layers), strict=True):
+        params: Params = own
         incoming = [constants[source] for source in layer.sources]
-        constants[layer.index] = layer.constants(params, incoming, plan.kept(layer.index))
+        kept = plan.kept(layer.index)
+        left = plan.layers[layer.index]
+        if left is not layer:
+            # The activation is applied to the source plus a constant, and takes that as its bias.
+            incoming = [sum(incoming, torch.zeros_like(incoming[0]))]
+            params = left.absorb(ones_and_zeros(layer.shape[0], torch.float64), incoming)
+        constants[layer.index] = left.constants(params, incoming, kept)
     return constants
 
 
@@ -58,13 +67,25 @@ def cut_layers(
         params = own if dtype is None else {name: t.to(dtype) for name, t in own.items()}
         incoming = [constants[source] for source in layer.sources]
         kept = plan.kept(layer.index)
+        left = plan.layers[layer.index]
         folded: Params = params
-        sliced: Params = params
+        if left is not layer:
+            folded = ones_and_zeros(layer.shape[0], dtype or _dtype(state))
+            incoming = [sum(incoming, torch.zeros_like(incoming[0]))]
+        sliced: Params = folded
         if layer.index not in stand_in:
             if any(constant.any() for constant in incoming):
-                folded = layer.absorb(params, incoming)
-            sliced = layer.slice(folded, plan.kept_inputs(layer.index), kept)
-        yield CutLayer(layer, params, folded, sliced, kept, constants[layer.index])
+                folded = left.absorb(folded, incoming)
+            for source in layer.sources:
+                if source in plan.merges:
+                    folded = left.merge_inputs(folded, plan.merges[source].parts)
+            sliced = left.slice(folded, plan.kept_inputs(layer.index), kept)
+        yield CutLayer(layer, left, params, folded, sliced, kept, constants[layer.index])
+
+
+def _dtype(state: Mapping[str, Tensor]) -> torch.dtype:
+    """The type of a state's tensors."""
+    return next(iter(state.values())).dtype
 
 
 def surviving(plan: PrunePlan) -> dict[int, int]:
@@ -82,7 +103,7 @@ def prune(cfg: Cfg, state: Mapping[str, Tensor], plan: PrunePlan) -> tuple[Cfg, 
         index = cut.layer.index
         if index not in places:
             continue
-        sections[index] = cut.layer.rewrite(plan.kept_inputs(index), cut.kept)
+        sections[index] = plan.section(index)
         if cut.layer.owner == index:
             pruned |= {key_of(places[index], name): t.clone() for name, t in cut.sliced.items()}
     small, _ = drop_layers(replace_layers(cfg, sections), plan.stand_in)
