@@ -158,6 +158,18 @@ def test_fpgm_by_a_slow_loop() -> None:
     assert fpgm(kernels).tolist() == pytest.approx(wanted, rel=1e-9)
 
 
+def test_fpgm_of_a_wide_layer_is_as_good_as_float64() -> None:
+    """Of a thousand outputs or more the Gram matrix is float32; offsets must not spoil it."""
+    generator = torch.Generator().manual_seed(0)
+    kernels = 5 + torch.randn(300, 800, generator=generator, dtype=torch.float64)
+    kernels[7] = kernels[8]
+    exact = torch.cdist(kernels, kernels, compute_mode="donot_use_mm_for_euclid_dist").sum(1)
+    found = fpgm(kernels)
+    assert found.tolist() == pytest.approx(exact.tolist(), rel=1e-5)
+    assert found.argsort().tolist()[:10] == exact.argsort().tolist()[:10]
+    assert found[7] == pytest.approx(float(found[8]), rel=1e-6)
+
+
 def test_lamp_by_hand() -> None:
     kernels = torch.tensor([[2.0], [-1.0], [4.0], [2.0], [0.0]], dtype=torch.float64)
     # Squares 4, 1, 16, 4, 0 over what is no smaller: 24, 25, 16, 24.
