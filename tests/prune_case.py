@@ -30,10 +30,17 @@ RULES = {
 class Case:
     """A network, a state under which it lives, and a plan for it."""
 
-    def __init__(self, cfg: Cfg, rule: str = "slim", ratio: float = 0.5, seed: int = 0) -> None:
+    def __init__(
+        self,
+        cfg: Cfg,
+        rule: str = "slim",
+        ratio: float = 0.5,
+        seed: int = 0,
+        state: State | None = None,
+    ) -> None:
         self.cfg = cfg
         self.model = Darknet(cfg)
-        self.state = healthy_state(self.model, seed)
+        self.state = healthy_state(self.model, seed) if state is None else state
         self.graph = channel_graph(self.model.rules)
         self.scores = batch_norm_scale(self.graph, self.state)
         self.plan = make_plan(self.graph, self.scores, RULES[rule], ratio)

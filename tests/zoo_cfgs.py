@@ -29,11 +29,11 @@ def zoo(*left_out: str) -> list[Any]:
     ]
 
 
-def small(path: Path) -> Cfg:
-    """The cfg for 2 x 3 cells of its coarsest map."""
+def small(path: Path, rows: int = 2) -> Cfg:
+    """The cfg for an input of so many rows of its coarsest map, and half as many columns again."""
     cfg = load_cfg(path)
     height = cfg.net.integer("height")
-    rows = [layer.shape[1] for layer in build_layers(cfg) if min(layer.shape[1:]) > 1]
-    stride = max(height // count for count in rows)
-    size = set_option(cfg.net, "height", 2 * stride)
-    return with_net(cfg, set_option(size, "width", 3 * stride))
+    heights = [layer.shape[1] for layer in build_layers(cfg) if min(layer.shape[1:]) > 1]
+    stride = max(height // count for count in heights)
+    size = set_option(cfg.net, "height", rows * stride)
+    return with_net(cfg, set_option(size, "width", 3 * rows // 2 * stride))

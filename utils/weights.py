@@ -81,15 +81,14 @@ def load_darknet_weights(
     expected = sum(field.size for _, field in fields)
     payload = found.stat().st_size - header.size
     _check_length(found, payload, expected, at_least=cutoff is not None)
-    numbers = np.fromfile(found, "<f4", count=expected, offset=header.size)
     state: State = {}
-    start = 0
     old_order = max(header.major, header.minor) > _TRANSPOSED_SINCE
-    for index, field in fields:
-        part = numbers[start : start + field.size]
-        start += field.size
-        transposed = field.transposed or (field.transposed_in_old_files and old_order)
-        state[key_of(index, field.name)] = _as_tensor(part, field, transposed)
+    with found.open("rb") as file:
+        file.seek(header.size)
+        for index, field in fields:  # one by one: the whole file and its tensors would be twice it
+            part = np.fromfile(file, "<f4", count=field.size)
+            transposed = field.transposed or (field.transposed_in_old_files and old_order)
+            state[key_of(index, field.name)] = _as_tensor(part, field, transposed)
     return state, header
 
 
@@ -205,10 +204,10 @@ def _check_length(path: Path, payload: int, expected: int, at_least: bool) -> No
 
 
 def _as_tensor(numbers: NDArray[np.float32], field: Field, transposed: bool) -> Tensor:
-    values = np.ascontiguousarray(numbers, dtype=np.float32)
+    values = numbers.astype(np.float32, copy=False)
     if transposed:
-        values = values.reshape(-1, field.shape[0]).T
-    return torch.from_numpy(values.reshape(field.shape).copy())
+        values = np.ascontiguousarray(values.reshape(-1, field.shape[0]).T)
+    return torch.from_numpy(values.reshape(field.shape))
 
 
 def _as_bytes(tensor: Tensor, field: Field) -> bytes:
