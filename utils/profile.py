@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,18 +19,25 @@ class Latency(NamedTuple):
     p90_ms: float
 
 
-def time_forward_ms(fn: Callable[[], object], runs: int = 30, warmup: int = 5) -> Latency:
+def time_forward_ms(
+    fn: Callable[[], object], runs: int = 30, warmup: int = 5, most_s: float = math.inf
+) -> Latency:
     """Time `fn()`, a forward pass on an input that is there already, `runs` times.
 
-    The first `warmup` calls (memory, kernels, clocks) do not count. Work that CUDA has only queued
-    is waited for. Raises ValueError when there is nothing to time.
+    The first `warmup` calls (memory, kernels, clocks) do not count. After `most_s` seconds no
+    further call is begun, but for one to warm up and two that count. Work that CUDA has only
+    queued is waited for. Raises ValueError when there is nothing to time.
     """
     if runs < 1:
         raise ValueError(f"runs must be at least 1, got {runs}")
     with torch.no_grad():
-        for _ in range(warmup):
-            fn()
-        times_ms = [_call_ms(fn) for _ in range(runs)]
+        deadline = time.perf_counter() + most_s
+        for k in range(warmup):
+            if k == 0 or time.perf_counter() < deadline:
+                fn()
+        times_ms: list[float] = []
+        while len(times_ms) < runs and (len(times_ms) < 2 or time.perf_counter() < deadline):
+            times_ms.append(_call_ms(fn))
     p10, median, p90 = np.percentile(times_ms, (10, 50, 90))
     return Latency(float(median), float(p10), float(p90))
 

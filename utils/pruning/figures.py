@@ -22,6 +22,9 @@ from ..report import ModelFigures, count_parameters, file_bytes
 from ..weights import State
 
 
+_MOST_S = 1.0  # for timing a network; large ones are timed twice only
+
+
 class Model(Protocol):
     """What the engine needs of `models.Darknet`."""
 
@@ -47,7 +50,7 @@ def figures(model: Model, args: argparse.Namespace) -> ModelFigures:
     device = pick_device(args.device)
     fused = copy.deepcopy(model).fuse().eval().to(device)
     image = torch.rand(1, model.in_channels, *model.img_size, device=device)
-    latency = time_forward_ms(lambda: fused(image), runs=20, warmup=3)
+    latency = time_forward_ms(lambda: fused(image), runs=20, warmup=3, most_s=_MOST_S)
     metrics = _score(fused, model, args) if args.data else None
     return ModelFigures(
         parameters=count_parameters(model.rules),
