@@ -151,6 +151,17 @@ def test_residual_blocks() -> None:
     ]
 
 
+def test_a_block_whose_constant_cannot_be_folded_stays() -> None:
+    graph = graph_of(
+        conv(8), conv(8), section("shortcut", frm=-2),
+        conv(8, 1, activation="logistic"), section("sam", frm=2), head(),
+    )  # fmt: skip
+    (line,) = block_lines(graph)
+    assert line.startswith("stays, shortcut 2: a constant on a kept channel meets a product")
+    table = script_table(graph, cfginfo.STRATEGIES).splitlines()
+    assert [row.split("|")[-1].strip() for row in table if "layer_prune" in row] == ["0"]
+
+
 def test_scripts_differ() -> None:
     graph = graph_of(conv(8), conv(4), conv(8), section("shortcut", frm=0), head())
     rows = [line.split("|") for line in script_table(graph, cfginfo.STRATEGIES).splitlines()]

@@ -13,7 +13,7 @@ from terminaltables import AsciiTable
 from .graph import ChannelGraph, Ids
 from .layers import INPUT, Head, Layer, Shape
 from .pruning import ChannelRule, Strategy, find_candidates
-from .pruning.blocks import find_blocks
+from .pruning.foldable import removable_by_structure
 from .receptive_field import receptive_field_px
 from .report import count_parameters, file_bytes
 
@@ -227,7 +227,7 @@ def staying_lines(graph: ChannelGraph) -> Iterator[str]:
 
 def block_lines(graph: ChannelGraph) -> Iterator[str]:
     """The residual blocks that may go, and the shortcuts that hold none."""
-    blocks, reasons = find_blocks(graph)
+    blocks, reasons = removable_by_structure(graph)
     if blocks:
         yield f"may go, with shortcut {_ranges([block.shortcut for block in blocks])}"
     by_reason: dict[str, list[int]] = {}
@@ -240,7 +240,7 @@ def block_lines(graph: ChannelGraph) -> Iterator[str]:
 def script_table(graph: ChannelGraph, strategies: Mapping[str, Strategy]) -> str:
     """What each pruning script may remove: channels, and residual blocks."""
     total = sum(len(classes) for classes in graph.issued.values())
-    blocks = str(len(find_blocks(graph)[0]))
+    blocks = str(len(removable_by_structure(graph)[0]))
     rows = [["script", "channels that may go", f"of {total:,}", "convolutions", "blocks"]]
     for name, strategy in strategies.items():
         row = [name, "-", "-", "-", blocks if strategy.blocks else "-"]

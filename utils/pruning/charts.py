@@ -23,7 +23,8 @@ from .sweep import Sweep, SweepPoint
 BLUE, ORANGE, GREEN, RED = "#2b6cb0", "#dd7a1f", "#2f855a", "#c53030"
 PALE, PINK, INK, GRID = "#cbd5e0", "#feb2b2", "#2d3748", "#e2e8f0"
 
-_STYLE: dict[Any, Any] = {
+# The look of all pictures, for `matplotlib.rc_context`.
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": PALE,
     "axes.labelcolor": INK,
@@ -70,7 +71,7 @@ class ScoreGroups:
 
 def channels_chart(bars: Sequence[LayerBar]) -> Figure:
     """Channels per convolution: what goes in pale, what stays in front of it."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _figure(11, 3.4)
         places = range(len(bars))
         whole = axes.bar(places, [b.before for b in bars], 0.82, color=PALE, label="removed")
@@ -109,7 +110,7 @@ def scores_chart(groups: ScoreGroups) -> Figure:
     else:
         edges = np.linspace(0, top * 1.0001, _BINS + 1)
     shown = [(np.clip(s, edges[0], None), colour, label) for s, colour, label in kinds if len(s)]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _figure(11, 3.0)
         axes.hist(
             [scores for scores, _, _ in shown],
@@ -134,7 +135,7 @@ def scores_chart(groups: ScoreGroups) -> Figure:
 def sweep_chart(sweep: Sweep) -> Figure:
     """What is left, and mAP where it was measured, against the ratio; knee and choice marked."""
     scored = sweep.points[0].map50 is not None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 3.6 if scored else 3.4), layout="constrained")
         panels = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
         if scored:
@@ -223,7 +224,7 @@ def inline_svg(figure: Figure, label: str, titles: Mapping[str, str] | None = No
     """
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]

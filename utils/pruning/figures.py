@@ -21,7 +21,6 @@ from ..profile import time_forward_ms
 from ..report import ModelFigures, count_parameters, file_bytes
 from ..weights import State
 
-
 _MOST_S = 1.0  # for timing a network; large ones are timed twice only
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from ..graph import ChannelGraph
 from ..layers import UnfoldableError
+from ..weights import key_of
 from .blocks import ResidualBlock, find_blocks
 from .plan import keep_everything
 from .surgery import walk_constants
@@ -33,3 +35,16 @@ def removable_blocks(
         else:
             found.append(block)
     return tuple(found), others
+
+
+def removable_by_structure(
+    graph: ChannelGraph,
+) -> tuple[tuple[ResidualBlock, ...], Mapping[int, str]]:
+    """The same for any weights, from the cfg alone: where constants may arrive, they do."""
+    half = torch.full((1,), 0.5)
+    state = {
+        key_of(layer.index, field.name): half.expand(field.shape)
+        for layer in graph.layers
+        for field in layer.fields()
+    }
+    return removable_blocks(graph, state)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .charts import BLUE, GRID, INK, PALE, RED
+from .charts import BLUE, INK, PALE, RED, STYLE
 from .sparseness import QUANTILES, Sparseness
 
 _BINS = 70
@@ -23,6 +24,11 @@ def gamma_chart(columns: Sequence[tuple[str, Sparseness]]) -> Figure:
     Above: histogram of |gamma| over all channels that may go. Below: their median and range in each
     layer.
     """
+    with matplotlib.rc_context(STYLE):
+        return _gamma_chart(columns)
+
+
+def _gamma_chart(columns: Sequence[tuple[str, Sparseness]]) -> Figure:
     width = max(7.0, _INCHES[0] * len(columns))
     figure = Figure(figsize=(width, _INCHES[1]), layout="constrained", facecolor="white")
     panels = figure.subplots(2, len(columns), squeeze=False, sharey="row")
@@ -49,10 +55,9 @@ def _histogram(axes: Axes, found: Sparseness) -> None:
         # Where a ratio of the free share would cut.
         cut = max(float(np.quantile(gammas, found.free)), _LEAST)
         axes.axvline(cut, color=RED, linewidth=1.3, label=f"ratio {found.free:.2f}: {cut:.3g}")
-        axes.legend(loc="upper left", frameon=False, fontsize=8.5)
+        axes.legend(loc="upper left", fontsize=8.5)
     axes.set_xscale("log")
     axes.set_xlabel(f"|gamma| (below {_LEAST:g}: first bar)")
-    _plain(axes)
 
 
 def _layers(axes: Axes, found: Sparseness) -> None:
@@ -64,17 +69,10 @@ def _layers(axes: Axes, found: Sparseness) -> None:
         axes.vlines(places, at[0.0], at[1.0], color=PALE, linewidth=1.5, label="all")
         axes.vlines(places, at[0.1], at[0.9], color=BLUE, linewidth=3, label="10% to 90%")
         axes.plot(places, at[0.5], "o", color=RED, markersize=3, label="median")
-        axes.legend(loc="lower left", frameon=False, fontsize=8.5, ncols=3)
+        axes.legend(loc="lower left", fontsize=8.5, ncols=3)
     step = max(1, len(places) // 20)
     axes.set_xticks(places[::step], [str(layer.index) for layer in found.layers[::step]])
     axes.tick_params(axis="x", labelsize=7.5)
     axes.set_yscale("log")
     axes.set_ylim(_LEAST / 2, _HIGHEST)
     axes.set_xlabel("layer of the cfg")
-    _plain(axes)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=GRID)
-    axes.set_axisbelow(True)
