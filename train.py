@@ -147,7 +147,7 @@ def build(
     targets = sparsity_targets(model, STRATEGIES[strategy_name(args)])
     sparsity = make_sparsity(targets, args, schedule)
     args.s = sparsity.s  # a resumed run pulls as it did, whatever its gammas are by then
-    freezing = Freezing.of(model.rules, args.freeze, temporary=args.hyp_from_cfg)
+    freezing = Freezing.of(model.rules, args.freeze, args.hyp_from_cfg, args.freeze_bn)
     distiller = build_distiller(args, model, device)
     loss = DetectionLoss(model.heads, loss_options(args), ranks)
     network: Any = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))

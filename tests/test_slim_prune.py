@@ -69,7 +69,7 @@ def test_names_of_the_files(
     before = {path: path.read_bytes() for path in (cfg, weights)}
     prune_files(cfg, weights)
     assert names(folder) - {"my.cfg", f"last{suffix}"} == {
-        f"{PREFIX}my.cfg", f"{PREFIX}last.weights",
+        f"{PREFIX}my.cfg", f"{PREFIX}my.plan.json", f"{PREFIX}last.weights",
     }  # fmt: skip
     assert {path: path.read_bytes() for path in (cfg, weights)} == before
     if form == "bare":

@@ -17,6 +17,7 @@ from models import Darknet
 from utils.errors import UserError
 from utils.training import checkpoint as checkpoints
 from utils.training import loop
+from utils.training.record import draw_batch
 from utils.training.run import Run
 
 CFG = """
@@ -301,3 +302,10 @@ def test_a_cfg_for_other_classes_is_refused_and_leaves_no_folder(project: Path) 
 def test_sizes_that_do_not_fit_the_strides_are_refused(project: Path) -> None:
     with pytest.raises(UserError, match="multiples"):
         run("--epochs", "1", "--img_size", "36")
+
+
+def test_drawing_the_first_batch_leaves_it_alone() -> None:
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8).to(memory_format=torch.channels_last)
+    picture = draw_batch(images, torch.tensor([[0, 1, 0.5, 0.5, 0.5, 0.5]]))
+    assert picture.any()
+    assert not images.any()

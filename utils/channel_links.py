@@ -55,7 +55,9 @@ def read_links(
     text = require_file(path, "the plan of the pruned cfg").read_text(encoding="utf-8")
     try:
         content = json.loads(text)
-        links = [_link(row) for row in content["layers"]] if content["format"] == FORMAT else []
+        if content["format"] != FORMAT:
+            raise ValueError(content["format"])
+        links = [_link(row) for row in content["layers"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path}: is no plan of a pruned cfg; prune again to write it") from None
     for link in links:

@@ -15,6 +15,7 @@ import torch
 
 from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
+from ..channel_links import plan_path, write_links
 from ..cli import img_size, run_main
 from ..errors import UserError
 from ..files import atomic_write
@@ -33,7 +34,7 @@ from .recalibrate import Recalibration, recalibrate, recalibrated
 from .record import Case, command_line
 from .showcase import compare_detections
 from .strategy import Strategy
-from .surgery import prune
+from .surgery import links_of, prune
 from .sweep import Sweep
 from .sweeper import require_choice, show_sweep, sweep_folder, try_values, write_sweep
 from .tables import layer_table
@@ -158,7 +159,7 @@ def _prune(
         print("dry run: nothing was written")
     else:
         written = for_epsilon(cut_state, build_layers(cfg), args.bn_epsilon)
-        _write(cfg, written, original.model.seen, outputs)
+        _write(cfg, written, original.model.seen, outputs, plan)
     if args.report and not args.dry_run:
         given = (args, command_line(argv), chooser, plan, proof, before, after, outputs)
         _report(Case(*given, sweep, recalibration, latency), original.model, compact)
@@ -203,14 +204,14 @@ def _output_paths(strategy: Strategy, args: argparse.Namespace) -> tuple[Path, P
         )
         for path, name in zip((cfg, weights), names, strict=True)
     )
-    for path in (new_cfg, new_weights):
+    for path in (new_cfg, new_weights, plan_path(new_cfg)):
         if path.exists() and not (args.force or args.dry_run):
             raise UserError(f"{path}: exists already; --force overwrites it")
     return new_cfg, new_weights
 
 
-def _write(cfg: Cfg, state: State, seen: int, outputs: tuple[Path, Path]) -> None:
-    """Write both files, or none; what was written is read back and compared."""
+def _write(cfg: Cfg, state: State, seen: int, outputs: tuple[Path, Path], plan: PrunePlan) -> None:
+    """Write all files, or none; what was written is read back and compared."""
     cfg_path, weights_path = outputs
     with atomic_write(weights_path) as new_weights, atomic_write(cfg_path) as new_cfg:
         save_cfg(cfg, new_cfg)
@@ -219,4 +220,5 @@ def _write(cfg: Cfg, state: State, seen: int, outputs: tuple[Path, Path]) -> Non
         back, _ = load_darknet_weights(new_weights, layers)
         if any(not torch.equal(back[key], state[key]) for key in back):
             raise UserError(f"{weights_path}: read back differently from what was written")
-    print(f"Wrote {cfg_path}\nWrote {weights_path}")
+        write_links(plan_path(cfg_path), plan.graph.layers[0].section.source, links_of(plan))
+    print(f"Wrote {cfg_path}\nWrote {weights_path}\nWrote {plan_path(cfg_path)}")

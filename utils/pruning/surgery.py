@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..cfg import Cfg, drop_layers, replace_layers
+from ..channel_links import Link
 from ..layers import INPUT, Layer, Params
 from ..weights import State, key_of, split_state
 from .blocks import ones_and_zeros
@@ -92,6 +93,14 @@ def surviving(plan: PrunePlan) -> dict[int, int]:
     """Old index -> new index of every layer that stays."""
     sections = tuple(layer.section for layer in plan.graph.layers)
     return drop_layers(Cfg(sections[0], sections), plan.stand_in)[1]
+
+
+def links_of(plan: PrunePlan) -> list[Link]:
+    """Which channels of the full network those of each layer that stays are."""
+    return [
+        Link(new, old, tuple(plan.kept(old).nonzero().flatten().tolist()))
+        for old, new in surviving(plan).items()
+    ]
 
 
 def prune(cfg: Cfg, state: Mapping[str, Tensor], plan: PrunePlan) -> tuple[Cfg, State]:

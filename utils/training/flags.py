@@ -76,6 +76,7 @@ def _add_run_flags(parser: Parser) -> None:
     add("--cutoff", type=positive_int, metavar="N", help="load only the layers before N")
     add("--transfer", action="store_true", help="train the heads' last convolutions only")
     add("--freeze", type=int, default=0, metavar="N", help="the first N layers stay as they are")
+    add("--freeze-bn", action="store_true", help="BN statistics stay as they are, in all layers")
     add("--name", default="", help="folder below runs/train; '' takes the cfg's name")
     add(
         "--resume",
@@ -209,4 +210,4 @@ def chosen_rates(args: argparse.Namespace) -> tuple[OptimizerKind, float, float]
     by_gradient = args.sparsity_regularization and args.sparsity_update == "subgradient"
     kind: OptimizerKind = args.optimizer or ("sgd" if by_gradient else "adamw")
     momentum = MOMENTUM[kind] if args.momentum is None else args.momentum
-    return kind, args.lr0 or LR0[kind], momentum
+    return kind, LR0[kind] if args.lr0 is None else args.lr0, momentum

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from ..bn_statistics import BatchNorm
 from ..layers import Layer
 
 
@@ -14,16 +15,21 @@ from ..layers import Layer
 class Freezing:
     """The first layers of a network, held as they are: weights and BN statistics.
 
-    layers: how many, for the whole training. until: (layers, step) pairs of `stopbackward` keys
-    above 1, which hold the layers before that many optimizer steps are done.
+    layers: how many, for the whole training. statistics: the BN statistics of all layers are held,
+    and used in training as they are in use. until: (layers, step) pairs of `stopbackward` keys
+    above 1, which hold the layers before that many optimizer steps are done. held: how many at the
+    moment.
     """
 
     layers: int = 0
+    statistics: bool = False
     until: tuple[tuple[int, int], ...] = ()
-    _held: int = field(default=0, init=False)
+    held: int = field(default=0, init=False)
 
     @staticmethod
-    def of(rules: Sequence[Layer], freeze: int, temporary: bool) -> Freezing:
+    def of(
+        rules: Sequence[Layer], freeze: int, temporary: bool, statistics: bool = False
+    ) -> Freezing:
         """`freeze` layers, or more where a section says `stopbackward=1`.
 
         A higher number, which Darknet takes as a count of steps, holds if `temporary`.
@@ -31,7 +37,7 @@ class Freezing:
         marks = [(rule.index + 1, rule.section.integer("stopbackward", 0)) for rule in rules]
         always = max((layers for layers, steps in marks if steps == 1), default=0)
         until = tuple((layers, steps) for layers, steps in marks if steps > 1)
-        return Freezing(max(freeze, always), until if temporary else ())
+        return Freezing(max(freeze, always), statistics, until if temporary else ())
 
     def count(self, step: int) -> int:
         """How many layers are held in optimizer step `step`."""
@@ -40,14 +46,18 @@ class Freezing:
     def apply(self, layers: nn.ModuleList, step: int, anew: bool = False) -> None:
         """Hold and let go as step `step` wants; `anew` after a change of the network's mode."""
         count = self.count(step)
-        if count == self._held and not anew:
+        if anew and self.statistics:
+            for module in layers.modules():
+                if isinstance(module, BatchNorm):
+                    module.eval()
+        if count == self.held and not anew:
             return
-        for module in layers[: max(count, self._held)]:
+        for module in layers[: max(count, self.held)]:
             for parameter in module.parameters():
                 parameter.requires_grad_(False)
             module.eval()
-        for module in layers[count : self._held]:
+        for module in layers[count : self.held]:
             for parameter in module.parameters():
                 parameter.requires_grad_(True)
-            module.train()
-        self._held = count
+            module.train(not self.statistics)
+        self.held = count

@@ -22,7 +22,7 @@ from .checkpoint import Progress, Row, save, training_content, weights_content
 from .loss import Losses, total
 from .optimizer import set_rates
 from .record import Record, one_line, scores
-from .run import Run
+from .run import Network, Run
 from .sparsity import gammas_by_layer
 
 logger = logging.getLogger("train")
@@ -200,17 +200,20 @@ def remeasure(run: Run) -> None:
     """BN statistics of the averaged weights, measured on training images as they are in use.
 
     Averages of statistics lag behind gammas that shrink: what one would score and prune is a
-    network that never was. Every rank measures the same.
+    network that never was. Every rank measures the same. Frozen layers keep theirs.
     """
     assert run.plain is not None
     run.plain.set_epoch(0)
     wanted = -(-run.args.remeasure // run.args.batch_size)
     batches = itertools.islice(run.plain, wanted)
     layout = run.args.channels_last
+    averaged: Network = run.trainee.averaged()
+    frozen = averaged.layers[: run.freezing.held]
+    before = copy.deepcopy(frozen.state_dict())
     recalibrate_(
-        run.trainee.averaged(),
-        (images_in(b.to(run.device), layout) for b in batches if len(b.images) > 1),
+        averaged, (images_in(b.to(run.device), layout) for b in batches if len(b.images) > 1)
     )
+    frozen.load_state_dict(before)
 
 
 def validate(run: Run) -> Metrics:

@@ -124,7 +124,8 @@ def draw_batch(images: Tensor, targets: Tensor) -> npt.NDArray[np.uint8]:
     rows = -(-count // columns)
     canvas = np.zeros((rows * height, columns * width, 3), np.uint8)
     for place in range(count):
-        picture = np.ascontiguousarray(images[place].permute(1, 2, 0).cpu().numpy())
+        # A copy: the batch is about to be trained on, and boxes do not belong in it.
+        picture = images[place].permute(1, 2, 0).cpu().numpy().copy()
         for box in targets[targets[:, 0] == place].cpu().numpy():
             _draw_box(picture, box)
         top, left = place // columns * height, place % columns * width

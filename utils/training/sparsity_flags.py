@@ -94,7 +94,7 @@ def chosen_remeasure(args: argparse.Namespace) -> int:
     """Value of `--remeasure`, as given or by default."""
     if args.remeasure is not None:
         return int(args.remeasure)
-    return REMEASURED if args.sparsity_regularization else 0
+    return REMEASURED if args.sparsity_regularization and not args.freeze_bn else 0
 
 
 def make_sparsity(
