@@ -126,6 +126,8 @@ def _comparison(case: Case) -> str:
         "brackets the range of 8 runs in 10. mAP is that of the pruned weights as they are: "
         "finetuning comes after.</p>"
     )
+    if case.latency is not None:
+        note += f"<p>{escape(str(case.latency))}.</p>"
     return _beside(_table(comparison_rows(case.before, case.after)), note)
 
 

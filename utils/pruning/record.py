@@ -124,7 +124,8 @@ def _block_rows(case: Case) -> list[dict[str, Any]]:
     return [
         {
             "shortcut": block.shortcut,
-            "layers": [block.layers[0], block.shortcut],
+            "layers": [block.layers[0], block.layers[-1]],
+            "activation_left": None if block.activation == "linear" else block.activation,
             "replaced_by": block.source,
             "score": block_score(case.plan, scores, block),
         }

@@ -22,8 +22,9 @@ def block_table(
     ranked = sorted(blocks, key=lambda block: block_score(plan, scores, block))
     rows = [["shortcut", f"mean {importance}", "layers", ""]]
     for block in ranked:
-        span = f"{block.layers[0]}..{block.shortcut}"
-        fate = "removed" if block in plan.dropped else ""
+        span = f"{block.layers[0]}..{block.layers[-1]}"
+        left = "" if block.activation == "linear" else f", its {block.activation} stays"
+        fate = f"removed{left}" if block in plan.dropped else ""
         rows.append([str(block.shortcut), f"{block_score(plan, scores, block):.6f}", span, fate])
     rows += [[str(index), "", "", f"stays: {why}"] for index, why in reasons.items()]
     return str(AsciiTable(rows).table)
