@@ -19,7 +19,7 @@ from torch import Tensor
 from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
 from ..errors import UserError
-from ..layers import build_layers
+from ..layers import Dfl, build_layers
 from ..weights import is_checkpoint, load_darknet_weights, save_darknet_weights
 
 
@@ -34,7 +34,7 @@ class OpenCVDarknet:
     PyTorch to the last digits; leave it out to see what an application will see.
 
     Raises UserError for an OpenCV without the importer, for files that it cannot import or that do
-    not fit each other, and for a net without [yolo].
+    not fit each other, and for a net without [yolo] or heads of YOLOv8.
     """
 
     def __init__(
@@ -54,8 +54,12 @@ class OpenCVDarknet:
         # The importer makes a permute_<i> (the head's input as NHWC) and a yolo_<i> per section.
         self._decoded = [name for name in names if name.startswith("yolo_")]
         self._raw = [name for name in names if name.startswith("permute_")]
-        if not self._decoded:
-            raise UserError(f"{cfg_path}: has no [yolo]; only such nets can be run here")
+        # To the importer the heads of YOLOv8 are routes; their decoding is ours.
+        self._dfl = [layer for layer in build_layers(cfg) if isinstance(layer, Dfl)]
+        if not (self._decoded or self._dfl):
+            raise UserError(
+                f"{cfg_path}: has no [yolo] and no head of YOLOv8; only such nets can be run here"
+            )
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, N, 5 + nc) float32 on the CPU.
@@ -64,6 +68,9 @@ class OpenCVDarknet:
         then cell, then anchor. Raises UserError when OpenCV cannot run the net.
         """
         batch, _, height, width = images.shape
+        if self._dfl:
+            heads = zip(self._dfl, self.head_outputs(images), strict=True)
+            return torch.cat([head.decode(raw, (height, width)) for head, raw in heads], 1)
         outputs = self._forward(images, self._decoded)
         rows = [np.reshape(out, (batch, -1, out.shape[-1])) for out in outputs]
         # Columns: x, y, w, h (shares of the input), objectness, objectness * class probability.
@@ -73,7 +80,13 @@ class OpenCVDarknet:
         return predictions
 
     def head_outputs(self, images: Tensor) -> list[Tensor]:
-        """What each [yolo] reads, in cfg order: (B, n * (5 + nc), H, W), as in our train mode."""
+        """The raw heads, in cfg order, as in our train mode.
+
+        What each [yolo] reads: (B, n * (5 + nc), H, W); of YOLOv8: (B, 4 * reg_max + nc, H, W).
+        """
+        if self._dfl:
+            names = [f"concat_{head.index}" for head in self._dfl]
+            return [torch.from_numpy(out) for out in self._forward(images, names)]
         outputs = self._forward(images, self._raw)
         return [torch.from_numpy(out).permute(0, 3, 1, 2).contiguous() for out in outputs]
 
