@@ -1,6 +1,6 @@
 """Run a translated YOLOv8 in OpenCV: all the decoding there is, in NumPy.
 
-    python examples/yolov8_opencv.py yolov8n.cfg yolov8n.weights yolov8n.names photo.jpg
+python examples/yolov8_opencv.py yolov8n.cfg yolov8n.weights yolov8n.names photo.jpg
 """
 
 from __future__ import annotations

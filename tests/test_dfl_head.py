@@ -38,9 +38,7 @@ NC, BINS = 3, 16
 
 
 def branch(filters: int) -> str:
-    return conv(8, activation="swish") + conv(
-        filters, 1, batch_normalize=None, activation="linear"
-    )
+    return conv(8, activation="swish") + conv(filters, 1, batch_normalize=None, activation="linear")
 
 
 def note(level: int, nc: int = NC, **changes: object) -> str:
