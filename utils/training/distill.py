@@ -59,7 +59,7 @@ class DistillOptions:
     kinds: tuple[DistillKind, ...] = ("2",)
     temperature: float = 3.0
     gain: float = 1.0
-    feature_gain: float = 1.0
+    feature_gain: float = 5.0
     feature_loss: FeatureLoss = "cwd"
     iou_t: float = 0.2635  # of the assignment in strategy 2
 

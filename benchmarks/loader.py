@@ -1,0 +1,83 @@
+"""Whether the data loader keeps up with the training step.
+
+    python -m benchmarks.loader --data data/my.data            # yolov3-tiny, 416 px, 2 workers
+
+One round loads an epoch of augmented images (mosaic, affine, HSV, flip; resized images in RAM, as
+with --cache-images) as train.py does, and then times the default training step in a process of its
+own. The loader starves the step where its rate is the lower one: workers and step share the cores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from terminaltables import AsciiTable
+from tqdm import tqdm
+
+from benchmarks.train_step import DEFAULT, run_alone
+from models import Darknet
+from utils.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.data import AugmentOptions, DetectionDataset, Loader, load_data_file, make_loader
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = Parser(__doc__)
+    parser.add_argument("--cfg", default="cfg/yolov3-tiny.cfg", help="the network of the step")
+    parser.add_argument("--data", required=True, help=".data file: its training images")
+    parser.add_argument("--batch-size", type=positive_int, default=8, help="images per batch")
+    add_img_size(parser, default=(416,))
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that load; 0: in this one"
+    )
+    parser.add_argument("--rounds", type=positive_int, default=3, help="turns of each")
+    args = parser.parse_args(argv)
+    loader = make(args.cfg, args.data, args)
+    count_images(loader)  # warm-up: starts the workers, fills the caches
+    loaded, stepped = [], []
+    size = [str(side) for side in args.img_size]
+    step = ["--cfg", args.cfg, "--batch-size", str(args.batch_size), "--img_size", *size]
+    for number in tqdm(range(args.rounds), desc="rounds"):
+        loader.set_epoch(number + 1)
+        start = time.perf_counter()
+        images = count_images(loader)
+        loaded.append(images / (time.perf_counter() - start))
+        stepped += [args.batch_size / ms * 1e3 for ms in run_alone(DEFAULT, step)["step"]]
+    rows = [("", "images/s (10..90 %)"), ("loader", spread(loaded)), ("step", spread(stepped))]
+    print(AsciiTable([list(row) for row in rows]).table)
+    ratio = float(np.median(loaded) / np.median(stepped))
+    print(f"the loader is {ratio:.2f} times as fast as the step")
+
+
+def make(cfg: str, data: str, args: object) -> Loader:
+    """The loader that train.py would make, shuffled and augmented."""
+    size = img_size(getattr(args, "img_size", None))
+    model = Darknet(cfg, size)
+    spec = load_data_file(data)
+    images = DetectionDataset(
+        spec.require("train"),
+        spec.nc,
+        model.img_size,
+        augment=AugmentOptions(),
+        fit="stretch",
+        cache=True,
+    )
+    batch_size, workers = getattr(args, "batch_size", 8), getattr(args, "workers", 2)
+    return make_loader(images, batch_size, workers, shuffle=True, drop_last=True)
+
+
+def count_images(loader: Loader) -> int:
+    """Load one epoch."""
+    return sum(len(batch.images) for batch in loader)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median and the range of 8 of 10."""
+    p10, median, p90 = np.percentile(values, (10, 50, 90))
+    return f"{median:.1f} ({p10:.1f}..{p90:.1f})"
+
+
+if __name__ == "__main__":
+    run_main(main)
