@@ -27,8 +27,9 @@ from utils.cli import Parser, add_img_size, img_size, run_main
 from utils.data import load_data_file
 from utils.data.images import read_image
 from utils.errors import UserError
+from utils.layers import build_layers, input_shape
 from utils.report import count_parameters
-from utils.retarget import with_img_size
+from utils.retarget import heads_of, with_img_size
 from utils.translate import NAMES_NOTE, Translated, translate_checkpoint
 from utils.translate.bn_export import BN_EXPORTS, for_export
 from utils.translate.guard import (
@@ -44,7 +45,7 @@ from utils.translate.yolo_head import with_yolo_heads
 
 HEADS = ("raw", "yolo")
 DEFAULT_SIDE_PX = 640
-SAMPLE_SIDE_PX = 160  # deep values hardly depend on the size, the time does
+SAMPLE_SIDE_PX = 128  # deep values hardly depend on the size, the time does
 
 logger = logging.getLogger("translate")
 
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         cfg, state = with_yolo_heads(cfg, state)
     cfg, state = for_export(cfg, state, args.bn_export)
     written = write_all(cfg, state, found.names, outputs)
-    print(summary(Darknet(cfg), args, len(deep) if args.guard else 0))
+    print(summary(cfg, args, len(deep) if args.guard else 0))
     print("\n".join(f"Wrote {path}" for path in written))
     return outputs[0]
 
@@ -135,8 +136,9 @@ def checked_size(cfg: Cfg, size: tuple[int, int] | None) -> Cfg:
 @torch.no_grad()
 def deep_layers(found: Translated, args: argparse.Namespace) -> dict[int, float]:
     """Layer -> the lowest value before its swish, where that is below the danger line."""
-    model = Darknet(found.cfg).eval()
-    model.load_state(found.state, args.weights)
+    with torch.device("meta"):  # no random numbers for tensors that come from the state
+        model = Darknet(found.cfg).eval()
+    model.load_state_dict(found.state, assign=True)
     side = -(-SAMPLE_SIDE_PX // model.stride) * model.stride
     images = [sample_images(side, side)]
     if args.samples:
@@ -158,12 +160,14 @@ def load_sample(path: str, side: int) -> Tensor:
     return torch.nn.functional.interpolate(picture, (side, side), mode="bilinear", antialias=True)
 
 
-def summary(model: Darknet, args: argparse.Namespace, guards: int) -> str:
+def summary(cfg: Cfg, args: argparse.Namespace, guards: int) -> str:
     """What was written, and what it is for."""
-    height, width = model.img_size
+    layers = build_layers(cfg)
+    height, width = input_shape(cfg)[1:]
     lines = [
-        f"{len(model.rules)} layers, {count_parameters(model.rules):,} parameters, "
-        f"{model.nc} classes, {width}x{height}" + (f", {guards} guards" if guards else "")
+        f"{len(layers)} layers, {count_parameters(layers):,} parameters, "
+        f"{heads_of(cfg)[-1].nc} classes, {width}x{height}"
+        + (f", {guards} guards" if guards else "")
     ]
     if args.bn_export != "native":
         lines.append(

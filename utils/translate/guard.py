@@ -64,7 +64,7 @@ def lowest_by_statistics(rules: Sequence[Layer], state: Mapping[str, Tensor]) ->
 
 
 def sample_images(height: int, width: int) -> Tensor:
-    """(6, 3, H, W): black, white, noise fine and coarse, waves, stripes; always the same.
+    """(3, 3, H, W): white, noise in blocks, waves; always the same.
 
     They reach the depths of the first layers, where photographs do too; `lowest_by_statistics`
     finds those of the heads, which answer to objects.
@@ -75,11 +75,8 @@ def sample_images(height: int, width: int) -> Tensor:
     phase = torch.arange(3.0).view(3, 1, 1)
     coarse = torch.rand(3, -(-height // 16), -(-width // 16), generator=generator)
     blocks = coarse.repeat_interleave(16, 1).repeat_interleave(16, 2)[:, :height, :width]
-    noise = torch.rand(3, height, width, generator=generator)
     waves = ((rows + phase).sin() * (columns - phase).cos() + 1) / 2
-    stripes = ((rows * 3).sin() > 0).float().expand(3, height, width)
-    return torch.stack((torch.zeros_like(noise), torch.ones_like(noise), noise, blocks, waves,
-                        stripes))  # fmt: skip
+    return torch.stack((torch.ones_like(blocks), blocks, waves))
 
 
 def guarded(cfg: Cfg, state: Mapping[str, Tensor], chosen: Collection[int]) -> tuple[Cfg, State]:
