@@ -30,12 +30,17 @@ def draw_detections(
     """
     drawn: Picture = picture.copy()
     unit = max(drawn.shape[:2]) / 640
-    for x1, y1, x2, y2, score, label in rows[np.argsort(rows[:, 4], kind="stable")].tolist():
-        colour = class_colour(int(label))
+    ordered = rows[np.argsort(rows[:, 4], kind="stable")].tolist()
+    for x1, y1, x2, y2, _, label in ordered:
         corners = (round(x1), round(y1)), (round(x2), round(y2))
-        cv2.rectangle(drawn, *corners, colour, max(1, round(2 * unit)), cv2.LINE_AA)
+        thickness = max(1, round(2 * unit))
+        cv2.rectangle(drawn, *corners, class_colour(int(label)), thickness, cv2.LINE_AA)
+    for x1, y1, _, _, score, label in ordered:  # after all boxes: no line runs through a label
+        colour = class_colour(int(label))
         name = names[int(label)] if int(label) < len(names) else str(int(label))
-        _draw_label(drawn, f"{name} {score:.2f}", corners[0], colour, max(0.4, 0.6 * unit))
+        _draw_label(
+            drawn, f"{name} {score:.2f}", (round(x1), round(y1)), colour, max(0.4, 0.6 * unit)
+        )
     return drawn
 
 
