@@ -22,6 +22,7 @@ from terminaltables import AsciiTable
 
 from utils.anchors import COVERED_IOU, AnchorFit, box_sizes_px, cluster_anchors, measure_fit
 from utils.cfg import Cfg, load_cfg, save_cfg
+from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.cfg_flags import add_fit, chosen_fit
 from utils.cli import Parser, add_img_size, img_size, run_main
 from utils.data import Fit, load_data_file, load_samples
@@ -49,6 +50,7 @@ def build_parser() -> Parser:
     parser.add_argument("--anchors", action="store_true", help="find anchors for the data set")
     add_img_size(parser)
     add_fit(parser)
+    add_strict_darknet(parser)
     parser.add_argument("--seed", type=_seed, default=0, help="of the k-means starts")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     return parser
@@ -81,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
     how = f"{data.nc} classes" + (", anchors by k-means" if fits else "")
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])
-    save_cfg(titled, output)
+    save_cfg(strict_cfg(titled) if args.strict_darknet else titled, output)
     print(table(before, after))
     if fits:
         old, new = fits

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from ..bn_epsilon import add_bn_epsilon
+from ..cfg.strict import add_strict_darknet
 from ..cfg_flags import add_fit, add_nms
 from ..cli import Parser, add_img_size, positive_int, ratio
 from ..runtimes.passes import Runtime
@@ -36,6 +37,7 @@ def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) 
     add("--workers", type=int, default=2, help="processes that load images; 0: none")
     add("--seed", type=_seed, default=0, help="of random scores and of the training images drawn")
     add_bn_epsilon(parser)
+    add_strict_darknet(parser)
     add("--force", action="store_true", help="overwrite output files of an earlier run")
     add("--dry-run", action="store_true", help="everything up to the table; write nothing")
     add("--report", metavar="FOLDER", help="also write report.html and report.json into FOLDER")

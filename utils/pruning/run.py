@@ -15,6 +15,7 @@ import torch
 
 from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
+from ..cfg.strict import strict_cfg
 from ..channel_links import plan_path, write_links
 from ..cli import img_size, run_main
 from ..errors import UserError
@@ -71,6 +72,8 @@ class _Original:
     def cut(self, plan: PrunePlan, source: str) -> tuple[Cfg, State, Model]:
         """The pruned cfg (to be called `source`), its state, and its model."""
         cut_cfg, cut_state = prune(self.model.cfg, self.state, plan)
+        if self.args.strict_darknet:
+            cut_cfg = strict_cfg(cut_cfg)
         cfg = parse_cfg(plain_text(cut_cfg), source)
         compact: Model = self.build(cfg, img_size=img_size(self.args.img_size))
         compact.load_state(cut_state)
