@@ -17,12 +17,13 @@ except ModuleNotFoundError:  # Python 3.10
 
 
 def main() -> None:
-    """The project's dependencies, then those of each group named on the command line."""
+    """The project's dependencies, then those of each group or extra named on the command line."""
     path = Path(__file__).parent.parent / "pyproject.toml"
     settings = tomllib.loads(path.read_text(encoding="utf-8"))
     wanted = list(settings["project"]["dependencies"])
+    groups = settings["dependency-groups"] | settings["project"]["optional-dependencies"]
     for group in sys.argv[1:]:
-        wanted += settings["dependency-groups"][group]
+        wanted += groups[group]
     print("\n".join(wanted))
 
 
