@@ -40,7 +40,7 @@ from utils.evaluate import (
 )
 from utils.files import atomic_write
 from utils.nms import NmsKind
-from utils.runtimes.opencv import OpenCVDarknet
+from utils.runtimes.choose import BACKENDS, open_backend
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--max-det", type=positive_int, default=MAX_DET, help="detections per image after NMS")
     add_nms(parser)
     add_fit(parser)
-    add("--backend", choices=("torch", "opencv"), default="torch", help="what runs the model")
+    add("--backend", choices=BACKENDS, default="torch", help="what runs the model")
     add("--save-json", metavar="FILE", help="write detections in COCO's format")
     add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
     add("--half", action="store_true", help="weights and images in float16 (GPU only)")
@@ -88,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
         )
     options = eval_options(args, chosen_nms(args.nms, model.heads[-1].section))
     predict = (
-        opencv_predict(args) if args.backend == "opencv" else torch_predict(model, args, options)
+        torch_predict(model, args, options)
+        if args.backend == "torch"
+        else runtime_predict(model, args)
     )
     fit = chosen_fit(args.fit, model.cfg)
     dataset = DetectionDataset(
@@ -107,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
 
 def eval_options(args: argparse.Namespace, nms_kind: NmsKind) -> EvalOptions:
     """Thresholds, device and precision. Raises UserError for --half without a GPU."""
-    device = torch.device("cpu") if args.backend == "opencv" else pick_device(args.device)
+    device = pick_device(args.device if args.backend == "torch" else "cpu")
     if args.half and device.type == "cpu":
         raise UserError("--half needs a GPU; on a CPU use --amp bf16")
     return EvalOptions(
@@ -136,11 +138,11 @@ def torch_predict(model: Darknet, args: argparse.Namespace, options: EvalOptions
     return predict
 
 
-def opencv_predict(args: argparse.Namespace) -> Predict:
-    """The files as OpenCV runs them, its own epsilon included: what an application gets."""
+def runtime_predict(model: Darknet, args: argparse.Namespace) -> Predict:
+    """The files as another runtime runs them, OpenCV's epsilon included: what users will get."""
     if args.half or args.amp != "off":
-        raise UserError("--half and --amp are for --backend torch; OpenCV runs float32")
-    return OpenCVDarknet(args.cfg, args.weights)
+        raise UserError(f"--half and --amp are for --backend torch; {args.backend} runs float32")
+    return open_backend(args.backend, model, args.weights, torch.device("cpu"), args.threads)
 
 
 def times_line(metrics: Metrics) -> str:

@@ -22,7 +22,15 @@ class Latency(NamedTuple):
 def time_forward_ms(
     fn: Callable[[], object], runs: int = 30, warmup: int = 5, most_s: float = math.inf
 ) -> Latency:
-    """Time `fn()`, a forward pass on an input that is there already, `runs` times.
+    """Time `fn()`, a forward pass on an input that is there already (see `call_times_ms`)."""
+    p10, median, p90 = np.percentile(call_times_ms(fn, runs, warmup, most_s), (10, 50, 90))
+    return Latency(float(median), float(p10), float(p90))
+
+
+def call_times_ms(
+    fn: Callable[[], object], runs: int = 30, warmup: int = 5, most_s: float = math.inf
+) -> list[float]:
+    """Milliseconds of each of `runs` calls of `fn()`.
 
     The first `warmup` calls (memory, kernels, clocks) do not count. After `most_s` seconds no
     further call is begun, but for one to warm up and two that count. Work that CUDA has only
@@ -38,8 +46,7 @@ def time_forward_ms(
         times_ms: list[float] = []
         while len(times_ms) < runs and (len(times_ms) < 2 or time.perf_counter() < deadline):
             times_ms.append(_call_ms(fn))
-    p10, median, p90 = np.percentile(times_ms, (10, 50, 90))
-    return Latency(float(median), float(p10), float(p90))
+    return times_ms
 
 
 def synchronize() -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -47,7 +48,7 @@ def open_backend(
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
     if backend == "torch":
-        return _torch(network, weights, device)
+        return torch_backend(network.load_weights(weights), device)
     if backend == "opencv":
         with darknet_weights(network, weights) as path:
             return OpenCVDarknet(network.cfg.source, path)
@@ -80,8 +81,9 @@ def _open_file(backend: str, path: Path, network: Network, threads: int | None) 
     return NcnnNetwork(path, network, threads)
 
 
-def _torch(network: Network, weights: str | Path, device: torch.device) -> Predict:
-    model = network.load_weights(weights).eval().fuse()
+def torch_backend(network: Any, device: torch.device | str = "cpu") -> Predict:
+    """PyTorch on a loaded network, which is fused in place."""
+    model = network.eval().fuse()
     model.to(device).to(memory_format=torch.channels_last)
 
     def predict(images: Tensor) -> Tensor:

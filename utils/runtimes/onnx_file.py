@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,10 @@ from torch import Tensor, nn
 
 from ..cfg_flags import chosen_fit, chosen_nms
 from ..errors import UserError
+from ..layers import Head
 from .network import Network
-from .optional import load, require
+from .onnx_pooling import merge_padding
+from .optional import load, quiet, require
 
 OPSET = 18  # what torch's exporter is made for; ONNX Runtime has it since 1.14, OpenVINO since 2023
 INPUT_NAME, OUTPUT_NAME = "images", "predictions"
@@ -82,7 +81,7 @@ def save_onnx(
         wrapped.half()
     images = torch.rand(2 if options.dynamic else 1, fused.in_channels, *options.img_size)
     outputs = [f"head{k}" for k in range(len(fused.heads))] if options.raw else [OUTPUT_NAME]
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 wrapped,
@@ -119,6 +118,7 @@ def _save(model: Any, path: Path, metadata: Mapping[str, str]) -> None:
     for node in graph.node:
         node.doc_string = ""
     del graph.value_info[:]
+    merge_padding(model)
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
@@ -132,7 +132,7 @@ def onnx_metadata(network: Network, names: Sequence[str], fit: str = "cfg") -> d
         {
             "grid": list(head.shape[1:]),
             "stride_px": network.img_size[0] // head.shape[1],
-            "anchors_px": [[round(v, 4) for v in pair] for pair in head.anchors_px.tolist()],
+            "anchors_px": _anchors_px(head),
         }
         for head in network.heads
     ]
@@ -157,15 +157,8 @@ def onnx_metadata(network: Network, names: Sequence[str], fit: str = "cfg") -> d
     }
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporter tells about itself (torchvision is missing, and so on)."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def _anchors_px(head: Head) -> list[list[float]]:
+    """Width and height of each anchor; none for heads without."""
+    if not len(head.all_anchors_px):
+        return []
+    return [[round(v, 4) for v in pair] for pair in head.anchors_px.tolist()]

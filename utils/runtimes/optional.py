@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import UserError
@@ -30,6 +34,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "ncnn": ("onnx", "onnxscript", "ncnn", "pnnx"),
 }
 
+INT8_NEEDS: dict[str, tuple[str, ...]] = {
+    "onnx": NEEDS["onnx"],
+    "openvino": (*NEEDS["openvino"], "nncf"),
+}
+
 
 def missing(modules: tuple[str, ...]) -> list[str]:
     """Packages to install for these modules."""
@@ -49,3 +58,16 @@ def load(module: str) -> Any:
     """The module, imported; its types are unknown to us. Raises UserError when it is missing."""
     require((module.partition(".")[0],), module)
     return importlib.import_module(module)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what these libraries tell about their own steps, and their warnings to themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

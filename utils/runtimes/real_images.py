@@ -1,0 +1,49 @@
+"""Real images as network input, to check and calibrate exported models with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data import DataSpec, Fit, UnreadableImageError, letterbox, load_list, read_image
+from ..errors import UserError
+from ..progress import progress_bar
+
+Images = Sequence[NDArray[np.float32]]  # each (1, 3, H, W), RGB in 0..1
+
+
+def network_inputs(
+    paths: Sequence[Path], img_size: tuple[int, int], fit: Fit
+) -> list[NDArray[np.float32]]:
+    """Each image as (1, 3, H, W), RGB in 0..1; those that do not open are left out."""
+    found = []
+    for path in progress_bar(paths, "reading images", "img"):
+        try:
+            fitted, _ = letterbox(read_image(path), img_size, fit)
+        except UnreadableImageError:
+            continue
+        pixels = fitted.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        found.append(np.ascontiguousarray(pixels))
+    return found
+
+
+def calibration_inputs(
+    spec: DataSpec, count: int, img_size: tuple[int, int], fit: Fit
+) -> list[NDArray[np.float32]]:
+    """`count` images spread evenly over the training list. Raises UserError without any."""
+    entries = [path for _, path in load_list(spec.require("train"))]
+    places = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).astype(int))
+    found = network_inputs([entries[place] for place in places], img_size, fit)
+    if not found:
+        raise UserError(f"{spec.train}: no image of it opens, and int8 needs some to calibrate on")
+    return found
+
+
+def as_batch(images: Images) -> Tensor:
+    """(B, 3, H, W)."""
+    return torch.from_numpy(np.concatenate(images))
