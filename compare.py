@@ -9,6 +9,9 @@ validation list: parameters, MACs, file size, peak memory, latency of the forwar
 and 95th percentile, warm, the same input), processor time, mAP. ONNX, OpenVINO and ncnn files are
 made on the way; -int8 calibrates on training images of --data. What is not installed is said and
 left out. --output keeps the table as CSV and, with --data, a picture of mAP against latency.
+
+Latency needs a quiet machine. Where others work too, --threads 1 and the processor time (CPU ms;
+--clock cpu for the picture) say what a pass would take without them.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from utils.progress import progress_bar
 from utils.runtimes.comparison import (
     RUNTIMES,
     Candidate,
+    Clock,
     Row,
     candidate,
     csv_text,
@@ -51,6 +55,7 @@ def build_parser() -> Parser:
     add("--runs", type=positive_int, default=50, help="forward passes that are timed")
     add("--calibration-images", type=positive_int, default=100, metavar="N", help="for int8")
     add("--output", metavar="FOLDER", help="keep compare.csv and compare.png in this new folder")
+    add("--clock", choices=("wall", "cpu"), default="wall", help="time that the picture shows")
     add_img_size(parser)
     return parser
 
@@ -77,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
                 tqdm.write(said(row), file=sys.stderr)
     print(table(rows))
     if args.output:
-        keep(rows, args.output)
+        keep(rows, args.output, args.clock)
     return rows
 
 
@@ -107,14 +112,14 @@ def candidates(
     return found
 
 
-def keep(rows: Sequence[Row], output: str) -> None:
+def keep(rows: Sequence[Row], output: str, clock: Clock) -> None:
     """Write compare.csv and, where something was scored, compare.png."""
     from utils.pruning.charts import save_png  # matplotlib takes a second to load
     from utils.runtimes.comparison_chart import comparison_chart
 
     with whole_folder(output, "--output") as folder:
         (folder / "compare.csv").write_text(csv_text(rows), encoding="utf-8")
-        figure = comparison_chart(rows)
+        figure = comparison_chart(rows, clock)
         if figure is not None:
             save_png(figure, folder / "compare.png")
     print(f"Kept: {output}")

@@ -154,23 +154,6 @@ def make_case(folder: Path, pruned: Pruned, flags: list[str]) -> Case:
     return Case(args, ("python", "x.py"), chooser, pruned.plan, pruned.proof, *figures)
 
 
-def test_a_prune_is_scored_exactly_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before and after; without --data never."""
-    folder, calls = make_inputs(tmp_path), []
-    figures = importlib.import_module("utils.pruning.figures")
-    right = figures.evaluate
-
-    def counted(*args: Any, **options: Any) -> Any:
-        calls.append(1)
-        return right(*args, **options)
-
-    monkeypatch.setattr(figures, "evaluate", counted)
-    script(folder, "--dry-run")
-    assert len(calls) == 0
-    script(folder, "--dry-run", "--data", str(folder / "my.data"))
-    assert len(calls) == 2
-
-
 # -- report.html -----------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from terminaltables import AsciiTable
 
@@ -30,6 +31,7 @@ from .optional import INT8_NEEDS, NEEDS, missing
 from .real_images import calibration_inputs
 
 INT8 = "-int8"
+Clock = Literal["wall", "cpu"]
 RUNTIMES = ("torch", "opencv", "onnx", "openvino", "ncnn", "onnx-int8", "openvino-int8")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from .comparison import Row
+from .comparison import Clock, Row
 from .measure import Measured
 
 _COLOURS = ("#2b6cb0", "#dd7a1f", "#2f855a", "#c53030", "#6b46c1", "#718096", "#b7791f")
@@ -14,10 +14,10 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _INK, _GRID = "#2d3748", "#e2e8f0"
 
 
-def comparison_chart(rows: Sequence[Row]) -> Figure | None:
+def comparison_chart(rows: Sequence[Row], clock: Clock = "wall") -> Figure | None:
     """Each model is a marker, each runtime a line; None where nothing has both a time and a mAP."""
     points = [
-        (row.candidate.name, row.runtime, row.result.median_ms, row.result.map50)
+        (row.candidate.name, row.runtime, _time_ms(row.result, clock), row.result.map50)
         for row in rows
         if isinstance(row.result, Measured) and row.result.map50 is not None
     ]
@@ -53,6 +53,11 @@ def comparison_chart(rows: Sequence[Row]) -> Figure | None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.set_xlabel("ms per image: forward pass, median (faster is further left)")
+    what = "median" if clock == "wall" else "processor time"
+    axes.set_xlabel(f"ms per image: forward pass, {what} (faster is further left)")
     axes.set_ylabel("mAP@.5")
     return figure
+
+
+def _time_ms(found: Measured, clock: Clock) -> float:
+    return found.median_ms if clock == "wall" else found.cpu_ms

@@ -1,0 +1,143 @@
+"""The documents: their commands have flags that exist, and the tutorial runs as it stands."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from utils.cli import Parser
+from utils.runtimes.optional import INT8_NEEDS, NEEDS, missing
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/runtimes.md", "data/README.md")
+
+
+def commands(document: str) -> list[list[str]]:
+    """`python X ...` and `cp ...` lines of the indented blocks, comments left out."""
+    text = (ROOT / document).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line[4:] for line in text.splitlines() if re.match(r"    (python|cp) ", line)]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+class TakenError(Exception):
+    """A parser has read the command to its end."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_have_flags_that_exist(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Parser.parse_known_args
+
+    def stop(self: Parser, args: object = None, namespace: object = None) -> object:
+        _, rest = read(self, args, namespace)  # type: ignore[arg-type]
+        raise TakenError(rest)
+
+    monkeypatch.setattr(Parser, "parse_known_args", stop)
+    monkeypatch.setattr(argparse.ArgumentParser, "exit", lambda self, *rest: pytest.fail(str(rest)))
+    scripts = [words for words in commands(document) if words[:2] != ["python", "-c"]]
+    scripts = [words for words in scripts if words[0] == "python" and words[1] != "-m"]
+    assert scripts
+    for words in scripts:
+        module = "utils.annotations.__main__" if words[1] == "data/convert.py" else words[1][:-3]
+        if words[1] == "data/shapes.py":
+            continue  # has a parser of its own
+        found = importlib.import_module(module)
+        with pytest.raises(TakenError) as taken:
+            started = getattr(found, "main", None)
+            if started:
+                started(words[2:])
+            else:
+                from models import Darknet
+                from utils.pruning.run import run_pruning
+
+                run_pruning(found.STRATEGY, Darknet, found.__doc__, words[2:])
+        assert taken.value.args == ([],), words
+
+
+def test_a_flag_that_is_not_there_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    import export
+
+    _, rest = export.build_parser().parse_known_args(
+        ["--cfg", "a", "--weights", "b", "--no-such-flag"]
+    )
+    assert rest == ["--no-such-flag"]
+
+
+def test_links_lead_somewhere() -> None:
+    for document in (*DOCUMENTS, "docs/results.md", "docs/design.md"):
+        path = ROOT / document
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{document}: {target}"
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """On drawn images in place of photos, an epoch in place of a hundred."""
+    clone = tmp_path / "clone"
+    ignored = shutil.ignore_patterns(".git", ".venv*", "runs", "weights", ".*_cache")
+    shutil.copytree(ROOT, clone, ignore=ignored)
+    (clone / "weights").mkdir()
+    environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+
+    def run(*words: str) -> None:
+        done = subprocess.run(
+            words, cwd=clone, capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+    run(sys.executable, "data/shapes.py", "--output", "drawn", "--images", "20", "--img_size", "96")
+    as_voc(clone / "drawn", clone / "photos")
+    (clone / "runs").mkdir()
+    for words in commands("docs/tutorial.md"):
+        if words[0] == "cp":
+            shutil.copyfile(clone / words[1], clone / words[2])
+            continue
+        needed = tool_needs(words)
+        if missing(needed):
+            continue
+        text = " ".join(words[1:]).replace("--epochs 100", "--epochs 1 --workers 0 --batch-size 4")
+        text = text.replace("--img_size 320", "--img_size 96")
+        if "compare.py" in text:
+            text += " --runs 2 --runtimes torch,opencv"
+        run(sys.executable, *shlex.split(text))
+    assert (clone / "runs/compare-my/compare.png").is_file()
+    if not missing(NEEDS["onnx"]):
+        assert (clone / "runs/train/my-tuned/best.onnx").is_file()
+
+
+def tool_needs(words: list[str]) -> tuple[str, ...]:
+    """Modules that an export.py command needs."""
+    if words[1] != "export.py":
+        return ()
+    kind = words[words.index("--format") + 1]
+    return INT8_NEEDS[kind] if "--int8" in words else NEEDS[kind]
+
+
+def as_voc(source: Path, target: Path) -> None:
+    """The drawn set as JPEGImages and Annotations."""
+    names = (source / "shapes.names").read_text().split()
+    (target / "Annotations").mkdir(parents=True)
+    shutil.copytree(source / "images", target / "JPEGImages")
+    for path in sorted((source / "labels").rglob("*.txt")):
+        image = next((target / "JPEGImages").rglob(f"{path.stem}.*"))
+        h, w = cv2.imread(str(image)).shape[:2]
+        items = []
+        for line in path.read_text().splitlines():
+            label, xc, yc, bw, bh = (float(v) for v in line.split())
+            left, top = (xc - bw / 2) * w, (yc - bh / 2) * h
+            box = {"xmin": left + 1, "ymin": top + 1, "xmax": left + bw * w, "ymax": top + bh * h}
+            corners = "".join(f"<{key}>{value}</{key}>" for key, value in box.items())
+            name = f"<name>{names[int(label)]}</name>"
+            items.append(f"<object>{name}<bndbox>{corners}</bndbox></object>")
+        text = f"<annotation><filename>{image.name}</filename>{''.join(items)}</annotation>"
+        (target / "Annotations" / f"{path.stem}.xml").write_text(text)
