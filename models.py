@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.bn_epsilon import BnEpsilon, for_epsilon
-from utils.cfg import Cfg, load_cfg
+from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.graph import interpret
@@ -37,6 +38,8 @@ from utils.weights import (
 )
 
 __all__ = ["Darknet", "convert"]
+
+logger = logging.getLogger(__name__)
 
 
 class Darknet(nn.Module):
@@ -231,17 +234,39 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
     """Convert `.pt` to `converted.weights`, or `.weights` to `converted.pt`, beside the input.
 
     `bn_epsilon` says which runtimes a `.weights` file is for: "darknet" (and training), "opencv",
-    or "any" (see utils/bn_epsilon.py).
+    or "any" (see utils/bn_epsilon.py). A checkpoint of another network than `cfg` (the last
+    training was of a pruned one, say) is converted as what it is, and `converted.cfg` is written,
+    too. Raises UserError where nothing says what the weights belong to.
     """
-    model = Darknet(cfg).load_weights(weights)
+    model = _model_of(cfg, weights)
     target = Path(weights).with_name("converted.pt")
     if is_checkpoint(weights):
         target = target.with_suffix(".weights")
         model.load_state(for_epsilon(model.state_dict(), model.rules, bn_epsilon))
         model.save_weights(target)
+        if model.cfg.source != str(cfg):
+            save_cfg(model.cfg, target.with_suffix(".cfg"))
         return target
     text = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
     content = {"format": 1, "cfg": text, "model": model.state_dict(), "seen": model.seen}
     with atomic_write(target) as temporary:
         torch.save(content, temporary)
     return target
+
+
+def _model_of(cfg: str | Path, weights: str | Path) -> Darknet:
+    """The network with its weights; of a checkpoint that does not fit the cfg, by its own cfg."""
+    model = Darknet(cfg)
+    try:
+        return model.load_weights(weights)
+    except UserError:
+        text = load_checkpoint(weights).get("cfg", "") if is_checkpoint(weights) else ""
+        if not text:
+            raise
+        own = Darknet(parse_cfg(text, f"the cfg in {weights}")).load_weights(weights)
+        logger.warning(
+            "%s: is of another network than %s: converted as what it is, with its own cfg",
+            weights,
+            cfg,
+        )
+        return own

@@ -1,0 +1,65 @@
+"""A training that is killed at any moment goes on, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_train import assert_same, content, project, run
+from utils.errors import UserError
+from utils.training.checkpoint import load_for_resume
+
+__all__ = ["project"]
+
+EPOCHS, KILLS = "60", 10
+FLAGS = ("--epochs", EPOCHS, "-sr", "--s", "0.01", "--name")
+
+
+def start(root: Path, *flags: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(root / "train.py"), *flags]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_ends_as_an_uninterrupted_run(project: Path, root: Path) -> None:
+    whole = run(*FLAGS, "whole")
+    cut = Path("runs/train/cut")
+    first = [
+        "--cfg", "my.cfg", "--data", "my.data", "--img_size", "32", "--batch-size", "2",
+        "--mosaic", "0.5", "--device", "cpu", "--seed", "3", *FLAGS, "cut",
+    ]  # fmt: skip
+    moments = random.Random(0)
+    kills = 0
+    process = start(root, *first)
+    while kills < KILLS:
+        while process.poll() is None and not (cut / "last.pt").exists():
+            time.sleep(0.05)
+        # A process needs some seconds before it trains; a kill before that proves little.
+        time.sleep(moments.uniform(0.1, 1.5) if kills == 0 else moments.uniform(4, 7))
+        process.kill()
+        process.wait()
+        kills += 1
+        names = {path.name for path in cut.iterdir() if not path.name.startswith("events")}
+        # A kill in the middle of a write may leave a hidden file, never a half-written one.
+        assert {name for name in names if not name.startswith(".")} <= {
+            "args.json", "best.pt", "last.pt", "results.csv",
+        }  # fmt: skip
+        epoch = load_for_resume(cut / "last.pt")["epoch"]
+        if epoch >= int(EPOCHS):
+            break
+        process = start(root, "--resume", "--name", "cut")
+    process.wait()
+    assert kills >= 2
+    assert_same(content(cut / "last.pt"), content(whole / "last.pt"))
+    assert_same(content(cut / "best.pt"), content(whole / "best.pt"))
+    with pytest.raises(UserError, match="no state of training"):  # best.pt: weights alone
+        load_for_resume(cut / "best.pt")
