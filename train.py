@@ -4,10 +4,13 @@
     python train.py --cfg cfg/my.cfg --data data/my.data --weights best.pt -sr --s 0.001
     python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights
     python train.py --cfg cfg/my.cfg --data data/my.data --hyp-from-cfg
+    python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights \
+        --t_cfg cfg/my.cfg --t_weights best.pt --distill feature
     python train.py --resume --name my
+    torchrun --nproc_per_node=4 -- train.py --cfg cfg/my.cfg --data data/my.data
 
 A run writes to runs/train/NAME: last.pt (go on with --resume), best.pt, args.json, results.csv and
-TensorBoard files (tensorboard --logdir runs). best.pt is the epoch with the highest fitness, the
+TensorBoard files (tensorboard --logdir runs); copies of both checkpoints go to weights/. best.pt is the epoch with the highest fitness, the
 mean of mAP@.5 and mAP@.5:.95 of the averaged weights; all epochs are scored with the same
 thresholds.
 """
