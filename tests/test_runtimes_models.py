@@ -25,9 +25,12 @@ CPU = torch.device("cpu")
 SIDE = 256  # small, so that the large ones end in time
 RUNTIMES = ("opencv", "onnx", "openvino", "ncnn")
 MODELS = ("yolov3-tiny", "yolov4-tiny", "yolov3-spp", "yolov4", "yolo-fastest-1.1", "yolov8n")
+TRAINED = ("yolo-fastest-1.1", "yolov8n")
 
 
-def model_files(name: str, root: Path, shared: Path, folder: Path) -> tuple[Path, Path]:
+def model_files(
+    name: str, root: Path, shared: Path, folder: Path, pruned: bool
+) -> tuple[Path, Path]:
     """cfg and .weights: trained ones where there are any, else random ones whose signal lives."""
     cfg, weights = folder / f"{name}.cfg", folder / f"{name}.weights"
     if name.startswith("yolo-fastest"):
@@ -35,7 +38,9 @@ def model_files(name: str, root: Path, shared: Path, folder: Path) -> tuple[Path
             path.write_bytes((shared / "weights/yolo-fastest" / path.name).read_bytes())
     elif name == "yolov8n":
         checkpoint = str(shared / "yolov8/yolov8n_coco_recovered.pt")
-        translate.main(["--weights", checkpoint, "--output", str(cfg), "--img_size", str(SIDE)])
+        flags = ["--bn-export", "native"] if pruned else []  # scaled gammas rank nothing
+        size = ["--img_size", str(SIDE)]
+        translate.main(["--weights", checkpoint, "--output", str(cfg), *size, *flags])
     else:
         cfg.write_bytes((root / f"cfg/{name}.cfg").read_bytes())
         model = Darknet(cfg, img_size=(64, 64))
@@ -44,12 +49,13 @@ def model_files(name: str, root: Path, shared: Path, folder: Path) -> tuple[Path
     return cfg, weights
 
 
-def pruned_files(cfg: Path, weights: Path) -> tuple[Path, Path]:
-    """A third of the channels less; the weights for any runtime's epsilon."""
-    flags = ["--cfg", cfg, "--weights", weights, "--global_percent", "0.3", "--layer_keep", "0.1",
+def pruned_files(name: str, cfg: Path, weights: Path) -> tuple[Path, Path]:
+    """A third of the channels less; of trained ones, which are not sparse, as few as they bear."""
+    share = "0.02" if name in TRAINED else "0.3"
+    flags = ["--cfg", cfg, "--weights", weights, "--global_percent", share, "--layer_keep", "0.1",
              "--img_size", "64", "--bn-epsilon", "any"]  # fmt: skip
     run_pruning(slim_prune.STRATEGY, Darknet, None, [str(flag) for flag in flags])
-    prefix = "prune_0.3_keep_0.1_"
+    prefix = f"prune_{share}_keep_0.1_"
     return cfg.with_name(prefix + cfg.name), weights.with_name(prefix + weights.name)
 
 
@@ -63,9 +69,9 @@ def pictures(shared: Path, size: tuple[int, int]) -> Tensor:
 def test_same_numbers_and_detections(
     name: str, pruned: bool, root: Path, shared: Path, tmp_path: Path
 ) -> None:
-    files = model_files(name, root, shared, tmp_path)
+    files = model_files(name, root, shared, tmp_path, pruned)
     if pruned:
-        files = pruned_files(*files)
+        files = pruned_files(name, *files)
     size = (SIDE, SIDE)
     images = pictures(shared, size)
     with torch.no_grad():
