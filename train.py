@@ -206,7 +206,7 @@ def build_model(
             raise UserError("--sync-bn: torch has it for GPUs only")
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     if args.transfer:
-        last = {f"layers.{head.sources[0]}." for head in model.heads}
+        last = {f"layers.{source}." for head in model.heads for source in head.sources}
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(last)))
     return model

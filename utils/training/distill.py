@@ -171,7 +171,8 @@ def matched_heads(student: Sequence[Head], teacher: Sequence[Head]) -> tuple[tup
     if not pairs:
         raise UserError(
             "--distill: no head of the teacher has the grid, anchors and classes of one of the "
-            "student's; strategies 1 and 2 compare [yolo] heads, cell by cell"
+            "student's; strategies 1 and 2 compare [yolo] heads, cell by cell; --distill feature "
+            "compares features, with any head"
         )
     return tuple(pairs)
 
