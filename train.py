@@ -3,6 +3,7 @@
     python train.py --cfg cfg/my.cfg --data data/my.data --epochs 100
     python train.py --cfg cfg/my.cfg --data data/my.data --weights best.pt -sr --s 0.001
     python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights
+    python train.py --cfg cfg/my.cfg --data data/my.data --weights m.pt --masks m.pt
     python train.py --cfg cfg/my.cfg --data data/my.data --hyp-from-cfg
     python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights \
         --t_cfg cfg/my.cfg --t_weights best.pt --distill feature
@@ -35,6 +36,7 @@ from utils.cfg import Cfg, format_cfg, load_cfg, parse_cfg
 from utils.cli import img_size, pick_device, run_main
 from utils.data import DataSpec, load_data_file
 from utils.errors import UserError
+from utils.masks.files import masks_in, read_masks
 from utils.pruning import sparsity_targets
 from utils.training.allocator import keep_freed_memory
 from utils.training.batches import make_loaders
@@ -55,6 +57,7 @@ from utils.training.hyp import with_hyp
 from utils.training.initialize import initialize
 from utils.training.loop import train
 from utils.training.loss import DetectionLoss
+from utils.training.masks import HeldMasks
 from utils.training.optimizer import make_optimizer
 from utils.training.precision import resolve_precision
 from utils.training.ranks import Ranks, started_ranks
@@ -156,6 +159,7 @@ def build(
     network: Any = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
     if args.compile:
         network = cast(nn.Module, torch.compile(network))
+    masks = held_masks(args, checkpoint, model)
     ema = make_ema(model) if args.ema else None
     return Run(
         args=args,
@@ -166,7 +170,7 @@ def build(
         ranks=ranks,
         model=model,
         network=network,
-        trainee=Trainee(model, ema, optimizer, precision.scaler()),
+        trainee=Trainee(model, ema, optimizer, precision.scaler(), masks),
         loss=loss,
         distiller=distiller,
         sparsity=sparsity,
@@ -184,6 +188,16 @@ def one_folder(args: argparse.Namespace, ranks: Ranks) -> RunFolder:
     """A new folder, made by the first process."""
     made = new_run(RUNS, args.name or Path(args.cfg).stem) if ranks.first else None
     return ranks.same(made) or RunFolder(Path())
+
+
+def held_masks(
+    args: argparse.Namespace, checkpoint: dict[str, Any] | None, model: Darknet
+) -> HeldMasks | None:
+    """The masks of `--masks`; a resumed run has its own copy of them."""
+    if checkpoint is None:
+        return HeldMasks.of(model, read_masks(args.masks), args.masks) if args.masks else None
+    masks = masks_in(checkpoint, "the run to resume")
+    return None if masks is None else HeldMasks.of(model, masks, "the run to resume")
 
 
 def build_model(

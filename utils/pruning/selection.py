@@ -1,4 +1,4 @@
-"""`--exclude` and `--only`: convolutions by index, range or kind."""
+"""`--exclude`, `--only`, `--layers`: layers by index, range or kind."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ def excluded_layers(
     Each word is a layer's index (`12`), a range with both ends (`3-20`) or a section kind. Raises
     UserError for a word that names no such layer, or, in `only`, one whose channels cannot go.
     """
+    kinds = {index: graph.layers[index].kind for index in graph.issued}
+    what = "layer with channels of its own"
     named = {
-        flag: _named(graph, flag, words) for flag, words in (("exclude", exclude), ("only", only))
+        flag: named_layers(flag, words, kinds, what)
+        for flag, words in (("exclude", exclude), ("only", only))
     }
     for index in named["only"]:
         classes = graph.issued[index].tolist()
@@ -31,18 +34,23 @@ def excluded_layers(
     return left_out
 
 
-def _named(graph: ChannelGraph, flag: str, words: Sequence[str]) -> list[int]:
+def named_layers(flag: str, words: Sequence[str], kinds: Mapping[int, str], what: str) -> list[int]:
+    """The layers that words mean: `12`, `3-20` with both ends, or a section kind.
+
+    `kinds` are the layers to choose from, with their kinds; `what` says what they are. Raises
+    UserError, which names `flag`, for a word that means none of them.
+    """
     found: list[int] = []
     for word in words:
         first, dash, last = word.partition("-")
         if first.isdigit() and (last.isdigit() or not dash):
             span = range(int(first), int(last or first) + 1)
-            matching = [index for index in graph.issued if index in span]
+            matching = [index for index in kinds if index in span]
         else:
-            matching = [i for i in graph.issued if graph.layers[i].kind == word]
+            matching = [index for index, kind in kinds.items() if kind == word]
         if not matching:
             raise UserError(
-                f"--{flag} {word}: names no layer with channels of its own; give an index, a range "
+                f"--{flag} {word}: names no {what}; give an index, a range "
                 "such as 3-20, or a kind such as convolutional"
             )
         found.extend(matching)

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from ..errors import UserError
 from ..files import atomic_write
 from ..weights import load_checkpoint
+from .masks import HeldMasks
 
 FORMAT = 1
 
@@ -46,6 +47,7 @@ class Trainee:
     ema: AveragedModel | None
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
+    masks: HeldMasks | None = None
 
     def averaged(self) -> nn.Module:
         """The network to evaluate: the average, or the model itself without one."""
@@ -53,7 +55,8 @@ class Trainee:
 
 
 def weights_content(trainee: Trainee, cfg_text: str, progress: Progress) -> dict[str, Any]:
-    """What `best.pt` holds: the weights to use, and no state of training."""
+    """What `best.pt` holds: the weights to use, with their masks, and no state of training."""
+    masks = {} if trainee.masks is None else {"masks": dict(trainee.masks.masks)}
     return {
         "format": FORMAT,
         "cfg": cfg_text,
@@ -61,6 +64,7 @@ def weights_content(trainee: Trainee, cfg_text: str, progress: Progress) -> dict
         "seen": progress.seen,
         "epoch": progress.epoch,
         "best_fitness": progress.best_fitness,
+        **masks,
     }
 
 

@@ -73,6 +73,12 @@ def _add_run_flags(parser: Parser) -> None:
         action="store_true",
         help="weights for other classes are an error; else all but the heads' last layers load",
     )
+    add(
+        "--masks",
+        default="",
+        metavar="FILE",
+        help="hold the weights at 0 that this .pt masks (see mask_prune.py)",
+    )
     add("--cutoff", type=positive_int, metavar="N", help="load only the layers before N")
     add("--transfer", action="store_true", help="train the heads' last convolutions only")
     add("--freeze", type=int, default=0, metavar="N", help="the first N layers stay as they are")

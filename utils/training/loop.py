@@ -138,6 +138,8 @@ def update(run: Run, progress: Progress) -> float:
     args, trainee = run.args, run.trainee
     lr = set_rates(trainee.optimizer, run.schedule, args.lr0, progress.step)
     trainee.scaler.unscale_(trainee.optimizer)
+    if trainee.masks is not None:
+        trainee.masks.quiet_gradients_()
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), args.clip_norm or math.inf)
     # With a scaler, gradients may overflow now and then: it skips such a step by itself.
     if not (trainee.scaler.is_enabled() or math.isfinite(norm)):
@@ -148,6 +150,8 @@ def update(run: Run, progress: Progress) -> float:
     trainee.scaler.step(trainee.optimizer)
     if args.sparsity_regularization:
         run.sparsity.shrink_(lr, done)
+    if trainee.masks is not None:
+        trainee.masks.hold_()
     trainee.scaler.update()
     trainee.optimizer.zero_grad(set_to_none=True)
     if trainee.ema is not None:

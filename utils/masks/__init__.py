@@ -1,0 +1,1 @@
+"""Masks: weights set to 0 and held there, by `torch.nn.utils.prune`."""
