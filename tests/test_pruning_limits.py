@@ -62,6 +62,23 @@ def test_a_budget_is_met_within_one_percent(measure: str, share: float) -> None:
     assert abs(share - reached) <= 0.01
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_a_share_of_the_channels_is_met_as_closely_as_whole_ones_allow(share: float) -> None:
+    cfg = wide()
+    _, graph, scores = prepared(cfg)
+
+    def plan_at(ratio: float) -> PrunePlan:
+        return make_plan(graph, scores, SLIM, ratio)
+
+    total = sum(map(len, graph.issued.values()))
+    _, plan = solve(cfg, Budget("channels", share), plan_at)
+    found = abs(plan.channels - share * total)
+    # No other ratio comes nearer, and none of the network's channels is counted twice.
+    assert found <= min(abs(plan_at(k / 256).channels - share * total) for k in range(257))
+    layers = pruned_layers(cfg, plan)
+    assert plan.channels == sum(layers[index].shape[0] for index in graph.issued)
+
+
 def test_the_cost_is_that_of_the_pruned_cfg() -> None:
     cfg = net(*RESIDUAL)
     state, graph, scores = prepared(cfg)

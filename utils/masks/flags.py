@@ -30,7 +30,22 @@ def make_parser(doc: str | None) -> Parser:
     add("--workers", type=int, default=2, help="processes that load images; 0: none")
     add("--force", action="store_true", help="overwrite output files of an earlier run")
     add("--dry-run", action="store_true", help="everything up to the tables; write nothing")
+    _add_lottery_flags(parser)
     return parser
+
+
+def _add_lottery_flags(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "--rewind",
+        metavar="FILE",
+        help="the lottery ticket, in place of --weights: train from FILE (or 'random'), mask, put "
+        "what is left back to FILE's values, train again, for --rounds rounds, with two controls",
+    )
+    add("--epochs", type=positive_int, default=30, help="of each training of --rewind")
+    add("--output", metavar="FOLDER", help="of --rewind; left out, runs/lottery, -2, -3, ...")
+    add("--resume", metavar="FOLDER", help="go on with a --rewind that was ended")
+    add("--train-flags", default="", metavar="TEXT", help='more for train.py: ="--lr0 0.001"')
 
 
 def add_method_flags(parser: Parser) -> None:

@@ -1,4 +1,4 @@
-"""From a wish (a share of the parameters, of the MACs) to the ratio that grants it."""
+"""From a wish (a share of the parameters, MACs, channels) to the ratio that grants it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..cfg import Cfg, drop_layers, replace_layers
 from ..errors import UserError
 from ..layers import Layer, build_layers
 from ..report import count_parameters
-from .plan import PrunePlan
+from .plan import PrunePlan, keep_everything
 
 _STEPS = 24  # of the bisection: 2^-24 is less than one channel of any network
 _ACCURACY = 0.01
 
-Measure = Literal["params", "macs"]
+Measure = Literal["params", "macs", "channels"]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The share of the parameters or MACs that may stay."""
+    """The share of the parameters, MACs or channels that may stay."""
 
     measure: Measure
     share: float
@@ -42,7 +42,12 @@ class LatencyBudget:
         return f"latency{self.ms:g}ms"
 
 
-def cost(layers: Sequence[Layer], measure: Measure) -> int:
+def cost_of(cfg: Cfg, plan: PrunePlan, measure: Measure) -> int:
+    """Parameters (trainable ones), MACs or channels of the network that a plan leaves."""
+    return plan.channels if measure == "channels" else cost(pruned_layers(cfg, plan), measure)
+
+
+def cost(layers: Sequence[Layer], measure: Literal["params", "macs"]) -> int:
     """Parameters (trainable ones) or MACs of a network."""
     if measure == "params":
         return count_parameters(layers)
@@ -66,12 +71,13 @@ def solve(
     """The smallest ratio whose plan keeps within the budget, and that plan.
 
     Where that would leave more than 1% of the whole unused, the next larger network if it exceeds
-    the budget by no more than 1%. Raises UserError when neither will do.
+    the budget by no more than 1%. Raises UserError when neither will do. Of channels, whichever of
+    the two is nearer: a small network may have less than 100.
     """
-    whole = cost(build_layers(cfg, plan_at(0.0).graph.layers[0].inputs[0][1:]), budget.measure)
+    whole = cost_of(cfg, keep_everything(plan_at(0.0).graph), budget.measure)
 
     def share(ratio: float) -> float:
-        return cost(pruned_layers(cfg, plan_at(ratio)), budget.measure) / whole
+        return cost_of(cfg, plan_at(ratio), budget.measure) / whole
 
     least = share(1.0)
     if least > budget.share:
@@ -84,6 +90,9 @@ def solve(
         middle = (low + high) / 2
         low, high = (middle, high) if share(middle) > budget.share else (low, middle)
     within, above = share(high), share(low)
+    if budget.measure == "channels":
+        nearer = high if budget.share - within <= above - budget.share else low
+        return nearer, plan_at(nearer)
     if budget.share - within <= _ACCURACY:
         return high, plan_at(high)
     if above - budget.share <= _ACCURACY:

@@ -50,14 +50,18 @@ def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) 
 def _add_limit_flags(parser: Parser) -> None:
     add = parser.add_argument
     wish = parser.add_mutually_exclusive_group()
-    targets: tuple[tuple[Measure, str], ...] = (("params", "parameters"), ("macs", "MACs"))
-    for measure, what in targets:
+    targets: tuple[tuple[Measure, str, str], ...] = (
+        ("params", "parameters", "met within 1%%"),
+        ("macs", "MACs", "met within 1%%"),
+        ("channels", "channels of all layers", "met as closely as ties allow"),
+    )
+    for measure, what, how in targets:
         wish.add_argument(
             f"--target-{measure}",
             dest="budget",
             type=_budget(measure),
             metavar="SHARE",
-            help=f"instead of a ratio: the share of the {what} that may stay, met within 1%%",
+            help=f"instead of a ratio: the share of the {what} that may stay, {how}",
         )
     wish.add_argument(
         "--target-latency-ms",

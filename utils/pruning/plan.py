@@ -66,6 +66,17 @@ class PrunePlan:
         keep = self.keep[classes]
         return torch.from_numpy(keep & self.merges[index].stays if index in self.merges else keep)
 
+    def kept_count(self, index: int) -> int:
+        """How many channels a layer with channels of its own keeps."""
+        if index in self.stand_in:
+            return 0
+        return int(self.keep[self.graph.issued[index]].sum())
+
+    @property
+    def channels(self) -> int:
+        """Channels that stay, over all layers with channels of their own."""
+        return sum(self.kept_count(index) for index in self.graph.issued)
+
     def kept_inputs(self, index: int) -> list[Tensor]:
         """Masks over the channels of each source of a layer (of `layers`)."""
         if self.layers[index] is not self.graph.layers[index]:

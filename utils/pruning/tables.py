@@ -35,7 +35,7 @@ def layer_table(plan: PrunePlan) -> str:
     rows = [["layer", "channels", "kept", "cannot go because"]]
     total = kept_total = 0
     for index, classes in sorted(plan.graph.issued.items()):
-        kept = 0 if index in plan.stand_in else int(plan.keep[classes].sum())
+        kept = plan.kept_count(index)
         total, kept_total = total + len(classes), kept_total + kept
         reason = plan.candidates.reasons.get(index, "") if kept else "removed with its block"
         rows.append([str(index), str(len(classes)), str(kept), reason])
