@@ -52,6 +52,7 @@ def project(root: Path, tmp_path: Path) -> Path:
     """A folder as that suite's: scripts, cfg/, data/, weights/."""
     for script in root.glob("*.py"):
         (tmp_path / script.name).symlink_to(script)
+    (tmp_path / "utils").symlink_to(root / "utils")
     make_shapes(tmp_path / "data" / "shapes", 20, img_size=64)
     text = (tmp_path / "data" / "shapes" / "shapes.data").read_text()
     lines = [f"{k}=shapes/{v}" if k != "classes" else f"{k}={v}" for k, v in pairs(text)]
