@@ -21,11 +21,16 @@ from tests.nets import image
 from tests.prune_case import Case
 from tests.zoo_cfgs import small, zoo
 from utils.bn_epsilon import BnEpsilon, for_epsilon
+from utils.bn_statistics import recalibrate_
 from utils.cfg import Cfg, plain_text
 from utils.layers import build_layers
+from utils.layers.dfl import Dfl
+from utils.training.initialize import initialize
 from utils.weights import State, load_darknet_weights, save_darknet_weights
 
 TOLERANCE = 1e-4
+# Up to 100 swish layers in a row: OpenCV is 5 to 8 times as far from float64 as we are.
+DEEP_SWISH = {"yolov8m": 3e-4, "yolov8l": 3e-4, "yolov8x": 3e-4}
 REFUSED = {"Gaussian_yolov3_BDD": "Gaussian_yolo", "yolov4-tiny_contrastive": "local_avgpool"}
 
 
@@ -40,6 +45,9 @@ def opencv_values(
     net = cv2.dnn.readNetFromDarknet(text, np.fromfile(path, np.uint8))
     path.unlink()
     net.setInput(x.numpy())
+    of_yolov8 = [f"concat_{head.index}" for head in model.heads if isinstance(head, Dfl)]
+    if of_yolov8:
+        return [torch.from_numpy(out.copy()) for out in net.forward(of_yolov8)]
     heads = [name for name in net.getLayerNames() if name.startswith("permute_")]
     if not heads:
         return [torch.from_numpy(net.forward().copy())]
@@ -62,15 +70,31 @@ def error(theirs: list[Tensor], ours: list[Tensor]) -> float:
     )
 
 
+@torch.no_grad()
+def fresh(cfg: Cfg, seed: int) -> Case:
+    """A network as a training begins."""
+    torch.manual_seed(seed)
+    model = Darknet(cfg)
+    initialize(model.layers, model.heads)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bn.weight"):
+            parameter.copy_(torch.rand_like(parameter) + 0.5)
+        if name.endswith("bn.bias"):
+            parameter.copy_(torch.randn_like(parameter) * 0.3)
+    recalibrate_(model, [torch.rand(4, model.in_channels, *model.img_size)])
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    return Case(cfg, ratio=0.4, state=state)
+
+
 def calibrated(path: Path, folder: Path) -> Case:
     """40% cut, from the weights of Darknet's own vector: rounding does not grow in such a net.
 
-    With BN statistics measured on one small input it does, in the deep ones to 2e-4 of a head. Nets
-    without a vector, which are small, have those.
+    With gammas of either sign it does, in the deep ones to 3e-4 of a head: so nets without a vector
+    are as a training begins, with statistics measured and gammas and betas of some spread.
     """
     found = GOLDEN / "small" / f"{path.stem}.npz"
     if not found.is_file():
-        return Case(small(path, rows=4), seed=zlib.crc32(path.stem.encode()), ratio=0.4)
+        return fresh(small(path, rows=4), seed=zlib.crc32(path.stem.encode()))
     vector = read_vector(found)
     cfg, text = vector_cfg(found, vector)
     weights = write_vector_weights(folder / "vector.weights", text, vector)
@@ -84,9 +108,10 @@ def test_heads_equal_ours(path: Path, tmp_path: Path) -> None:
     """As it is, and with 40% of its channels cut."""
     case = calibrated(path, tmp_path)
     x = image(case.model, batch=1)
+    tolerance = DEEP_SWISH.get(path.stem, TOLERANCE)
     for cfg, state in ((case.cfg, case.state), case.pruned()):
         ours = our_values(cfg, state, x)
-        assert error(opencv_values(cfg, state, x, "opencv", tmp_path), ours) < TOLERANCE
+        assert error(opencv_values(cfg, state, x, "opencv", tmp_path), ours) < tolerance
         others = our_values(cfg, state, x.flip(3))
         assert error(others, ours) > 10 * TOLERANCE or not case.model.heads
 
