@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +19,9 @@ from models import Darknet
 from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
 from utils.cfg_flags import add_fit, add_nms, chosen_fit, chosen_nms
 from utils.cli import Parser
+from utils.evaluate import Collected, EvalOptions
 from utils.nms import NmsKind
-from utils.training import batches
+from utils.training import batches, loop
 
 
 @pytest.mark.parametrize(
@@ -102,14 +104,16 @@ def test_train_and_val_prepare_images_alike(
         kinds.append(kind.name)
         return options(args, kind)  # type: ignore[arg-type]
 
-    evaluate = train.evaluate
+    collect = loop.collect
 
-    def watched_evaluate(*given: object, nms_kind: NmsKind, **named: object) -> object:
-        kinds.append(nms_kind.name)
-        return evaluate(*given, nms_kind=nms_kind, **named)  # type: ignore[arg-type]
+    def watched_collect(
+        network: Any, loader: Any, nc: int, found: EvalOptions, progress: bool
+    ) -> Collected:
+        kinds.append(found.nms_kind.name)
+        return collect(network, loader, nc, found, progress)
 
     monkeypatch.setattr(val, "eval_options", watched_options)
-    monkeypatch.setattr(train, "evaluate", watched_evaluate)
+    monkeypatch.setattr(loop, "collect", watched_collect)
     val.main(VAL)
     train.main(["--cfg", "my.cfg", *FIXED, "--epochs", "1", "--batch-size", "2"])
     assert fits == ["letterbox" if letter_box else "stretch"] * 3
