@@ -9,6 +9,7 @@ own. The loader starves the step where its rate is the lower one: workers and st
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Sequence
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=positive_int, default=3, help="turns of each")
     args = parser.parse_args(argv)
-    loader = make(args.cfg, args.data, args)
+    loader = make(args)
     count_images(loader)  # warm-up: starts the workers, fills the caches
     loaded, stepped = [], []
     size = [str(side) for side in args.img_size]
@@ -51,11 +52,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"the loader is {ratio:.2f} times as fast as the step")
 
 
-def make(cfg: str, data: str, args: object) -> Loader:
+def make(args: argparse.Namespace) -> Loader:
     """The loader that train.py would make, shuffled and augmented."""
-    size = img_size(getattr(args, "img_size", None))
-    model = Darknet(cfg, size)
-    spec = load_data_file(data)
+    model = Darknet(args.cfg, img_size(args.img_size))
+    spec = load_data_file(args.data)
     images = DetectionDataset(
         spec.require("train"),
         spec.nc,
@@ -64,8 +64,7 @@ def make(cfg: str, data: str, args: object) -> Loader:
         fit="stretch",
         cache=True,
     )
-    batch_size, workers = getattr(args, "batch_size", 8), getattr(args, "workers", 2)
-    return make_loader(images, batch_size, workers, shuffle=True, drop_last=True)
+    return make_loader(images, args.batch_size, args.workers, shuffle=True, drop_last=True)
 
 
 def count_images(loader: Loader) -> int:

@@ -13,6 +13,7 @@ from models import Darknet
 from tests.nets import conv, head, net
 from tests.test_train import CFG, content, project, run
 from utils.errors import UserError
+from utils.training.flags import chosen_rates
 from utils.training.freezing import Freezing
 from utils.training.hyp import with_hyp
 from utils.transfer import load_but_heads
@@ -91,6 +92,15 @@ def test_the_hyper_parameters_that_we_ship_are_flags(root: Path) -> None:
     assert files
     for file in files:
         parser.parse_args(with_hyp(parser, ["--hyp", str(file)]))
+
+
+def test_the_file_of_defaults_changes_nothing(root: Path) -> None:
+    parser = train.make_parser("", tuple(train.STRATEGIES))
+    plain = parser.parse_args([])
+    plain.optimizer, plain.lr0, plain.momentum = chosen_rates(plain)
+    base = ["--hyp", str(root / "data" / "hyp" / "base.yaml")]
+    args = parser.parse_args(with_hyp(parser, base))
+    assert vars(args) == {**vars(plain), "hyp": base[1]}
 
 
 @pytest.mark.parametrize("kind", ["pt", "weights"])

@@ -117,9 +117,13 @@ class Head(Layer):
 
 
 class Yolo(Head):
-    """`[yolo]` of v3 and v4."""
+    """`[yolo]` of v3 and v4.
+
+    shift: where the decoded point lies, in sizes of the box to the left of and above its centre.
+    """
 
     kind = "yolo"
+    shift: float = 0.0
 
     def _read_options(self) -> None:
         s = self.section

@@ -24,6 +24,11 @@ _SIGMA_FLOOR = 0.3
 _DENSITY_EPS = 1e-9
 
 
+def grid_of(head: Yolo, raw: Tensor, reach: float) -> Grid:
+    """The head of this raw value (B, C, H, W), as the assignment sees it."""
+    return Grid(raw.shape[2], raw.shape[3], head.anchors_px.to(raw.device), reach, head.shift)
+
+
 def box_columns(head: Yolo, rows: Tensor) -> Tensor:
     """The raw x, y, w, h (M, 4) among all entries (M, entries) of a head."""
     return rows[:, 0:8:2] if isinstance(head, GaussianYolo) else rows[:, :4]

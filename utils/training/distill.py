@@ -28,9 +28,8 @@ from torch import Tensor
 from ..channel_links import Link
 from ..errors import UserError
 from ..layers import INPUT, Head, Layer, Yolo
-from ..layers.region import GaussianYolo
 from .assign import Grid, Matches, assign, reach_of
-from .box_loss import box_columns, decode_px
+from .box_loss import box_columns, decode_px, grid_of
 from .loss import Losses
 
 DistillKind = Literal["1", "2", "feature"]
@@ -79,7 +78,8 @@ class Distiller:
         self.options = options
         self.links = tuple(links)
         self.pairs = matched_heads(heads, teacher.heads) if set(options.kinds) & {"1", "2"} else ()
-        self._heads = tuple(heads)
+        # Those of the pairs: `matched_heads` takes no other kind.
+        self._yolo = {i: head for i, head in enumerate(heads) if isinstance(head, Yolo)}
 
     @property
     def observed(self) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class Distiller:
             taught, features = self.teacher.observe(images, wanted)
         kinds, hw = self.options.kinds, (images.shape[2], images.shape[3])
         total = images.new_zeros(())
-        pairs = [(self._heads[i], raw[i].float(), taught[j].float()) for i, j in self.pairs]
+        pairs = [(self._yolo[i], raw[i].float(), taught[j].float()) for i, j in self.pairs]
         if "1" in kinds:
             total = total + self.options.gain * self._rows(pairs)
         if "2" in kinds:
@@ -112,7 +112,7 @@ class Distiller:
             total = total + self.options.feature_gain * self._features(values, features)
         return {"kd": total}
 
-    def _rows(self, pairs: Sequence[tuple[Head, Tensor, Tensor]]) -> Tensor:
+    def _rows(self, pairs: Sequence[tuple[Yolo, Tensor, Tensor]]) -> Tensor:
         t = self.options.temperature
         parts = [
             divergence(_entries(head, mine), _entries(head, taught), t).sum() / len(mine)
@@ -120,7 +120,7 @@ class Distiller:
         ]
         return _ROWS_FACTOR * t**2 * torch.stack(parts).sum()
 
-    def _classes(self, pairs: Sequence[tuple[Head, Tensor, Tensor]]) -> Tensor:
+    def _classes(self, pairs: Sequence[tuple[Yolo, Tensor, Tensor]]) -> Tensor:
         t = self.options.temperature
         parts = [
             divergence(_scores(head, mine), _scores(head, taught), t).sum() / len(mine)
@@ -200,26 +200,24 @@ def _alike(mine: Head, other: Head) -> bool:
     )
 
 
-def _entries(head: Head, raw: Tensor) -> Tensor:
+def _entries(head: Yolo, raw: Tensor) -> Tensor:
     """Raw head -> (B, n, H, W, entries)."""
-    assert isinstance(head, Yolo)
     return head.split(raw).movedim(2, -1)
 
 
-def _scores(head: Head, raw: Tensor) -> Tensor:
+def _scores(head: Yolo, raw: Tensor) -> Tensor:
     """Raw objectness and classes (B, n, H, W, 1 + nc)."""
-    assert isinstance(head, Yolo)
     return _entries(head, raw)[..., head.objectness_entry :]
 
 
 def _boxes(
-    pairs: Sequence[tuple[Head, Tensor, Tensor]],
+    pairs: Sequence[tuple[Yolo, Tensor, Tensor]],
     targets: Tensor,
     img_hw: tuple[int, int],
     iou_t: float,
 ) -> Tensor:
     """The distances of the student's boxes that the teacher puts nearer to their targets."""
-    grids = [_grid(head, raw) for head, raw, _ in pairs]
+    grids = [grid_of(head, raw, reach_of(head.scale_x_y)) for head, raw, _ in pairs]
     matches = assign(targets, grids, img_hw, iou_t)
     total = targets.new_zeros(())
     for (head, mine, taught), grid, match in zip(pairs, grids, matches, strict=True):
@@ -229,18 +227,10 @@ def _boxes(
     return _BOX_FACTOR * total
 
 
-def _grid(head: Head, raw: Tensor) -> Grid:
-    assert isinstance(head, Yolo)
-    shift = head.shift if isinstance(head, GaussianYolo) else 0.0
-    anchors_px = head.anchors_px.to(raw.device)
-    return Grid(raw.shape[2], raw.shape[3], anchors_px, reach_of(head.scale_x_y), shift)
-
-
 def _distances(
-    head: Head, grid: Grid, match: Matches, raw: Tensor, targets: Tensor, img_hw: tuple[int, int]
+    head: Yolo, grid: Grid, match: Matches, raw: Tensor, targets: Tensor, img_hw: tuple[int, int]
 ) -> Tensor:
     """Squared distances (M,) of the positives' x, y, w, h to their targets', in cells."""
-    assert isinstance(head, Yolo)
     rows = head.split(raw)[match.image, match.anchor, :, match.row, match.column]
     boxes_px = decode_px(head, grid, box_columns(head, rows), match, img_hw)
     cells = targets.new_tensor([grid.columns, grid.rows, grid.columns, grid.rows])

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes import iou, xywh_to_xyxy
-from ..layers import Dfl, GaussianYolo, Head, Region, Yolo
+from ..layers import Dfl, Head, Region, Yolo
 from .assign import Grid, Matches, assign, flat_place, reach_of
-from .box_loss import box_columns, box_loss, decode_px
+from .box_loss import box_columns, box_loss, decode_px, grid_of
 from .dfl_loss import DflLoss
 from .loss_options import LossOptions, ObjectnessTarget, rules_of
 from .ranks import Ranks
@@ -118,9 +118,7 @@ class YoloLoss:
     def grid(self, raw: Tensor, img_hw: tuple[int, int]) -> Grid:
         """The head as the assignment sees it."""
         reach = 0.0 if self.rules.as_darknet else reach_of(self.head.scale_x_y)
-        shift = self.head.shift if isinstance(self.head, GaussianYolo) else 0.0
-        anchors_px = self.head.anchors_px.to(raw.device)
-        return Grid(raw.shape[2], raw.shape[3], anchors_px, reach, shift)
+        return grid_of(self.head, raw, reach)
 
     def sums(
         self, raw: Tensor, grid: Grid, match: Matches, truth: Truth
