@@ -162,8 +162,8 @@ class Row:
 
 
 def _measure(stage: Stage, data: Path) -> Row:
-    model = Darknet(stage.cfg).load_weights(stage.weights).eval()
-    fused = Darknet(stage.cfg).load_weights(stage.weights).eval().fuse()
+    model = Darknet(stage.cfg, weights=stage.weights).eval()
+    fused = Darknet(stage.cfg, weights=stage.weights).eval().fuse()
     opencv = OpenCVDarknet(stage.cfg, stage.weights)
     image = torch.rand(1, 3, *model.img_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -1,7 +1,6 @@
 """The network: built from a Darknet cfg, run, loaded and saved.
 
-    model = Darknet("cfg/yolov4.cfg")
-    model.load_weights("yolov4.weights")
+    model = Darknet("cfg/yolov4.cfg", weights="yolov4.weights")
     boxes = model.eval()(images)      # images (B, 3, H, W), RGB, 0..1
 
 `from models import *` brings Darknet and convert.
@@ -11,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -51,7 +51,9 @@ class Darknet(nn.Module):
     last layer's value.
 
     `img_size` (height, width) overrides the cfg's. Any other size of input works too, as long as
-    the layers' sizes fit. Raises CfgError for a cfg that is not a network.
+    the layers' sizes fit. With `weights`, a file or a state, that is what it starts with, and no
+    random numbers are drawn. Raises CfgError for a cfg that is not a network, UserError for
+    weights that do not fit it.
     """
 
     def __init__(
@@ -59,16 +61,24 @@ class Darknet(nn.Module):
         cfg: Cfg | str | Path,
         img_size: tuple[int, int] | None = None,
         padding_mode: PaddingMode = "zeros",
+        weights: str | Path | Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.cfg = cfg if isinstance(cfg, Cfg) else load_cfg(cfg)
         self.in_channels, *size = input_shape(self.cfg, img_size)
         self.img_size = (size[0], size[1])
         self.rules: tuple[Layer, ...] = build_layers(self.cfg, self.img_size)
-        self.layers = nn.ModuleList(rule.module(padding_mode) for rule in self.rules)
+        # Without values until the weights are loaded; files may leave out what `dontload` names.
+        blank = weights is not None and not self._not_in_files()
+        with torch.device("meta") if blank else nullcontext():
+            self.layers = nn.ModuleList(rule.module(padding_mode) for rule in self.rules)
         self.heads: tuple[Head, ...] = tuple(r for r in self.rules if isinstance(r, Head))
         self.seen = 0  # images trained on; kept in .weights files
         self._unused_after = _last_readers(self.rules)
+        if isinstance(weights, Mapping):
+            self.load_state(weights)
+        elif weights is not None:
+            self.load_weights(weights)
 
     @property
     def nc(self) -> int:
@@ -193,6 +203,10 @@ class Darknet(nn.Module):
                 f"{source}: does not fit {self.cfg.source}: {len(missing)} tensors missing, "
                 f"{len(extra)} left over, {len(wrong)} of another shape (the first: {first})"
             )
+        if any(tensor.is_meta for tensor in own.values()):
+            copies = {key: state[key].to(tensor.dtype, copy=True) for key, tensor in own.items()}
+            self.load_state_dict(copies, assign=True)
+            return
         for key, tensor in own.items():
             if key in state:
                 tensor.copy_(state[key])

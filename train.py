@@ -32,13 +32,13 @@ import prune
 import shortcut_prune
 import slim_prune
 from models import Darknet
+from utils.allocator import keep_freed_memory
 from utils.cfg import Cfg, format_cfg, load_cfg, parse_cfg
 from utils.cli import img_size, pick_device, run_main
 from utils.data import DataSpec, load_data_file
 from utils.errors import UserError
 from utils.masks.files import masks_in, read_masks
 from utils.pruning import sparsity_targets
-from utils.training.allocator import keep_freed_memory
 from utils.training.batches import make_loaders
 from utils.training.cfg_recipe import epochs_for, with_recipe
 from utils.training.checkpoint import Progress, Trainee, load_for_resume, restore

@@ -121,7 +121,7 @@ def load_theirs(args: argparse.Namespace, size: tuple[int, int] | None) -> Trans
 def load_ours(args: argparse.Namespace, size: tuple[int, int] | None) -> Translated:
     """A model of this program, as it is."""
     cfg = checked_size(load_cfg(args.cfg), size)
-    model = Darknet(cfg).load_weights(args.weights)
+    model = Darknet(cfg, weights=args.weights)
     names = read_note(cfg.net, NAMES_NOTE)
     known = isinstance(names, list) and len(names) == model.nc
     texts = tuple(str(name) for name in names) if known else tuple(map(str, range(model.nc)))

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import Darknet
+from utils.allocator import keep_freed_memory
 from utils.cli import Parser, add_img_size, img_size, pick_device, positive_int, run_main
 from utils.profile import synchronize
-from utils.training.allocator import keep_freed_memory
 from utils.training.ema import make_ema
 from utils.training.initialize import initialize
 from utils.training.loss import DetectionLoss, total

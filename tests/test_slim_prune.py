@@ -18,7 +18,7 @@ import slim_prune
 from models import Darknet
 from utils.cfg import format_cfg, load_cfg
 from utils.layers import Convolutional
-from utils.pruning import GateError, run, run_pruning
+from utils.pruning import GateError, figures, run, run_pruning
 from utils.pruning.run import Pruned
 from utils.weights import load_darknet_weights
 
@@ -56,6 +56,20 @@ def names(folder: Path) -> set[str]:
 
 
 # -- what it writes --------------------------------------------------------------------------------
+
+
+def test_large_networks_are_not_timed_without_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg, weights = make_inputs(tmp_path)
+    timed = prune_files(cfg, weights, "--dry-run")
+    assert "| Forward (ms)" in capsys.readouterr().out
+    monkeypatch.setattr(figures, "_GLANCE_MACS", timed.before.macs - 1)
+    found = prune_files(cfg, weights, "--report", str(tmp_path / "report"))
+    assert "Forward (ms)" not in capsys.readouterr().out
+    assert found.before.latency is None
+    assert found.before.macs == timed.before.macs
+    assert "Forward (ms)" not in (tmp_path / "report" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("form", ["nested", "absolute", "bare"])

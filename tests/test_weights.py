@@ -173,6 +173,37 @@ def test_dontload_leaves_a_layer_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "b").stat().st_size == 20 + 4 * (first + 2 * (4 * 2 + 36))
 
 
+def test_a_network_built_with_weights_draws_no_random_numbers(tmp_path: Path) -> None:
+    path = file_with(tmp_path / "a", TINY_NUMBERS)
+    loaded = Darknet(TINY).load_weights(path).state_dict()
+    seed = torch.random.get_rng_state()
+    from_file = Darknet(TINY, weights=path)
+    from_state = Darknet(TINY, weights={key: t.double() for key, t in loaded.items()})
+    assert torch.equal(torch.random.get_rng_state(), seed)
+    assert from_file.seen == 7
+    for model in (from_file, from_state):
+        assert all(parameter.requires_grad for parameter in model.parameters())
+        assert model.state_dict().keys() == loaded.keys()
+        for key, tensor in model.state_dict().items():
+            assert torch.equal(tensor, loaded[key])
+            assert tensor.dtype == loaded[key].dtype
+            assert tensor.data_ptr() != loaded[key].data_ptr()
+
+
+def test_a_network_built_with_weights_refuses_others(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="1 numbers and 0 bytes are left over"):
+        Darknet(TINY, weights=file_with(tmp_path / "a", TINY_NUMBERS + 1))
+    with pytest.raises(UserError, match="tensors missing"):
+        Darknet(TINY, weights={})
+
+
+def test_what_files_leave_out_is_drawn_even_so(tmp_path: Path) -> None:
+    cfg = net(conv(2), conv(2, dontload=1))
+    model = Darknet(cfg, weights=file_with(tmp_path / "a", 4 * 2 + 54))
+    assert model.state_dict()["layers.0.bn.bias"].tolist() == [1, 2]
+    assert model.state_dict()["layers.1.conv.weight"].abs().min() > 0
+
+
 def test_a_shared_kernel_is_stored_once(tmp_path: Path) -> None:
     cfg = net(conv(3), conv(3), conv(3, share_index=1))
     count = 2 * (4 * 3 + 81)

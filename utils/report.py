@@ -21,7 +21,7 @@ class ModelFigures:
     parameters: int
     macs: int
     file_bytes: int
-    latency: Latency
+    latency: Latency | None = None
     map50: float | None = None
     map: float | None = None
 
@@ -61,8 +61,9 @@ def comparison_rows(before: ModelFigures, after: ModelFigures) -> list[list[str]
         ["MACs", *_counted(before.macs, after.macs)],
         ["BFLOPs", f"{bflops[0]:.3f}", f"{bflops[1]:.3f}", _change(*bflops)],
         ["File (bytes)", *_counted(before.file_bytes, after.file_bytes)],
-        ["Forward (ms)", *_latency(before.latency, after.latency)],
     ]
+    if before.latency and after.latency:
+        rows.append(["Forward (ms)", *_latency(before.latency, after.latency)])
     return rows
 
 

@@ -12,6 +12,7 @@ from terminaltables import AsciiTable
 from torch import Tensor
 
 from ..layers import Layer
+from ..profile import Latency
 from ..report import ModelFigures
 from ..weights import State, save_darknet_weights
 from .targets import Target
@@ -89,12 +90,17 @@ def no_faster(before: ModelFigures, after: ModelFigures) -> str:
     """The statement on speed that goes with every masked model, with the measured times."""
     return (
         "A masked model is not faster: runtimes multiply by its zeros as by any other number "
-        f"({before.latency.median_ms:.2f} ms a forward pass before, {after.latency.median_ms:.2f} "
-        "ms after; a difference is chance). Only a compressed file is smaller. To save time, take "
-        "whole channels out: slim_prune.py"
+        f"({_latency(before).median_ms:.2f} ms a forward pass before, "
+        f"{_latency(after).median_ms:.2f} ms after; a difference is chance). Only a compressed "
+        "file is smaller. To save time, take whole channels out: slim_prune.py"
     )
 
 
+def _latency(figures: ModelFigures) -> Latency:
+    assert figures.latency is not None  # masking times every network
+    return figures.latency
+
+
 def _time(figures: ModelFigures) -> str:
-    time = figures.latency
+    time = _latency(figures)
     return f"{time.median_ms:.2f} ({time.p10_ms:.2f}..{time.p90_ms:.2f})"

@@ -21,7 +21,9 @@ from ..profile import time_forward_ms
 from ..report import ModelFigures, count_parameters, file_bytes
 from ..weights import State
 
-_MOST_S = 1.0  # for timing a network; large ones are timed twice only
+_MOST_S = 5.0  # for timing a network
+# A pass of a larger network takes a second: it is timed only along with an evaluation.
+_GLANCE_MACS = 10e9
 
 
 class Model(Protocol):
@@ -44,16 +46,23 @@ class Model(Protocol):
     def state_dict(self) -> State: ...
 
 
-def figures(model: Model, args: argparse.Namespace) -> ModelFigures:
-    """Size, latency of the fused network, and mAP when `--data` is given."""
+def figures(model: Model, args: argparse.Namespace, always_timed: bool = False) -> ModelFigures:
+    """Size and latency of the fused network, and mAP when `--data` is given.
+
+    Without `--data`, large networks are timed only if `always_timed`.
+    """
+    macs = sum(layer.macs() for layer in model.rules)
+    if not (args.data or always_timed) and macs > _GLANCE_MACS:
+        return ModelFigures(count_parameters(model.rules), macs, file_bytes(model.rules))
     device = pick_device(args.device)
     fused = copy.deepcopy(model).fuse().eval().to(device)
     image = torch.rand(1, model.in_channels, *model.img_size, device=device)
+    image = image.contiguous(memory_format=torch.channels_last)
     latency = time_forward_ms(lambda: fused(image), runs=20, warmup=3, most_s=_MOST_S)
     metrics = _score(fused, model, args) if args.data else None
     return ModelFigures(
         parameters=count_parameters(model.rules),
-        macs=sum(layer.macs() for layer in model.rules),
+        macs=macs,
         file_bytes=file_bytes(model.rules),
         latency=latency,
         map50=metrics.map50 if metrics else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,14 @@ def _section(title: str, body: str) -> str:
 
 def _cards(before: ModelFigures, after: ModelFigures) -> str:
     """The figures that matter most, as large numbers."""
-    costs = (
+    costs: list[tuple[str, float, float, Callable[[float], str]]] = [
         ("Parameters", before.parameters, after.parameters, _short),
         ("MACs", before.macs, after.macs, _short),
         ("File (bytes)", before.file_bytes, after.file_bytes, _short),
-        ("Forward (ms)", before.latency.median_ms, after.latency.median_ms, "{:.2f}".format),
-    )
+    ]
+    if before.latency and after.latency:
+        times_ms = before.latency.median_ms, after.latency.median_ms
+        costs.append(("Forward (ms)", *times_ms, "{:.2f}".format))
     cards = []
     if before.map50 is not None and after.map50 is not None:
         change = after.map50 - before.map50

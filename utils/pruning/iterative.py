@@ -204,7 +204,7 @@ def _write_best(journal: Journal, model: dict[str, str], tools: Tools) -> None:
     paths = [journal.folder / f"best{kind}" for kind in (".cfg", ".weights")]
     with atomic_write(paths[0]) as temporary:
         shutil.copyfile(model["cfg"], temporary)
-    tools.build(paths[0]).load_weights(model["weights"]).save_weights(paths[1])
+    tools.build(paths[0], weights=model["weights"]).save_weights(paths[1])
     journal.note(best={"cfg": str(paths[0]), "weights": str(paths[1])})
 
 

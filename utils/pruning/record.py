@@ -135,7 +135,7 @@ def _block_rows(case: Case) -> list[dict[str, Any]]:
 
 def _figures(figures: ModelFigures) -> dict[str, Any]:
     found = dataclasses.asdict(figures)
-    return {**found, "latency": figures.latency._asdict()}
+    return {**found, "latency": figures.latency and figures.latency._asdict()}
 
 
 def _recalibration(found: Recalibration | None) -> dict[str, Any] | None:

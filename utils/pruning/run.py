@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..allocator import keep_freed_memory
 from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
 from ..cfg.strict import strict_cfg
@@ -75,8 +76,8 @@ class _Original:
         if self.args.strict_darknet:
             cut_cfg = strict_cfg(cut_cfg)
         cfg = parse_cfg(plain_text(cut_cfg), source)
-        compact: Model = self.build(cfg, img_size=img_size(self.args.img_size))
-        compact.load_state(cut_state)
+        size = img_size(self.args.img_size)
+        compact: Model = self.build(cfg, img_size=size, weights=cut_state)
         return cfg, cut_state, compact
 
     def score(self, plan: PrunePlan) -> ModelFigures:
@@ -100,6 +101,7 @@ def run_pruning(
     Raises UserError, and GateError if the proof fails.
     """
     args = parse_args(strategy, doc, argv)
+    keep_freed_memory()
     _require_free_places(strategy, args)
     require_training_images(args)
     original = _load(build, args)
@@ -121,8 +123,8 @@ def run_pruning(
 
 def _load(build: Build, args: argparse.Namespace) -> _Original:
     """The model with its weights. Raises UserError for numbers that no network can have."""
-    model: Model = build(load_cfg(args.cfg), img_size=img_size(args.img_size))
-    model.load_weights(args.weights)
+    size = img_size(args.img_size)
+    model: Model = build(load_cfg(args.cfg), img_size=size, weights=args.weights)
     state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
     require_usable(state, args.weights)
     return _Original(build, model, state, args)

@@ -100,7 +100,7 @@ def _scored(value: float, figures: ModelFigures) -> SweepPoint:
         figures.parameters,
         figures.macs,
         figures.file_bytes,
-        figures.latency.median_ms,
+        figures.latency and figures.latency.median_ms,
         figures.map50,
         figures.map,
     )

@@ -61,8 +61,7 @@ def candidate(build: Build, pair: str, img_size: tuple[int, int] | None) -> Cand
     cfg, comma, weights = pair.partition(",")
     if not comma or not weights:
         raise UserError(f"--models {pair}: expected CFG,WEIGHTS, with a comma and without a blank")
-    network = build(cfg, img_size)
-    network.load_weights(weights)
+    network = build(cfg, img_size, weights=weights)
     return Candidate(
         Path(weights).stem,
         cfg,
@@ -125,8 +124,7 @@ def measured_rows(
     build: Build, chosen: Candidate, runtimes: Sequence[str], folder: Path, task: Task, images: int
 ) -> Iterator[Row]:
     """One model in each runtime, each in a fresh process; `task` has what all have in common."""
-    network = build(chosen.cfg, chosen.img_size)
-    network.load_weights(chosen.weights)
+    network = build(chosen.cfg, chosen.img_size, weights=chosen.weights)
     with darknet_weights(network, chosen.weights) as weights:
         made = make_files(network, runtimes, folder, task.data, images)
         made |= {runtime: weights for runtime in ("torch", "opencv") if runtime in runtimes}

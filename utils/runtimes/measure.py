@@ -20,7 +20,7 @@ from .choose import open_backend
 from .network import Network
 from .score import score
 
-Build = Callable[[str, tuple[int, int] | None], Network]
+Build = Callable[..., Network]  # models.Darknet
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")

@@ -1,8 +1,8 @@
-"""Keep freed memory in the process, so that each step does not fetch its pages anew.
+"""Keep freed memory in the process, so that the same pages are not fetched over and over.
 
-glibc gives every large block back to the system when it is freed. A training step frees and
-allocates the same activations over and over, and the page faults cost a fifth of its time
-(`benchmarks/train_step.py` measures it).
+glibc gives every large block back to the system when it is freed. A training step, or a forward
+pass, frees and allocates the same activations again and again, and the page faults cost a fifth of
+its time (`benchmarks/train_step.py` measures it).
 """
 
 from __future__ import annotations
