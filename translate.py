@@ -23,6 +23,7 @@ from torch import Tensor
 
 from models import Darknet
 from utils.cfg import Cfg, load_cfg, read_note
+from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.cli import Parser, add_img_size, img_size, run_main
 from utils.data import load_data_file
 from utils.data.images import read_image
@@ -81,6 +82,7 @@ def build_parser() -> Parser:
         "and nowhere else",
     )
     add("--force", action="store_true", help="replace existing files")
+    add_strict_darknet(parser)
     return parser
 
 
@@ -106,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
     if args.head == "yolo":
         cfg, state = with_yolo_heads(cfg, state)
     cfg, state = for_export(cfg, state, args.bn_export)
+    if args.strict_darknet:
+        cfg = strict_cfg(cfg)
     written = write_all(cfg, state, found.names, outputs)
     print(summary(cfg, args, len(deep) if args.guard else 0))
     print("\n".join(f"Wrote {path}" for path in written))
@@ -136,9 +140,7 @@ def checked_size(cfg: Cfg, size: tuple[int, int] | None) -> Cfg:
 @torch.no_grad()
 def deep_layers(found: Translated, args: argparse.Namespace) -> dict[int, float]:
     """Layer -> the lowest value before its swish, where that is below the danger line."""
-    with torch.device("meta"):  # no random numbers for tensors that come from the state
-        model = Darknet(found.cfg).eval()
-    model.load_state_dict(found.state, assign=True)
+    model = Darknet(found.cfg, weights=found.state).eval()
     side = -(-SAMPLE_SIDE_PX // model.stride) * model.stride
     images = [sample_images(side, side)]
     if args.samples:

@@ -15,7 +15,8 @@ from torch import nn
 from models import Darknet
 from tests import ultralytics_like as theirs
 from translate import main
-from utils.cfg import read_note
+from utils.cfg import load_cfg, plain_text, read_note
+from utils.cfg.strict import strict_cfg
 from utils.errors import UserError
 from utils.translate import Translated, translate_checkpoint
 from utils.translate.guard import DANGER, guarded, lowest_by_statistics, lowest_swish_inputs
@@ -227,10 +228,15 @@ def test_our_own_model_is_exported_for_a_runtime(tmp_path: Path) -> None:
         ["--weights", str(path), "--output", str(tmp_path / "n.cfg"), "--bn-export", "native",
          "--img_size", "64", "96"]
     )  # fmt: skip
+    native.write_text(native.read_text().replace("[net]", "[net]\nmax_crop=500"))
     exported = main(
         ["--cfg", str(native), "--weights", str(native.with_suffix(".weights")),
-         "--output", str(tmp_path / "e.cfg")]
+         "--output", str(tmp_path / "e.cfg"), "--strict-darknet"]
     )  # fmt: skip
+    text = exported.read_text()
+    assert "max_crop" not in text
+    assert plain_text(strict_cfg(load_cfg(exported))) == text
+    assert read_note(load_cfg(exported).net, "names") == ["thing 0", "thing 1", "thing 2"]
     assert (
         native.with_suffix(".weights").read_bytes() != exported.with_suffix(".weights").read_bytes()
     )
