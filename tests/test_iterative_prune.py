@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,20 @@ def test_steps_reach_the_target_and_from_scratch_takes_the_structure(start: Path
     assert scratch[0]["epochs"] == 2
     with pytest.raises(UserError, match="holds other files"):
         run()
+
+
+@pytest.mark.parametrize(
+    ("measure", "count", "gone"), [("params", "parameters", 0.273), ("macs", "macs", 0.276)]
+)
+def test_one_shot_with_a_teacher_and_other_measures(
+    start: Path, measure: str, count: str, gone: float
+) -> None:
+    teacher = ("--t_cfg", "my.cfg", "--t_weights", "start.weights")
+    rows = run("--one-shot", "--measure", measure, "--target", str(gone), *teacher)
+    assert [row["epochs"] for row in rows] == [0, 2]  # of both steps together
+    assert rows[1][count] / rows[0][count] == pytest.approx(1 - gone, abs=0.01)
+    args = json.loads(next(train.RUNS.glob("out-*/args.json")).read_text())
+    assert (args["t_cfg"], args["t_weights"]) == ("my.cfg", "start.weights")
 
 
 def test_a_drop_beyond_the_limit_ends_it_with_the_last_good_step(

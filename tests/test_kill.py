@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_iterative_prune import QUICK
+from tests.test_iterative_prune import start as start_weights
 from tests.test_train import assert_same, content, project, run
 from utils.errors import UserError
 from utils.training.checkpoint import load_for_resume
 
-__all__ = ["project"]
+__all__ = ["project", "start_weights"]
 
 EPOCHS, KILLS = "60", 10
 FLAGS = ("--epochs", EPOCHS, "-sr", "--s", "0.01", "--name")
@@ -63,3 +65,33 @@ def test_killed_ten_times_it_ends_as_an_uninterrupted_run(project: Path, root: P
     assert_same(content(cut / "best.pt"), content(whole / "best.pt"))
     with pytest.raises(UserError, match="no state of training"):  # best.pt: weights alone
         load_for_resume(cut / "best.pt")
+
+
+@pytest.mark.slow
+def test_iterative_pruning_killed_at_random_ends_the_same(start_weights: Path, root: Path) -> None:
+    script = str(root / "iterative_prune.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def begin(*flags: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, script, *flags], env=environment)
+
+    several = (*QUICK, "--steps", "4", "--epochs-per-step", "8", "--output")
+    assert begin(*several, "whole").wait() == 0
+    moments = random.Random(1)
+    flags: tuple[str, ...] = (*several, "cut")
+    kills = 0
+    while True:
+        process = begin(*flags)
+        try:
+            process.wait(moments.uniform(4, 8) if kills < KILLS else None)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+        if Path("cut/state.json").exists():
+            flags = ("--resume", "cut")
+    assert process.returncode == 0
+    assert kills >= 3
+    for name in ("steps.csv", "best.cfg", "best.weights"):
+        assert Path("cut", name).read_bytes() == Path("whole", name).read_bytes(), name

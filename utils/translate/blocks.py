@@ -1,4 +1,4 @@
-"""The blocks of YOLOv8 and its relatives: what each holds, as sections."""
+"""The blocks of YOLOv5 and YOLOv8: what each holds, as sections."""
 
 from __future__ import annotations
 
@@ -33,23 +33,25 @@ def _bottleneck(writer: Writer, node: Node) -> int:
 
 
 def _c2f(writer: Writer, node: Node) -> int:
-    """`cv1` is split in the middle, unless a pruner has noted where; or there are two already."""
+    """`cv1` is split, unless a pruner has done so already."""
     inner = [_bottleneck_spec(m) for m in node.child("m").children()]
     first, last = read_conv(node.child("cv1")), read_conv(node.child("cv2"))
     if node.has("cv0"):
-        halves = [read_conv(node.child("cv0")), first]
+        halves = read_conv(node.child("cv0")), first
     else:
-        middle = -(-first.filters // 2)
-        counts = node.value("cv1_split_sections", (middle, first.filters - middle))
-        halves = _split(node, first, counts)
-    return sections.c2f(writer, (halves[0], halves[1]), inner, last)
+        halves = halves_of(node, first)
+    return sections.c2f(writer, halves, inner, last)
 
 
-def _split(node: Node, conv: TensorConv, counts: Sequence[int]) -> list[TensorConv]:
+def halves_of(node: Node, conv: TensorConv) -> tuple[TensorConv, TensorConv]:
+    """A block's first convolution as two, cut in the middle, or where a pruner has noted."""
+    middle = -(-conv.filters // 2)
+    counts = node.value("cv1_split_sections", (middle, conv.filters - middle))
     try:
-        return split_conv(conv, counts)
+        first, second = split_conv(conv, counts)
     except (TypeError, ValueError):
         raise node.error(f"cannot split {conv.filters} channels as {str(counts)[:40]}") from None
+    return first, second
 
 
 def _c3(writer: Writer, node: Node) -> int:
@@ -61,7 +63,7 @@ def _c3(writer: Writer, node: Node) -> int:
 def _sppf(writer: Writer, node: Node) -> int:
     """Newer ones have the number of poolings in `n` and add their input on request."""
     pool = node.child("m")
-    size = _require_same_size_pool(pool)
+    size = pool_size(pool)
     if node.integer("n", sections.SPPF_POOLS) != sections.SPPF_POOLS or node.value("add", False):
         raise node.error("only the kind with three poolings and no sum is translated")
     return sections.sppf(writer, read_conv(node.child("cv1")), read_conv(node.child("cv2")), size)
@@ -73,12 +75,13 @@ def _spp(writer: Writer, node: Node) -> int:
     parts = [source]
     for pool in node.child("m").children():
         writer.read(source)
-        parts.append(writer.maxpool(_require_same_size_pool(pool), 1))
+        parts.append(writer.maxpool(pool_size(pool), 1))
     writer.route(*parts)
     return writer.put(read_conv(node.child("cv2")))
 
 
-def _require_same_size_pool(pool: Node) -> int:
+def pool_size(pool: Node) -> int:
+    """The window of a max pooling that keeps the map's size. Raises UserError for any other."""
     size = pool.integer("kernel_size")
     if pool.integer("stride", 1) != 1 or pool.integer("padding") != size // 2:
         raise pool.error("only poolings that keep the size are translated")

@@ -39,14 +39,15 @@ def read_conv(node: Node) -> TensorConv:
     Raises UserError for what no `[convolutional]` says.
     """
     if node.kind == "Conv2d":
-        return _bare(node, "linear")
-    conv = _bare(node.child("conv"), _activation(node))
+        return bare_conv(node, "linear")
+    conv = bare_conv(node.child("conv"), activation_of(node))
     if not node.has("bn"):
         return conv
     return _normalized(conv, node.child("bn"))
 
 
-def _bare(node: Node, activation: str) -> TensorConv:
+def bare_conv(node: Node, activation: str) -> TensorConv:
+    """A Conv2d by itself, to be followed by an activation. Raises UserError as `read_conv`."""
     weight = node.tensor("weight")
     if weight.dim() != 4 or weight.shape[2] != weight.shape[3]:
         raise node.error(f"a kernel of shape {tuple(weight.shape)} has no section")
@@ -90,7 +91,7 @@ def _normalized(conv: TensorConv, bn: Node) -> TensorConv:
     )
 
 
-def _activation(node: Node) -> str:
+def activation_of(node: Node) -> str:
     """Darknet's name of what follows the convolution."""
     if not node.has("act"):
         raise node.error("has no activation 'act'")

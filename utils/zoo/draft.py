@@ -115,9 +115,9 @@ class Draft:
         self._layers += 1
         return self.last
 
-    def second_half(self, source: int) -> int:
-        """The upper half of the channels of `source`."""
-        return self._layer("route", layers=self._references([source]), groups=2, group_id=1)
+    def half(self, source: int, which: int) -> int:
+        """The lower (0) or upper (1) half of the channels of `source`."""
+        return self._layer("route", layers=self._references([source]), groups=2, group_id=which)
 
     def yolo(
         self,

@@ -69,7 +69,7 @@ def _csp_stage(draft: Draft, filters: int, stride: int) -> int:
     """
     draft.note(f"CSP stage at stride {stride}, {filters} channels")
     around = draft.conv(filters, 3)
-    draft.second_half(around)
+    draft.half(around, 1)
     first = draft.conv(filters // 2, 3)
     second = draft.conv(filters // 2, 3)
     draft.route(second, first)
