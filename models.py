@@ -146,8 +146,9 @@ class Darknet(nn.Module):
         for rule in self.rules:
             inputs = [values[source] for source in rule.sources]
             if isinstance(rule, Head):
-                value = rule.raw(inputs)
-                raw.append(value)
+                raw.append(rule.raw(inputs))
+            if isinstance(rule, Head) and rule.index in self._unused_after[rule.index]:
+                value = raw[-1]  # activated for layers that read a head, of which there are few
             else:
                 value = rule.forward(self.layers[rule.owner], inputs)
             values[rule.index] = value

@@ -103,6 +103,21 @@ def test_layer_outputs_are_darknets() -> None:
     assert not torch.equal(values[4], raw[0])
 
 
+def test_who_reads_a_head_reads_what_it_activated() -> None:
+    """As in Darknet, where [yolo] works in place; the head's own raw values stay raw."""
+    model = healthy(net(conv(4), head(), section("route", layers=-1), conv(4, 1), head()))
+    assert [rule.index for rule in model.heads] == [2, 6]
+    with torch.no_grad():
+        x = image(model)
+        raw, values = model.raw_heads(x), model.layer_outputs(x)
+        observed = model.observe(x, [3, 4])[1]
+    assert torch.equal(raw[0], values[1])
+    assert torch.equal(observed[3], values[2])
+    assert not torch.equal(values[2], values[1])
+    assert torch.equal(observed[4], values[4])
+    assert torch.equal(raw[1], values[5])
+
+
 def test_a_network_without_a_head_returns_its_last_value() -> None:
     model = healthy(net(conv(4), section("avgpool")))
     x = image(model)
