@@ -32,7 +32,7 @@ from utils.training.distill import (
 
 NET = (conv(8, stride=2), conv(8, stride=2), section("maxpool", size=2, stride=2), conv(6), head())
 TARGETS = torch.tensor([[0, 1, 0.4, 0.6, 0.3, 0.3], [1, 0, 0.7, 0.2, 0.5, 0.4]])
-KINDS: tuple[DistillKind, ...] = ("1", "2", "feature")
+KINDS: tuple[DistillKind, ...] = ("1", "2", "response", "feature")
 
 
 def model(seed: int = 0) -> Darknet:

@@ -7,6 +7,8 @@
        0.001 * sum of d over the assigned boxes whose d exceeds the teacher's; d is the squared
        distance of x, y, w, h to the target, in cells
 
+response: what the teacher answers in place of labels (response.py)
+
 feature: the student is the teacher minus channels, and its plan says which. So features are
 compared channel by channel, without adapters, at the last layer of each scale and before the heads:
 
@@ -27,12 +29,13 @@ from torch import Tensor
 
 from ..channel_links import Link
 from ..errors import UserError
-from ..layers import INPUT, Head, Layer, Yolo
+from ..layers import INPUT, Dfl, Head, Layer, Yolo
 from .assign import Grid, Matches, assign, reach_of
 from .box_loss import box_columns, decode_px, grid_of
 from .loss import Losses
+from .response import response_loss
 
-DistillKind = Literal["1", "2", "feature"]
+DistillKind = Literal["1", "2", "response", "feature"]
 FeatureLoss = Literal["cwd", "mse"]
 
 _ROWS_FACTOR = 0.001
@@ -77,9 +80,12 @@ class Distiller:
         self.teacher = teacher
         self.options = options
         self.links = tuple(links)
-        self.pairs = matched_heads(heads, teacher.heads) if set(options.kinds) & {"1", "2"} else ()
-        # Those of the pairs: `matched_heads` takes no other kind.
-        self._yolo = {i: head for i, head in enumerate(heads) if isinstance(head, Yolo)}
+        self.heads = tuple(heads)
+        self.pairs: tuple[tuple[int, int], ...] = ()
+        if set(options.kinds) & {"1", "2"}:
+            self.pairs = matched_heads(heads, teacher.heads, (Yolo,))
+        elif "response" in options.kinds:
+            self.pairs = matched_heads(heads, teacher.heads)
 
     @property
     def observed(self) -> tuple[int, ...]:
@@ -102,12 +108,15 @@ class Distiller:
             taught, features = self.teacher.observe(images, wanted)
         kinds, hw = self.options.kinds, (images.shape[2], images.shape[3])
         total = images.new_zeros(())
-        pairs = [(self._yolo[i], raw[i].float(), taught[j].float()) for i, j in self.pairs]
+        pairs = [(self.heads[i], raw[i].float(), taught[j].float()) for i, j in self.pairs]
+        yolo = [(head, mine, theirs) for head, mine, theirs in pairs if isinstance(head, Yolo)]
         if "1" in kinds:
-            total = total + self.options.gain * self._rows(pairs)
+            total = total + self.options.gain * self._rows(yolo)
         if "2" in kinds:
-            boxes = _boxes(pairs, targets, hw, self.options.iou_t)
-            total = total + self.options.gain * (self._classes(pairs) + boxes)
+            boxes = _boxes(yolo, targets, hw, self.options.iou_t)
+            total = total + self.options.gain * (self._classes(yolo) + boxes)
+        if "response" in kinds:
+            total = total + self.options.gain * response_loss(pairs, hw)
         if self.links:
             total = total + self.options.feature_gain * self._features(values, features)
         return {"kd": total}
@@ -159,20 +168,26 @@ def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
     return ((student - teacher).square() / scale).mean()
 
 
-def matched_heads(student: Sequence[Head], teacher: Sequence[Head]) -> tuple[tuple[int, int], ...]:
-    """Positions (student's, teacher's) of heads of the same grid, anchors and classes.
+def matched_heads(
+    student: Sequence[Head],
+    teacher: Sequence[Head],
+    kinds: tuple[type[Head], ...] = (Yolo, Dfl),
+) -> tuple[tuple[int, int], ...]:
+    """Positions (student's, teacher's) of heads of the same grid, anchors or bins, and classes.
 
     A teacher may have more heads, or others. Raises UserError when none fits.
     """
     pairs = []
     for i, mine in enumerate(student):
-        same = [j for j, other in enumerate(teacher) if _alike(mine, other)]
+        same = [
+            j for j, other in enumerate(teacher) if isinstance(mine, kinds) and _alike(mine, other)
+        ]
         pairs += [(i, same[0])] if same else []
     if not pairs:
         raise UserError(
             "--distill: no head of the teacher has the grid, anchors and classes of one of the "
-            "student's; strategies 1 and 2 compare [yolo] heads, cell by cell; --distill feature "
-            "compares features, with any head"
+            "student's; strategies 1 and 2 compare [yolo] heads cell by cell, response YOLOv8's "
+            "as well; --distill feature compares features, with any head"
         )
     return tuple(pairs)
 
@@ -189,6 +204,8 @@ def default_links(links: Mapping[int, Link], rules: Sequence[Layer]) -> tuple[Li
 
 
 def _alike(mine: Head, other: Head) -> bool:
+    if isinstance(mine, Dfl) and isinstance(other, Dfl):
+        return mine.shape == other.shape and mine.reg_max == other.reg_max
     return (
         isinstance(mine, Yolo)
         and type(mine) is type(other)

@@ -33,9 +33,10 @@ def add_distillation_flags(parser: Parser) -> None:
         choices=get_args(DistillKind),
         default=list(o.kinds),
         help="what the teacher teaches: 1 all logits, 2 objectness, classes and better boxes, "
-        "feature the features of the channels that pruning kept (NAME.plan.json)",
+        "response its answers in place of labels, feature the features of the channels that "
+        "pruning kept (NAME.plan.json)",
     )
-    add("--distill-gain", type=float, default=o.gain, help="weight of 1 and 2")
+    add("--distill-gain", type=float, default=o.gain, help="weight of 1, 2 and response")
     add("--feature-gain", type=float, default=o.feature_gain, help="weight of feature")
     add("--feature-loss", choices=get_args(FeatureLoss), default=o.feature_loss, help="distance")
     add("--temperature", type=float, default=o.temperature, help="of the softmaxes")

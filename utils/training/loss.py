@@ -142,7 +142,7 @@ class YoloLoss:
         smoothing = self.rules.label_smoothing
         aim = torch.full_like(raw, smoothing / self.head.nc)
         aim.scatter_(1, wanted[:, None], 1 - smoothing + smoothing / self.head.nc)
-        return _cross_entropy(self.head, raw, aim).sum()
+        return cross_entropy(self.head, raw, aim).sum()
 
     def _objectness(self, cells: Tensor, match: Matches, fit: Tensor, ignored: Tensor) -> Tensor:
         """Sum over all cells and anchors; `fit` (M,): the IoU of the positives' boxes."""
@@ -155,7 +155,7 @@ class YoloLoss:
         weight = torch.ones_like(aim)
         weight[ignored] = 0
         weight[place] = 1
-        return (_cross_entropy(self.head, raw.view(-1), aim) * weight).sum()
+        return (cross_entropy(self.head, raw.view(-1), aim) * weight).sum()
 
     def _raw_objectness(self, cells: Tensor) -> Tensor:
         return cells[:, :, self.head.objectness_entry].float().contiguous()  # (B, n, H, W)
@@ -207,7 +207,7 @@ def _joined(a: Matches, b: Matches) -> Matches:
     return Matches(*torch.unique(torch.cat((rows_a, rows_b)), dim=0).unbind(1))
 
 
-def _cross_entropy(head: Yolo, raw: Tensor, aim: Tensor) -> Tensor:
+def cross_entropy(head: Yolo, raw: Tensor, aim: Tensor) -> Tensor:
     """Binary, elementwise; new_coords heads put out probabilities, the others logits."""
     if head.new_coords:
         bounded = raw.clamp(_PROBABILITY_EPS, 1 - _PROBABILITY_EPS)
