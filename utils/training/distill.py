@@ -58,7 +58,7 @@ class Teacher(Protocol):
 class DistillOptions:
     """kinds: whose losses are added up; gains: factors of the strategies' and of the features'."""
 
-    kinds: tuple[DistillKind, ...] = ("2",)
+    kinds: tuple[DistillKind, ...] = ("response",)
     temperature: float = 3.0
     gain: float = 1.0
     feature_gain: float = 5.0
