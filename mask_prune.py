@@ -16,7 +16,8 @@ mAP, file sizes (as they are and gzip-compressed) and the measured time before a
 
 looks for a lottery ticket: trains, masks 40%, puts the weights that are left back to where they
 started, trains again, and so on; beside it, at each sparsity, as many weights masked at random, and
-the ticket's masks on other random weights. It ends with a table of mAP, also in lottery.csv.
+the ticket's masks on other random weights. It ends with a table of mAP, also in lottery.csv and
+drawn in lottery.png.
 
 A masked model is no faster: runtimes multiply by zeros as by any other number. What makes a model
 faster is taking out channels (slim_prune.py) or blocks (layer_prune.py).

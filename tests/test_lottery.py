@@ -35,6 +35,7 @@ def test_tickets_start_where_they_started_and_controls_do_not(project: Path) -> 
     assert [row["sparsity"] for row in rows] == pytest.approx([0, 0.5, 0.75], abs=1e-3)
     with Path("out/lottery.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
+    assert Path("out/lottery.png").stat().st_size > 1000
     starts = {
         name: content(Path(f"out/2-{name}.pt"))
         for name in ("ticket", "random_masks", "random_weights")

@@ -28,6 +28,7 @@ from ..weights import State
 from .amounts import Amounts
 from .figures import sparsity
 from .files import save_masked
+from .lottery_chart import lottery_chart
 from .methods import Masks, Method, apply_masks_, mask_
 from .run import mask_network_, method_of
 from .targets import find_targets
@@ -72,6 +73,7 @@ def run_lottery(
             row[name] = best_scores(lottery.trained(f"{number}-{name}", state, used))[0]
         rows.append(row)
         write_csv(journal.folder / "lottery.csv", rows)
+        lottery_chart(rows, journal.folder / "lottery.png")
         print(lottery_table(rows))
     return rows
 
