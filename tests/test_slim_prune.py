@@ -68,6 +68,7 @@ def test_large_networks_are_not_timed_without_data(
     found = prune_files(cfg, weights, "--report", str(tmp_path / "report"))
     assert "Forward (ms)" not in capsys.readouterr().out
     assert found.before.latency is None
+    assert found.after.latency is None  # though it is smaller
     assert found.before.macs == timed.before.macs
     assert "Forward (ms)" not in (tmp_path / "report" / "report.html").read_text()
 

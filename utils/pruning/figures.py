@@ -46,13 +46,15 @@ class Model(Protocol):
     def state_dict(self) -> State: ...
 
 
-def figures(model: Model, args: argparse.Namespace, always_timed: bool = False) -> ModelFigures:
-    """Size and latency of the fused network, and mAP when `--data` is given.
+def worth_timing(model: Model, args: argparse.Namespace) -> bool:
+    """Whether a pass is short, or an evaluation takes longer anyway."""
+    return bool(args.data) or sum(layer.macs() for layer in model.rules) <= _GLANCE_MACS
 
-    Without `--data`, large networks are timed only if `always_timed`.
-    """
+
+def figures(model: Model, args: argparse.Namespace, timed: bool = True) -> ModelFigures:
+    """Size, latency of the fused network if it is to be `timed`, and mAP when `--data` is given."""
     macs = sum(layer.macs() for layer in model.rules)
-    if not (args.data or always_timed) and macs > _GLANCE_MACS:
+    if not (args.data or timed):
         return ModelFigures(count_parameters(model.rules), macs, file_bytes(model.rules))
     device = pick_device(args.device)
     fused = copy.deepcopy(model).fuse().eval().to(device)

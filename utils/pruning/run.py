@@ -27,7 +27,7 @@ from ..report import ModelFigures, comparison_table
 from ..weights import State, load_darknet_weights, require_usable, save_darknet_weights
 from .budget import LatencyBudget
 from .decide import Chooser, decide, make_chooser, tell_sparseness
-from .figures import Model, figures
+from .figures import Model, figures, worth_timing
 from .flags import parse_args
 from .gate import Proof, prove
 from .latency_goal import LatencyCheck, measure_goal
@@ -152,8 +152,9 @@ def _prune(
     latency = None if goal is None else goal.check(plan, cfg, cut_state)
     if latency:
         print(latency)
-    before = before or figures(original.model, args)
-    after = figures(compact, args)
+    timed = worth_timing(original.model, args)
+    before = before or figures(original.model, args, timed)
+    after = figures(compact, args, timed)
     recalibration = None
     if args.recalibrate:
         recalibration, compact = recalibrate(compact, args, after)
