@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ..layers.normalization import BN_EPS
 from ..zoo import ultralytics_blocks as sections
-from ..zoo.draft import ConvSpec
 from ..zoo.ultralytics_blocks import BottleneckSpec
 from .blocks import halves_of, pool_size
 from .convs import TensorConv, activation_of, bare_conv, read_conv
@@ -129,11 +128,21 @@ def _average(writer: Writer, channels: int) -> int:
     As a convolution of each channel by itself: [local_avgpool] is one section, but OpenCV and
     other forks of Darknet do not know it.
     """
-    kernel = torch.full((channels, 1, 2, 2), 0.25)
-    spec = ConvSpec(channels, 2, groups=channels, activation="linear", padding=0)
-    bias = torch.zeros(channels)
-    tensors = {"conv.weight": kernel, "conv.bias": bias}
-    return writer.put(TensorConv(**{**vars(spec), "batch_normalize": False}, tensors=tensors))
+    tensors = {
+        "conv.weight": torch.full((channels, 1, 2, 2), 0.25),
+        "conv.bias": torch.zeros(channels),
+    }
+    return writer.put(
+        TensorConv(
+            filters=channels,
+            size=2,
+            groups=channels,
+            activation="linear",
+            batch_normalize=False,
+            padding=0,
+            tensors=tensors,
+        )
+    )
 
 
 def _a_conv(writer: Writer, node: Node) -> int:
