@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import prune
 import shortcut_prune
@@ -38,7 +38,7 @@ from utils.cli import img_size, pick_device, run_main
 from utils.data import DataSpec, load_data_file
 from utils.errors import UserError
 from utils.masks.files import masks_in, read_masks
-from utils.pruning import sparsity_targets
+from utils.pruning import planned_targets, sparsity_targets
 from utils.training.batches import make_loaders
 from utils.training.cfg_recipe import epochs_for, with_recipe
 from utils.training.checkpoint import Progress, Trainee, load_for_resume, restore
@@ -150,8 +150,7 @@ def build(
     if args.max_batches and checkpoint is None:
         args.epochs = epochs_for(args.max_batches, per_epoch)
     schedule = make_schedule(args, per_epoch)
-    targets = sparsity_targets(model, STRATEGIES[strategy_name(args)])
-    sparsity = make_sparsity(targets, args, schedule)
+    sparsity = make_sparsity(pulled(model, args), args, schedule)
     args.s = sparsity.s  # a resumed run pulls as it did, whatever its gammas are by then
     freezing = Freezing.of(model.rules, args.freeze, args.hyp_from_cfg, args.freeze_bn)
     distiller = build_distiller(args, model, device)
@@ -244,6 +243,13 @@ def load_start(model: Darknet, args: argparse.Namespace) -> None:
             "%s: is for other classes: %d of %d tensors loaded, not the heads' last layers",
             args.weights, len(state), len(own),
         )  # fmt: skip
+
+
+def pulled(model: Darknet, args: argparse.Namespace) -> list[tuple[nn.Parameter, Tensor]]:
+    """The gammas that sparse training pulls, with masks of their channels."""
+    if args.sparsity_plan:
+        return planned_targets(model, Path(args.sparsity_plan))
+    return sparsity_targets(model, STRATEGIES[strategy_name(args)])
 
 
 def build_distiller(

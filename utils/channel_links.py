@@ -1,7 +1,8 @@
 """NAME.plan.json: which channels of the full network the channels of a pruned one are.
 
 Pruning writes it beside the pruned cfg. Distillation reads it to compare features channel by
-channel, since a pruned student is its teacher minus channels.
+channel, since a pruned student is its teacher minus channels; sparse training, to pull just those
+channels of the full network that are missing in the pruned one.
 """
 
 from __future__ import annotations
@@ -49,9 +50,12 @@ def write_links(path: Path, teacher_cfg: str, links: Sequence[Link]) -> None:
 
 
 def read_links(
-    path: Path, student: Sequence[Layer], teacher: Sequence[Layer]
+    path: Path, student: Sequence[Layer] | None, teacher: Sequence[Layer]
 ) -> Mapping[int, Link]:
-    """Links by the student's layer. Raises UserError for a plan of other networks than these."""
+    """Links by the student's layer. Raises UserError for a plan of other networks than these.
+
+    Without a student only what the plan says of the teacher is checked.
+    """
     text = require_file(path, "the plan of the pruned cfg").read_text(encoding="utf-8")
     try:
         content = json.loads(text)
@@ -70,14 +74,13 @@ def _link(row: Mapping[str, Any]) -> Link:
 
 
 def _require_fit(
-    path: Path, link: Link, student: Sequence[Layer], teacher: Sequence[Layer]
+    path: Path, link: Link, student: Sequence[Layer] | None, teacher: Sequence[Layer]
 ) -> None:
-    known = 0 <= link.layer < len(student) and 0 <= link.teacher_layer < len(teacher)
-    if known:
-        width, full = student[link.layer].shape[0], teacher[link.teacher_layer].shape[0]
-        if len(link.channels) == width and all(0 <= c < full for c in link.channels):
-            return
-    raise UserError(
-        f"{path}: layer {link.layer} does not fit: it is the plan of another student or teacher "
-        "than --cfg and --t_cfg"
+    fits = 0 <= link.teacher_layer < len(teacher) and all(
+        0 <= channel < teacher[link.teacher_layer].shape[0] for channel in link.channels
     )
+    if fits and student is not None:
+        fits = 0 <= link.layer < len(student) and len(link.channels) == student[link.layer].shape[0]
+    if not fits:
+        other = "student or teacher than --cfg and --t_cfg" if student else "network than --cfg"
+        raise UserError(f"{path}: layer {link.layer} does not fit: the plan of another {other}")

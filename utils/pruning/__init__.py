@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ..channel_links import read_links
+from ..errors import UserError
 from ..graph import channel_graph
-from ..layers import Layer
+from ..layers import ConvolutionModule, Layer
 from .gate import GateError, Proof, prove
 from .importance import batch_norm_scale
 from .plan import PrunePlan, highest_safe_ratio, make_plan
@@ -26,6 +29,7 @@ __all__ = [
     "find_candidates",
     "highest_safe_ratio",
     "make_plan",
+    "planned_targets",
     "prove",
     "prunable_channels",
     "prune",
@@ -52,3 +56,21 @@ def sparsity_targets(model: _Network, strategy: Strategy) -> list[tuple[nn.Param
         for index, free in sorted(prunable.items())
         if free.any()
     ]
+
+
+def planned_targets(model: _Network, path: Path) -> list[tuple[nn.Parameter, Tensor]]:
+    """The same for a prune that was tried before: the gammas of what NAME.plan.json removed.
+
+    Raises UserError for the plan of another network, and for one that removed no channel.
+    """
+    kept = {x.teacher_layer: x.channels for x in read_links(path, None, model.rules).values()}
+    targets = []
+    for index, layer in enumerate(model.layers):
+        if isinstance(layer, ConvolutionModule) and layer.bn is not None:
+            gone = torch.ones(len(layer.bn.weight), dtype=torch.bool)
+            gone[list(kept.get(index, ()))] = False
+            if gone.any():
+                targets.append((layer.bn.weight, gone))
+    if not targets:
+        raise UserError(f"{path}: removes no channel with a gamma, so there is nothing to pull")
+    return targets

@@ -72,6 +72,12 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
     )
     add("--strategy", choices=tuple(strategies), help="the script by name, instead of --prune")
     add(
+        "--sparsity-plan",
+        metavar="FILE",
+        help="NAME.plan.json of any prune of this network: pull the channels that it removed, and "
+        "no others, in place of what the script may remove",
+    )
+    add(
         "--remeasure",
         type=int,
         metavar="N",
