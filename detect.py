@@ -25,7 +25,16 @@ import cv2
 
 from models import Darknet
 from utils.cfg_flags import add_fit, add_nms, chosen_fit, chosen_nms
-from utils.cli import Parser, add_img_size, img_size, pick_device, positive_int, ratio, run_main
+from utils.cli import (
+    Parser,
+    add_device,
+    add_img_size,
+    img_size,
+    pick_device,
+    positive_int,
+    ratio,
+    run_main,
+)
 from utils.data import load_data_file, load_names
 from utils.detection.detector import DetectOptions, Detector
 from utils.detection.run import Keep, Run, Tally, require_window
@@ -55,7 +64,7 @@ def build_parser() -> Parser:
     add("--save-json", action="store_true", help="also write detections.json")
     add("--view", action="store_true", help="show each picture in a window; q ends")
     add("--backend", choices=BACKENDS, default="torch", help="what runs the model")
-    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
+    add_device(parser)
     add("--threads", type=positive_int, help="CPU threads of the forward pass")
     return parser
 

@@ -31,7 +31,7 @@ import shortcut_prune
 import slim_prune
 import train
 from models import Darknet
-from utils.cli import Parser, add_img_size, positive_int, ratio, run_main
+from utils.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio, run_main
 from utils.errors import UserError
 from utils.files import require_file
 from utils.folders import first_free
@@ -127,8 +127,8 @@ def make_parser() -> Parser:
     add("--batch-size", type=positive_int, default=8, help="of finetuning")
     add_img_size(parser)
     add("--seed", type=int, default=0, help="of training, and of random importances")
-    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
-    add("--workers", type=int, default=2, help="processes that load images; 0: none")
+    add_device(parser)
+    add_workers(parser)
     add(
         "--train-flags",
         default="",

@@ -24,7 +24,17 @@ from torch import Tensor
 
 from models import Darknet
 from utils.cfg_flags import add_fit, add_nms, chosen_fit, chosen_nms
-from utils.cli import Parser, add_img_size, img_size, pick_device, positive_int, ratio, run_main
+from utils.cli import (
+    Parser,
+    add_device,
+    add_img_size,
+    add_workers,
+    img_size,
+    pick_device,
+    positive_int,
+    ratio,
+    run_main,
+)
 from utils.data import DetectionDataset, load_data_file, make_loader
 from utils.errors import UserError
 from utils.evaluate import (
@@ -62,10 +72,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_fit(parser)
     add("--backend", choices=BACKENDS, default="torch", help="what runs the model")
     add("--save-json", metavar="FILE", help="write detections in COCO's format")
-    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
+    add_device(parser)
     add("--half", action="store_true", help="weights and images in float16 (GPU only)")
     add("--amp", choices=tuple(AMP_DTYPES), default="off", help="automatic mixed precision")
-    add("--workers", type=int, default=2, help="processes that load images; 0: none")
+    add_workers(parser)
     add("--threads", type=positive_int, help="CPU threads of the forward pass")
     add("--strict", action="store_true", help="problems in the data are errors, not warnings")
     return parser.parse_args(argv)

@@ -73,6 +73,20 @@ def add_img_size(parser: Parser, default: Sequence[int] | None = None) -> None:
     )
 
 
+def add_device(parser: Parser) -> None:
+    """Add `--device`, for `pick_device`."""
+    parser.add_argument(
+        "--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one"
+    )
+
+
+def add_workers(parser: Parser) -> None:
+    """Add `--workers`, as all commands but train.py have it."""
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that load images; 0: none"
+    )
+
+
 def img_size(values: Sequence[int] | None) -> tuple[int, int] | None:
     """(height, width) of an `--img_size`, None when it was left out.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ..cfg_flags import add_fit, add_nms
-from ..cli import Parser, add_img_size, positive_int
+from ..cli import Parser, add_device, add_img_size, add_workers, positive_int
 from .amounts import parse_amounts
 from .methods import MethodName, Scope
 from .targets import ParameterName
@@ -26,8 +26,8 @@ def make_parser(doc: str | None) -> Parser:
     add_fit(parser)
     add_nms(parser)
     add("--batch-size", type=positive_int, default=16, help="images per batch when scoring")
-    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
-    add("--workers", type=int, default=2, help="processes that load images; 0: none")
+    add_device(parser)
+    add_workers(parser)
     add("--force", action="store_true", help="overwrite output files of an earlier run")
     add("--dry-run", action="store_true", help="everything up to the tables; write nothing")
     _add_lottery_flags(parser)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ..bn_epsilon import add_bn_epsilon
 from ..cfg.strict import add_strict_darknet
 from ..cfg_flags import add_fit, add_nms
-from ..cli import Parser, add_img_size, positive_int, ratio
+from ..cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio
 from ..runtimes.passes import Runtime
 from ..value_range import several
 from .budget import Budget, LatencyBudget, Measure
@@ -33,8 +33,8 @@ def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) 
     add_fit(parser)
     add_nms(parser)
     add("--batch-size", type=positive_int, default=16, help="images per batch when scoring")
-    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
-    add("--workers", type=int, default=2, help="processes that load images; 0: none")
+    add_device(parser)
+    add_workers(parser)
     add("--seed", type=_seed, default=0, help="of random scores and of the training images drawn")
     add_bn_epsilon(parser)
     add_strict_darknet(parser)

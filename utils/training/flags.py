@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from ..boxes import IouKind
 from ..cfg_flags import add_fit, add_nms
-from ..cli import Parser, add_img_size, positive_int, ratio
+from ..cli import Parser, add_device, add_img_size, positive_int, ratio
 from ..data import AugmentOptions
 from ..errors import UserError
 from .cfg_recipe import WARMUP_POWER
@@ -94,7 +94,7 @@ def _add_run_flags(parser: Parser) -> None:
     add("--nosave", action="store_true", help="write checkpoints after the last epoch only")
     add("--notest", action="store_true", help="evaluate after the last epoch only")
     add("--seed", type=int, default=0, help="of weights, order and augmentation")
-    add("--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one")
+    add_device(parser)
     add("--threads", type=positive_int, metavar="N", help="CPU threads of the forward pass")
     add("--workers", type=int, default=-1, metavar="N", help="processes that load images; -1 picks")
     add("--cache-images", action="store_true", help="keep resized images in RAM if they fit")
