@@ -277,7 +277,7 @@ def test_nothing_is_written_when_the_gate_refuses(
     prune_files(cfg, weights)
 
 
-@pytest.mark.parametrize("broken", ["save_darknet_weights", "save_cfg"])
+@pytest.mark.parametrize("broken", ["save_checked_weights", "save_cfg"])
 def test_a_failed_write_leaves_neither_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

@@ -16,9 +16,15 @@ import torch
 from nets import conv, head, healthy, net, section
 
 from models import Darknet
+from utils import weights
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.weights import load_checkpoint, load_darknet_weights, require_usable
+from utils.weights import (
+    load_checkpoint,
+    load_darknet_weights,
+    require_usable,
+    save_checked_weights,
+)
 
 # 2 filters: bias, gamma, mean, variance and 2*3*3*3 numbers; then 14 filters: bias and 14*2.
 TINY = net(conv(2), head(classes=2))
@@ -224,6 +230,24 @@ def test_bytes_survive_a_round_trip(tmp_path: Path) -> None:
     path.write_bytes(struct.pack("<iiiQ", 0, 2, 5, 1) + data.astype("<u4").tobytes())
     Darknet(TINY).load_weights(path).save_weights(tmp_path / "b.weights")
     assert (tmp_path / "b.weights").read_bytes() == path.read_bytes()
+
+
+def test_a_disk_that_changes_a_number_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = healthy(TINY)
+    save_checked_weights(tmp_path / "a.weights", model.rules, model.state_dict())
+    write = weights.save_darknet_weights
+
+    def worn(path: Path, *rest: Any) -> None:
+        write(path, *rest)
+        data = bytearray(path.read_bytes())
+        data[-4] ^= 1
+        path.write_bytes(data)
+
+    monkeypatch.setattr(weights, "save_darknet_weights", worn)
+    with pytest.raises(UserError, match="other numbers than were written"):
+        save_checked_weights(tmp_path / "a.weights", model.rules, model.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import Tensor
 from .cli import Parser
 from .layers import Layer
 from .layers.normalization import BN_EPS
-from .weights import State, key_of, layer_params
+from .weights import State, key_of, split_state
 
 OPENCV_BN_EPS = 1e-6
 _LEAST_DEVIATION = 4.0  # then an epsilon of 1e-5 is 3e-7 of the deviation, below float32's grain
@@ -43,8 +43,7 @@ def for_epsilon(state: Mapping[str, Tensor], layers: Sequence[Layer], epsilon: B
     every runtime, but kernels of another size train differently: keep the original for finetuning.
     """
     changed = dict(state)
-    for layer in layers:
-        params = layer_params(state, layer)
+    for layer, params in zip(layers, split_state(state, layers), strict=True):
         if layer.owner != layer.index or "bn.running_var" not in params or epsilon == "darknet":
             continue
         new = _shifted(params) if epsilon == "opencv" else _scaled(params)

@@ -51,14 +51,8 @@ def key_of(index: int, name: str) -> str:
     return f"layers.{index}.{name}"
 
 
-def layer_params(state: Mapping[str, Tensor], layer: Layer) -> State:
-    """The tensors of one layer (or of the layer whose kernel it shares), by their short names."""
-    prefix = key_of(layer.owner, "")
-    return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-
-
 def split_state(state: Mapping[str, Tensor], layers: Sequence[Layer]) -> list[State]:
-    """`layer_params` of every layer, in one pass over the state."""
+    """The tensors of each layer (or of the layer whose kernel it shares), by their short names."""
     found: list[State] = [{} for _ in layers]
     for key, tensor in state.items():
         _, index, name = key.split(".", 2)
@@ -106,7 +100,17 @@ def save_darknet_weights(
                         f"{path}: layer {layer.index} has no {field.name} of shape {field.shape} "
                         "(a fused model cannot be saved; save before fusing)"
                     )
-                file.write(_as_bytes(tensor, field))
+                file.write(_in_file_order(tensor, field))
+
+
+def save_checked_weights(
+    path: str | Path, layers: Sequence[Layer], state: Mapping[str, Tensor], seen: int = 0
+) -> None:
+    """`save_darknet_weights`, and read again. Raises UserError if it is not the same numbers."""
+    save_darknet_weights(path, layers, state, seen)
+    back, _ = load_darknet_weights(path, layers)
+    if any(not torch.equal(tensor, state[key].float()) for key, tensor in back.items()):
+        raise UserError(f"{path}: reads back as other numbers than were written")
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -215,8 +219,8 @@ def _as_tensor(numbers: NDArray[np.float32], field: Field, transposed: bool) -> 
     return torch.from_numpy(values.reshape(field.shape))
 
 
-def _as_bytes(tensor: Tensor, field: Field) -> bytes:
+def _in_file_order(tensor: Tensor, field: Field) -> memoryview:
     values = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
     if field.transposed:
         values = values.reshape(field.shape[0], -1).T
-    return np.ascontiguousarray(values, "<f4").tobytes()
+    return np.ascontiguousarray(values, "<f4").data

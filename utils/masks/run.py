@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..files import atomic_write
 from ..pruning.figures import figures
 from ..report import ModelFigures
-from ..weights import State, require_usable, save_darknet_weights
+from ..weights import State, require_usable, save_checked_weights
 from .figures import cost_table, file_size, no_faster, sparsity_table
 from .files import earlier_masks, save_masked
 from .methods import Masks, Method, apply_masks_, make_method, mask_
@@ -87,7 +87,7 @@ def run_masking(build: Build, args: argparse.Namespace) -> Masked:
         print("dry run: nothing was written")
     else:
         with atomic_write(weights) as new_weights, atomic_write(checkpoint) as new_checkpoint:
-            save_darknet_weights(new_weights, model.rules, state, model.seen)
+            save_checked_weights(new_weights, model.rules, state, model.seen)
             save_masked(new_checkpoint, format_cfg(model.cfg), state, masks, model.seen)
         print(f"Wrote {checkpoint}\nWrote {weights}")
         print(

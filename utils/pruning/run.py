@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..allocator import keep_freed_memory
 from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
@@ -24,7 +22,7 @@ from ..files import atomic_write
 from ..folders import require_free
 from ..layers import build_layers
 from ..report import ModelFigures, comparison_table
-from ..weights import State, load_darknet_weights, require_usable, save_darknet_weights
+from ..weights import State, require_usable, save_checked_weights
 from .budget import LatencyBudget
 from .decide import Chooser, decide, make_chooser, tell_sparseness
 from .figures import Model, figures, worth_timing
@@ -222,9 +220,6 @@ def _write(cfg: Cfg, state: State, seen: int, outputs: tuple[Path, Path], plan: 
     with atomic_write(weights_path) as new_weights, atomic_write(cfg_path) as new_cfg:
         save_cfg(cfg, new_cfg)
         layers = build_layers(load_cfg(new_cfg))
-        save_darknet_weights(new_weights, layers, state, seen)
-        back, _ = load_darknet_weights(new_weights, layers)
-        if any(not torch.equal(back[key], state[key]) for key in back):
-            raise UserError(f"{weights_path}: read back differently from what was written")
+        save_checked_weights(new_weights, layers, state, seen)
         write_links(plan_path(cfg_path), plan.graph.layers[0].section.source, links_of(plan))
     print(f"Wrote {cfg_path}\nWrote {weights_path}\nWrote {plan_path(cfg_path)}")

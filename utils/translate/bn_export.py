@@ -18,7 +18,7 @@ from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, remove_option, replace_layers
 from ..layers import build_layers
 from ..layers.normalization import BN_EPS
-from ..weights import State, key_of, layer_params
+from ..weights import State, key_of, split_state
 
 BnExport = Literal["native", "pow2", "fused"]
 BN_EXPORTS: tuple[BnExport, ...] = get_args(BnExport)
@@ -32,8 +32,7 @@ def for_export(cfg: Cfg, state: Mapping[str, Tensor], export: BnExport) -> tuple
     if export == "pow2":
         return cfg, for_epsilon(state, layers, "any")
     fused, sections = dict(state), {}
-    for layer in layers:
-        params = layer_params(state, layer)
+    for layer, params in zip(layers, split_state(state, layers), strict=True):
         # A [batchnorm] on its own has nothing to be folded into; shared kernels stay as they are.
         if layer.owner != layer.index or not {"bn.weight", "conv.weight"} <= set(params):
             continue

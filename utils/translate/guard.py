@@ -16,7 +16,7 @@ from torch import Tensor
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
 from ..graph import interpret
 from ..layers import Convolutional, ConvolutionModule, Layer
-from ..weights import State, key_of, layer_params
+from ..weights import State, key_of, split_state
 
 DANGER = -60.0  # below it a value may come too near to -88 on other images
 SHIFT = 80.0
@@ -55,9 +55,8 @@ def lowest_by_statistics(rules: Sequence[Layer], state: Mapping[str, Tensor]) ->
     that falls below -80 on photographs lies there within `_DEVIATIONS` of them.
     """
     lowest: dict[int, float] = {}
-    for layer in rules:
+    for layer, params in zip(rules, split_state(state, rules), strict=True):
         if isinstance(layer, Convolutional) and layer.activation == "swish" and layer.normalized:
-            params = layer_params(state, layer)
             depth = params["bn.bias"] - _DEVIATIONS * params["bn.weight"].abs()
             lowest[layer.index] = float(depth.min())
     return lowest

@@ -13,7 +13,7 @@ from ..cfg import Cfg, load_cfg, save_cfg
 from ..errors import UserError
 from ..files import atomic_write
 from ..layers import build_layers
-from ..weights import load_darknet_weights, save_darknet_weights
+from ..weights import save_checked_weights
 
 
 class Outputs(NamedTuple):
@@ -45,8 +45,7 @@ def write_all(
         new_cfg, new_weights = (stack.enter_context(atomic_write(path)) for path in outputs[:2])
         save_cfg(cfg, new_cfg)
         layers = build_layers(load_cfg(new_cfg))
-        save_darknet_weights(new_weights, layers, state)
-        load_darknet_weights(new_weights, layers)
+        save_checked_weights(new_weights, layers, state)
         if outputs.names is not None:
             new_names = stack.enter_context(atomic_write(outputs.names))
             new_names.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
