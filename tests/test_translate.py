@@ -14,6 +14,7 @@ from torch import nn
 
 from models import Darknet
 from tests import ultralytics_like as theirs
+from tests.yolov7_like import Detect
 from translate import main
 from utils.cfg import load_cfg, plain_text, read_note
 from utils.cfg.strict import strict_cfg
@@ -265,51 +266,16 @@ def test_largest_size_takes_three_seconds(tmp_path: Path) -> None:
     assert time.process_time() - start < 3
 
 
-class Detect(nn.Module):
-    """YOLOv5's head, of which a class of this name was in `models.yolo`."""
-
-    def __init__(self, nc: int, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        self.nc, self.na = nc, 3
-        self.stride = torch.tensor([8.0, 16.0, 32.0])
-        sizes = torch.tensor([[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119],
-                              [116, 90, 156, 198, 373, 326]])  # fmt: skip
-        self.register_buffer("anchors", sizes.view(3, 3, 2) / self.stride.view(3, 1, 1))
-        self.m = nn.ModuleList(nn.Conv2d(c, 3 * (5 + nc), 1) for c in channels)
-
-    def boxes(self, values: list[torch.Tensor]) -> torch.Tensor:
-        """(B, N, 5 + nc), cell by cell as [yolo] orders them."""
-        found = []
-        for conv, value, stride, anchors in zip(
-            self.m, values, self.stride, self.anchors, strict=True
-        ):
-            s = conv(value).sigmoid()
-            batch, _, rows, columns = s.shape
-            s = s.view(batch, 3, -1, rows, columns).permute(0, 3, 4, 1, 2)
-            ij = torch.arange(columns), torch.arange(rows)
-            grid = torch.stack(torch.meshgrid(*ij, indexing="xy"), -1)
-            xy = (s[..., :2] * 2 - 0.5 + grid[:, :, None]) * stride
-            wh = (s[..., 2:4] * 2) ** 2 * anchors * stride
-            found.append(torch.cat((xy, wh, s[..., 4:]), -1).flatten(1, 3))
-        return torch.cat(found, 1)
-
-
 @torch.no_grad()
-def test_anchor_heads_of_yolov5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anchor_heads_of_yolov5(tmp_path: Path) -> None:
     blocks = [(block, block.f) for block in theirs.yolov8(width=0.03).model]
     channels = tuple(branch[0].conv.in_channels for branch in blocks[-1][0].cv2)
     head = Detect(2, channels)
     blocks[-1] = (head, [15, 18, 21])
     reference = theirs.DetectionModel(blocks)
     theirs.healthy(reference)
-    monkeypatch.setitem(theirs.PLACES, "models.yolo", (Detect,))
     found = translate_checkpoint(theirs.save(tmp_path / "a.pt", reference), SIZE)
-    values: list[torch.Tensor] = []
-    for block, f in blocks[:-1]:
-        sources = [values[k] if values else images() for k in ([f] if isinstance(f, int) else f)]
-        joined = isinstance(block, theirs.Concat)
-        values.append(torch.cat(sources, 1) if joined else block(sources[0]))
-    wanted = head.boxes([values[k] for k in (15, 18, 21)])
+    wanted = head.boxes(reference.head_inputs(images()))
     boxes = ours(found)(images())
     assert [layer.kind for layer in ours(found).heads] == ["yolo"] * 3
     assert torch.allclose(boxes, wanted, atol=1e-2, rtol=1e-4)

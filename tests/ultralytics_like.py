@@ -130,22 +130,23 @@ class DetectionModel(nn.Module):
         self.model = nn.Sequential(*(block for block, _ in blocks))
         self.names = names
 
-    def raw(self, x: Tensor) -> list[Tensor]:
-        """The raw heads: 4 * reg_max bins and class logits per level."""
+    def head_inputs(self, x: Tensor) -> list[Tensor]:
+        """What the last block reads."""
         values: list[Tensor] = []
         for block in self.model:
             f: Any = block.f
-            sources = [f] if isinstance(f, int) else f
-            found = [values[k] if values else x for k in sources]
-            if isinstance(block, Detect):
-                return [
-                    torch.cat((block.cv2[k](v), block.cv3[k](v)), 1) for k, v in enumerate(found)
-                ]
-            if isinstance(block, Concat):
-                values.append(torch.cat(found, 1))
-            else:
-                values.append(block(found[0]))
-        return values[-1:]
+            found = [values[k] if values else x for k in ([f] if isinstance(f, int) else f)]
+            if block is self.model[-1]:
+                break
+            joined = isinstance(block, Concat)
+            values.append(torch.cat(found, 1) if joined else block(found[0]))
+        return found
+
+    def raw(self, x: Tensor) -> list[Tensor]:
+        """The raw heads of a `Detect`: 4 * reg_max bins and class logits per level."""
+        head: Any = self.model[-1]
+        pairs = enumerate(self.head_inputs(x))
+        return [torch.cat((head.cv2[k](value), head.cv3[k](value)), 1) for k, value in pairs]
 
 
 PLACES = {

@@ -8,6 +8,7 @@ from ..errors import UserError
 from ..layers import build_layers
 from ..weights import key_of, require_usable
 from .blocks import EMITTERS, JOINERS
+from .blocks_v7 import V7_EMITTERS
 from .blocks_v9 import V9_EMITTERS
 from .checkpoint import load_stubs
 from .network import NAMES_NOTE, Translated, translate
@@ -20,7 +21,11 @@ def translate_checkpoint(path: str | Path, img_hw: tuple[int, int] = (640, 640))
 
     Raises UserError for a file that is none, holds something else, or a block without sections.
     """
-    found = translate(load_stubs(path), str(path), img_hw, {**EMITTERS, **V9_EMITTERS}, JOINERS)
+    emitters = {**EMITTERS, **V7_EMITTERS, **V9_EMITTERS}
+    try:
+        found = translate(load_stubs(path), str(path), img_hw, emitters, JOINERS)
+    except RuntimeError as error:  # torch's, for tensors that it cannot add, multiply or stack
+        raise UserError(f"{path}: its tensors do not fit each other ({error})") from None
     require_usable(found.state, str(path))
     for layer in build_layers(found.cfg):
         for field in layer.fields():

@@ -70,14 +70,20 @@ def _sppf(writer: Writer, node: Node) -> int:
 
 
 def _spp(writer: Writer, node: Node) -> int:
-    """Poolings of several sizes beside their input."""
-    source = writer.put(read_conv(node.child("cv1")))
+    """Of YOLOv5: poolings of several sizes side by side."""
+    writer.put(read_conv(node.child("cv1")))
+    parallel_pools(writer, node.child("m"))
+    return writer.put(read_conv(node.child("cv2")))
+
+
+def parallel_pools(writer: Writer, pools: Node) -> int:
+    """What stands before, and its poolings, stacked. Raises UserError as `pool_size`."""
+    source = writer.last
     parts = [source]
-    for pool in node.child("m").children():
+    for pool in pools.children():
         writer.read(source)
         parts.append(writer.maxpool(pool_size(pool), 1))
-    writer.route(*parts)
-    return writer.put(read_conv(node.child("cv2")))
+    return writer.route(*parts)
 
 
 def pool_size(pool: Node) -> int:
@@ -101,7 +107,7 @@ def _concat(writer: Writer, node: Node, sources: Sequence[int]) -> int:
 
 
 def _detect(writer: Writer, node: Node, sources: Sequence[int]) -> int:
-    """YOLOv8's head, or YOLOv5's with anchors: told apart by what it holds."""
+    """YOLOv8's head, or YOLOv5's and YOLOv7's with anchors: told apart by what it holds."""
     if node.has("na") and node.has("m"):
         return _anchor_detect(writer, node, sources)
     if node.has("one2one_cv2"):
@@ -139,12 +145,14 @@ def _strides(node: Node, count: int) -> list[int]:
 
 
 def _anchor_detect(writer: Writer, node: Node, sources: Sequence[int]) -> int:
-    """YOLOv5's, as [yolo] with new_coords."""
+    """YOLOv5's and YOLOv7's, as [yolo] with new_coords."""
     anchors = node.tensor("anchors") * node.tensor("stride").view(-1, 1, 1)  # kept in cells
     per_level = anchors.shape[1]
     flat = anchors.reshape(-1, 2).tolist()
     pairs = [(float(w), float(h)) for w, h in flat]
     convs = [read_conv(m) for m in node.child("m").children()]
+    if node.has("ia"):
+        convs = _with_implicit(node, convs)
     nc = convs[0].filters // per_level - 5
     if len(convs) != len(sources) or nc < 1 or convs[0].filters != per_level * (5 + nc):
         raise node.error("its channels are not those of boxes, objectness and classes")
@@ -155,6 +163,22 @@ def _anchor_detect(writer: Writer, node: Node, sources: Sequence[int]) -> int:
         writer.yolo_section(mask, pairs, _V5_HEAD, classes=nc)
     writer.names = tuple(f"class{k}" for k in range(nc))
     return writer.last
+
+
+def _with_implicit(node: Node, convs: Sequence[TensorConv]) -> list[TensorConv]:
+    """YOLOv7's convolutions with what it learnt to add before and to multiply with after them."""
+    found = []
+    befores, afters = (list(node.child(name).children()) for name in ("ia", "im"))
+    if not len(befores) == len(afters) == len(convs):
+        raise node.error(f"has {len(befores)} and {len(afters)} tensors for {len(convs)} levels")
+    for conv, before, after in zip(convs, befores, afters, strict=True):
+        kernel, bias = (conv.tensors[name].double() for name in ("conv.weight", "conv.bias"))
+        added = (kernel * before.tensor("implicit").double()).sum((1, 2, 3))
+        factor = after.tensor("implicit").double().flatten()
+        tensors = {"conv.weight": kernel * factor.view(-1, 1, 1, 1), "conv.bias": bias + added}
+        tensors["conv.bias"] *= factor
+        found.append(replace(conv, tensors={name: t.float() for name, t in tensors.items()}))
+    return found
 
 
 EMITTERS: dict[str, Emitter] = {
@@ -170,4 +194,9 @@ EMITTERS: dict[str, Emitter] = {
     "SPPFPruned": _sppf,
     "Upsample": _upsample,
 }
-JOINERS: dict[str, Joiner] = {"Concat": _concat, "Detect": _detect, "DetectPruned": _detect}
+JOINERS: dict[str, Joiner] = {
+    "Concat": _concat,
+    "Detect": _detect,
+    "DetectPruned": _detect,
+    "IDetect": _detect,
+}

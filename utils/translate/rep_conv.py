@@ -1,0 +1,86 @@
+"""Reparameterized convolutions, of YOLOv7 and YOLOv9: parallel branches, written as one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..layers.normalization import BN_EPS
+from .convs import TensorConv, activation_of, bare_conv
+from .stubs import Node
+
+# Kernel and mean, both scaled; beta, gamma.
+_Branch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def rep_conv(node: Node) -> TensorConv:
+    """Parallel convolutions (and maybe the input), each normalised, as one normalised convolution.
+
+    The sum of W_k x scaled by s_k = gamma_k / sqrt(var_k + eps) is one convolution. Its mean is the
+    sum of s_k * mean_k; its variance, if the branches are uncorrelated, that of gamma_k^2. With
+    these the sum keeps a gamma, which says how much a channel varies, as sparse training and
+    pruning need; the values are the same whatever variance is noted.
+
+    Raises UserError for branches that are no single convolution.
+    """
+    activation = activation_of(node)
+    for fused in ("conv", "rbr_reparam"):  # by ultralytics, by YOLOv7
+        if node.has(fused):
+            return bare_conv(node.child(fused), activation)
+    pairs, same = _branches(node)
+    conv = bare_conv(pairs[0][0], activation)
+    branches = [_normalized_kernel(c.tensor("weight").double(), bn) for c, bn in pairs]
+    if node.has(same):
+        inputs = branches[0][0].shape[1]
+        if conv.groups != 1 or inputs != conv.filters:
+            raise node.error("adds an input of another width")
+        one = torch.eye(inputs, dtype=torch.float64).view(inputs, inputs, 1, 1)
+        branches.append(_normalized_kernel(one, node.child(same)))
+    kernels = [_padded(kernel, conv.size, node) for kernel, *_ in branches]
+    variance = sum((gamma**2 for *_, gamma in branches), torch.zeros(1)).clamp(min=2 * BN_EPS)
+    tensors = {
+        "conv.weight": torch.stack(kernels).sum(0),
+        "bn.bias": torch.stack([beta for _, _, beta, _ in branches]).sum(0),
+        "bn.weight": variance.sqrt(),
+        "bn.running_mean": torch.stack([mean for _, mean, _, _ in branches]).sum(0),
+        "bn.running_var": variance - BN_EPS,
+    }
+    return TensorConv(
+        filters=conv.filters,
+        size=conv.size,
+        stride=conv.stride,
+        groups=conv.groups,
+        activation=conv.activation,
+        padding=conv.padding,
+        tensors={name: tensor.float() for name, tensor in tensors.items()},
+    )
+
+
+def _branches(node: Node) -> tuple[list[tuple[Node, Node]], str]:
+    """(convolution, BN) of each branch, the largest kernel's first, and the input's BN by name."""
+    if node.has("rbr_dense"):  # YOLOv7: bare pairs
+        pairs = [tuple(node.child(name).children()) for name in ("rbr_dense", "rbr_1x1")]
+        if any(len(pair) != 2 for pair in pairs):
+            raise node.error("a branch that is no convolution with its normalisation")
+        return [(pair[0], pair[1]) for pair in pairs], "rbr_identity"
+    convs = [node.child(name) for name in ("conv1", "conv2")]
+    if any(activation_of(conv) != "linear" for conv in convs):
+        raise node.error("a branch with an activation of its own")
+    return [(conv.child("conv"), conv.child("bn")) for conv in convs], "bn"
+
+
+def _normalized_kernel(kernel: Tensor, bn: Node) -> _Branch:
+    gamma, beta, mean, variance = (
+        bn.tensor(name).double() for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = gamma / (variance + bn.number("eps", 1e-5)).sqrt()
+    return kernel * scale.view(-1, 1, 1, 1), mean * scale, beta, gamma
+
+
+def _padded(kernel: Tensor, size: int, node: Node) -> Tensor:
+    """The kernel in the middle of one of `size`."""
+    margin, odd = divmod(size - kernel.shape[2], 2)
+    if odd or margin < 0:
+        raise node.error(f"branches of sizes {size} and {kernel.shape[2]} have no common middle")
+    return F.pad(kernel, (margin,) * 4)
