@@ -132,6 +132,9 @@ def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
     model = reference_model(Focus(3, 12))
     model.model[0].contract = nn.Identity()
     assert "another order" in refusal(model)
+    model = reference_model(Focus(3, 12))
+    model.model[0].conv.conv = nn.Conv2d(11, 12, 3, 1, 1, bias=False)
+    assert "reads 11 channels" in refusal(model)
     model = reference_model()
     model.model[1] = ReOrg()
     model.model[1].f, model.model[1].i = -1, 1

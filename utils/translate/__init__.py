@@ -25,7 +25,8 @@ def translate_checkpoint(path: str | Path, img_hw: tuple[int, int] = (640, 640))
     try:
         found = translate(load_stubs(path), str(path), img_hw, emitters, JOINERS)
     except RuntimeError as error:  # torch's, for tensors that it cannot add, multiply or stack
-        raise UserError(f"{path}: its tensors do not fit each other ({error})") from None
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{path}: its tensors do not fit each other ({reason})") from None
     require_usable(found.state, str(path))
     for layer in build_layers(found.cfg):
         for field in layer.fields():

@@ -24,9 +24,8 @@ def _rep(writer: Writer, node: Node) -> int:
 
 def _halving_pool(writer: Writer, node: Node) -> int:
     pool = node.child("m")
-    if any(pool.integer(name) != 2 for name in ("kernel_size", "stride")) or pool.integer(
-        "padding", 0
-    ):
+    shape = pool.integer("kernel_size"), pool.integer("stride"), pool.integer("padding", 0)
+    if shape != (2, 2, 0):
         raise pool.error("only poolings of 2x2 cells, side by side, are translated")
     return writer.maxpool(2, 2)
 
@@ -56,14 +55,16 @@ def _focus(writer: Writer, node: Node) -> int:
     conv = read_conv(node.child("conv"))
     if conv.stride != 1 or conv.groups != 1 or conv.padding is not None or conv.size % 2 == 0:
         raise node.error("only a plain convolution of odd size is translated")
-    kernel = _unfolded(conv.tensors["conv.weight"])
+    kernel = conv.tensors["conv.weight"]
+    if kernel.shape[1] % len(_CELLS):
+        raise node.error(f"reads {kernel.shape[1]} channels, which are no four of each")
     return writer.put(
         replace(
             conv,
             size=2 * conv.size,
             stride=2,
             padding=conv.size - 1,
-            tensors={**conv.tensors, "conv.weight": kernel},
+            tensors={**conv.tensors, "conv.weight": _unfolded(kernel)},
         )
     )
 
