@@ -12,7 +12,7 @@ import slim_prune
 from models import Darknet
 from tests import ultralytics_like as theirs
 from tests.test_translate import SIZE, images, ours
-from tests.yolov7_like import Focus, ReOrg, RepConv, yolov7
+from tests.yolov7_like import BottleneckCSP, Focus, ReOrg, RepConv, yolov7
 from translate import main
 from utils.errors import UserError
 from utils.pruning import run_pruning
@@ -64,6 +64,21 @@ def test_the_network_and_opencv(first: nn.Module | None, tmp_path: Path) -> None
     # Negative control: what the head has learnt besides its kernels matters.
     for kept in (*reference.model[-1].ia, *reference.model[-1].im):
         kept.implicit.mul_(1.05)
+    assert off_by(found, raw_of(reference)) > 1e-3
+
+
+@torch.no_grad()
+def test_ways_that_meet_before_their_normalisation(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    blocks = [(block, block.f) for block in yolov7().model]
+    blocks[22] = (BottleneckCSP(32, 24, 2), 20)
+    reference = theirs.DetectionModel(blocks)
+    theirs.healthy(reference)
+    wanted = raw_of(reference)
+    found = translate_checkpoint(theirs.save(tmp_path / "a.pt", reference), SIZE)
+    assert off_by(found, wanted) < 1e-5
+    joint = reference.model[22].bn
+    joint.weight.copy_(joint.weight.flip(0))  # negative control: each has its own part
     assert off_by(found, raw_of(reference)) > 1e-3
 
 

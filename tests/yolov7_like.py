@@ -1,4 +1,4 @@
-"""YOLOv7's blocks and YOLOv5's head, as ultralytics_like has the blocks of YOLOv8."""
+"""YOLOv7's blocks, and YOLOv5's older ones, as ultralytics_like has the blocks of YOLOv8."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tests.ultralytics_like import PLACES, Concat, Conv, DetectionModel
+from tests.ultralytics_like import PLACES, Bottleneck, Concat, Conv, DetectionModel
 
 STRIDES = (8.0, 16.0, 32.0)
 
@@ -79,6 +79,24 @@ class Focus(nn.Module):
         return y
 
 
+class BottleneckCSP(nn.Module):
+    """YOLOv5's before C3."""
+
+    def __init__(self, c1: int, c2: int, n: int):
+        super().__init__()
+        c = c2 // 2
+        self.cv1, self.cv4 = Conv(c1, c), Conv(2 * c, c2)
+        self.cv2, self.cv3 = nn.Conv2d(c1, c, 1, bias=False), nn.Conv2d(c, c, 1, bias=False)
+        self.bn = nn.BatchNorm2d(2 * c)
+        self.act = nn.LeakyReLU(0.1)
+        self.m = nn.Sequential(*(Bottleneck(c, c, c, True, (1, 3)) for _ in range(n)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat((self.cv3(self.m(self.cv1(x))), self.cv2(x)), 1)
+        y: Tensor = self.cv4(self.act(self.bn(both)))
+        return y
+
+
 class Implicit(nn.Module):
     def __init__(self, channels: int, mean: float):
         super().__init__()
@@ -132,7 +150,7 @@ class IDetect(Detect):
         return y
 
 
-PLACES["models.common"] = (MP, SP, RepConv, SPPCSPC, ReOrg, Focus, Implicit)
+PLACES["models.common"] = (BottleneckCSP, MP, SP, RepConv, SPPCSPC, ReOrg, Focus, Implicit)
 PLACES["models.yolo"] = (Detect, IDetect)
 
 

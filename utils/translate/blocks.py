@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..zoo import ultralytics_blocks as sections
 from ..zoo.draft import Value
 from ..zoo.ultralytics_blocks import BottleneckSpec
-from .convs import TensorConv, read_conv, split_conv
+from .convs import TensorConv, activation_of, normalized_together, read_conv, split_conv
 from .network import Emitter, Joiner, Writer
 from .stubs import Node
 
@@ -57,6 +57,16 @@ def halves_of(node: Node, conv: TensorConv) -> tuple[TensorConv, TensorConv]:
 def _c3(writer: Writer, node: Node) -> int:
     inner = [_bottleneck_spec(m) for m in node.child("m").children()]
     through, around, last = (read_conv(node.child(f"cv{k}")) for k in (1, 2, 3))
+    return sections.c3(writer, through, inner, around, last)
+
+
+def _bottleneck_csp(writer: Writer, node: Node) -> int:
+    """C3's forerunner: the two ways meet before one normalisation, of which each takes its part."""
+    inner = [_bottleneck_spec(m) for m in node.child("m").children()]
+    ends = [read_conv(node.child(name)) for name in ("cv3", "cv2")]
+    last_inside, around = normalized_together(ends, node.child("bn"), activation_of(node))
+    inner.append(BottleneckSpec((last_inside,), add=False))
+    through, last = read_conv(node.child("cv1")), read_conv(node.child("cv4"))
     return sections.c3(writer, through, inner, around, last)
 
 
@@ -183,6 +193,7 @@ def _with_implicit(node: Node, convs: Sequence[TensorConv]) -> list[TensorConv]:
 
 EMITTERS: dict[str, Emitter] = {
     "Bottleneck": _bottleneck,
+    "BottleneckCSP": _bottleneck_csp,
     "C2f": _c2f,
     "C2fPruned": _c2f,
     "C2f_v2": _c2f,

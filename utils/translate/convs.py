@@ -91,6 +91,27 @@ def _normalized(conv: TensorConv, bn: Node) -> TensorConv:
     )
 
 
+def normalized_together(convs: Sequence[TensorConv], bn: Node, activation: str) -> list[TensorConv]:
+    """Bare convolutions that are stacked before one BN and activation, each with its part."""
+    counts = [conv.filters for conv in convs]
+    biases = torch.cat([conv.tensors["conv.bias"] for conv in convs])
+    stack = TensorConv(
+        filters=sum(counts),
+        size=1,
+        activation=activation,
+        tensors={"conv.weight": torch.zeros(sum(counts), 1, 1, 1), "conv.bias": biases},
+    )
+    return [
+        replace(
+            conv,
+            activation=activation,
+            batch_normalize=True,
+            tensors={**part.tensors, "conv.weight": conv.tensors["conv.weight"]},
+        )
+        for conv, part in zip(convs, split_conv(_normalized(stack, bn), counts), strict=True)
+    ]
+
+
 def activation_of(node: Node) -> str:
     """Darknet's name of what follows the convolution."""
     if not node.has("act"):
