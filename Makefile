@@ -22,8 +22,10 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup .ci/requirements.py
 	.ci/setup $(VENV)
 	@touch $@
 
+# Threads that wait do not spin: on cores that something else uses they would take eight times as long
+# (docs/results.md, "Sharing a machine"); alone it costs a quarter.
 demo: $(STAMP)
-	$(RUN) demo.py
+	OMP_WAIT_POLICY=passive $(RUN) demo.py
 
 test: $(STAMP)
 	$(RUN) -m pytest
