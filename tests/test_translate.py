@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import slim_prune
 from models import Darknet
 from tests import ultralytics_like as theirs
 from tests.yolov7_like import Detect
@@ -19,6 +20,8 @@ from translate import main
 from utils.cfg import load_cfg, plain_text, read_note
 from utils.cfg.strict import strict_cfg
 from utils.errors import UserError
+from utils.pruning import run_pruning
+from utils.pruning.run import Pruned
 from utils.translate import Translated, translate_checkpoint
 from utils.translate.guard import DANGER, guarded, lowest_by_statistics, lowest_swish_inputs
 
@@ -42,6 +45,21 @@ def largest_difference(found: Translated, reference: theirs.DetectionModel) -> f
     assert len(raw) == len(wanted) == 3
     pairs = zip(raw, wanted, strict=True)
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+
+
+def assert_prunes(checkpoint: Path) -> None:
+    """It translates into a network that slim_prune.py cuts, exactly."""
+    cfg = checkpoint.with_suffix(".cfg")
+    main(["--weights", str(checkpoint), "--output", str(cfg), "--img_size", "64",
+          "--bn-export", "native"])  # fmt: skip
+    found = run_pruning(
+        slim_prune.STRATEGY, Darknet, None,
+        ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights")),
+         "--global_percent", "0.4", "--layer_keep", "0.1"],
+    )  # fmt: skip
+    assert isinstance(found, Pruned)
+    assert max(found.proof.masked, found.proof.folded) < 1e-12
+    assert found.after.parameters < 0.7 * found.before.parameters
 
 
 @pytest.mark.parametrize("name", ["yolov8n_random_nc3", "yolov8n_coco_recovered"])

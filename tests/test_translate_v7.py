@@ -8,15 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-import slim_prune
-from models import Darknet
 from tests import ultralytics_like as theirs
-from tests.test_translate import SIZE, images, ours
+from tests.test_translate import SIZE, assert_prunes, images, ours
 from tests.yolov7_like import BottleneckCSP, Focus, ReOrg, RepConv, yolov7
 from translate import main
 from utils.errors import UserError
-from utils.pruning import run_pruning
-from utils.pruning.run import Pruned
 from utils.runtimes.opencv import OpenCVDarknet
 from utils.translate import Translated, translate_checkpoint
 
@@ -115,18 +111,7 @@ def answers_of(branch: nn.Module, channels: int) -> tuple[torch.Tensor, torch.Te
 
 def test_it_prunes(tmp_path: Path) -> None:
     path = theirs.save(tmp_path / "a.pt", reference_model(ReOrg()))
-    cfg = main(
-        ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img_size", "64",
-         "--bn-export", "native"]
-    )  # fmt: skip
-    found = run_pruning(
-        slim_prune.STRATEGY, Darknet, None,
-        ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights")),
-         "--global_percent", "0.4", "--layer_keep", "0.1"],
-    )  # fmt: skip
-    assert isinstance(found, Pruned)
-    assert max(found.proof.masked, found.proof.folded) < 1e-12
-    assert found.after.parameters < 0.7 * found.before.parameters
+    assert_prunes(path)
 
 
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:

@@ -7,15 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import slim_prune
-from models import Darknet
 from tests import ultralytics_like as theirs
-from tests.test_translate import images, largest_difference, opencv_raw, ours
+from tests.test_translate import assert_prunes, images, largest_difference, opencv_raw, ours
 from tests.ultralytics_v9 import AConv, ADown, RepConv, yolov9
 from translate import main
 from utils.errors import UserError
-from utils.pruning import run_pruning
-from utils.pruning.run import Pruned
 from utils.translate import translate_checkpoint
 
 SIZE = (64, 96)
@@ -75,18 +71,7 @@ def test_branches_that_ultralytics_has_fused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("down", [AConv, ADown])
 def test_it_prunes(down: type[AConv] | type[ADown], tmp_path: Path) -> None:
     path = theirs.save(tmp_path / "a.pt", theirs.healthy(yolov9(down)))
-    cfg = main(
-        ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img_size", "64",
-         "--bn-export", "native"]
-    )  # fmt: skip
-    found = run_pruning(
-        slim_prune.STRATEGY, Darknet, None,
-        ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights")),
-         "--global_percent", "0.4", "--layer_keep", "0.1"],
-    )  # fmt: skip
-    assert isinstance(found, Pruned)
-    assert max(found.proof.masked, found.proof.folded) < 1e-12
-    assert found.after.parameters < 0.7 * found.before.parameters
+    assert_prunes(path)
 
 
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:

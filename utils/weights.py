@@ -110,7 +110,7 @@ def save_checked_weights(
     save_darknet_weights(path, layers, state, seen)
     back, _ = load_darknet_weights(path, layers)
     if any(not torch.equal(tensor, state[key].float()) for key, tensor in back.items()):
-        raise UserError(f"{path}: reads back as other numbers than were written")
+        raise UserError(f"{path}: reads back as other numbers than were written; check the disk")
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -72,5 +72,7 @@ def planned_targets(model: _Network, path: Path) -> list[tuple[nn.Parameter, Ten
             if gone.any():
                 targets.append((layer.bn.weight, gone))
     if not targets:
-        raise UserError(f"{path}: removes no channel with a gamma, so there is nothing to pull")
+        raise UserError(
+            f"{path}: removes no channel with a gamma, so there is nothing to pull; prune more"
+        )
     return targets

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .blocks import parallel_pools, pool_size
-from .convs import TensorConv, read_conv
+from .convs import fixed_conv, read_conv
 from .network import INPUT, Emitter, Writer
 from .rep_conv import rep_conv
 from .stubs import Node
@@ -75,18 +75,7 @@ def _reorg(writer: Writer, node: Node) -> int:
         raise node.error("folds something else than the image, which is not translated")
     channels = _IMAGE_CHANNELS * len(_CELLS)
     one = torch.eye(channels).view(channels, channels, 1, 1)
-    tensors = {"conv.weight": _unfolded(one), "conv.bias": torch.zeros(channels)}
-    return writer.put(
-        TensorConv(
-            filters=channels,
-            size=2,
-            stride=2,
-            activation="linear",
-            batch_normalize=False,
-            padding=0,
-            tensors=tensors,
-        )
-    )
+    return writer.put(fixed_conv(_unfolded(one), stride=2))
 
 
 def _unfolded(kernel: Tensor) -> Tensor:

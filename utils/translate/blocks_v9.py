@@ -7,7 +7,7 @@ import torch
 from ..zoo import ultralytics_blocks as sections
 from ..zoo.ultralytics_blocks import BottleneckSpec
 from .blocks import halves_of, pool_size
-from .convs import TensorConv, read_conv
+from .convs import fixed_conv, read_conv
 from .network import Emitter, Writer
 from .rep_conv import rep_conv
 from .stubs import Node
@@ -63,21 +63,7 @@ def _average(writer: Writer, channels: int) -> int:
     As a convolution of each channel by itself: [local_avgpool] is one section, but OpenCV and
     other forks of Darknet do not know it.
     """
-    tensors = {
-        "conv.weight": torch.full((channels, 1, 2, 2), 0.25),
-        "conv.bias": torch.zeros(channels),
-    }
-    return writer.put(
-        TensorConv(
-            filters=channels,
-            size=2,
-            groups=channels,
-            activation="linear",
-            batch_normalize=False,
-            padding=0,
-            tensors=tensors,
-        )
-    )
+    return writer.put(fixed_conv(torch.full((channels, 1, 2, 2), 0.25), groups=channels))
 
 
 def _a_conv(writer: Writer, node: Node) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from ..layers.normalization import BN_EPS
 from ..weights import State
@@ -67,6 +68,20 @@ def bare_conv(node: Node, activation: str) -> TensorConv:
         batch_normalize=False,
         padding=None if padding == size // 2 else padding,
         tensors={"conv.weight": weight, "conv.bias": bias},
+    )
+
+
+def fixed_conv(kernel: Tensor, stride: int = 1, groups: int = 1) -> TensorConv:
+    """A convolution by a kernel (O, C, k, k) of our own: no bias, activation, BN or padding."""
+    return TensorConv(
+        filters=kernel.shape[0],
+        size=kernel.shape[2],
+        stride=stride,
+        groups=groups,
+        activation="linear",
+        batch_normalize=False,
+        padding=0,
+        tensors={"conv.weight": kernel, "conv.bias": torch.zeros(kernel.shape[0])},
     )
 
 

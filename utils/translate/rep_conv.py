@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,15 +48,8 @@ def rep_conv(node: Node) -> TensorConv:
         "bn.running_mean": torch.stack([mean for _, mean, _, _ in branches]).sum(0),
         "bn.running_var": variance - BN_EPS,
     }
-    return TensorConv(
-        filters=conv.filters,
-        size=conv.size,
-        stride=conv.stride,
-        groups=conv.groups,
-        activation=conv.activation,
-        padding=conv.padding,
-        tensors={name: tensor.float() for name, tensor in tensors.items()},
-    )
+    floats = {name: tensor.float() for name, tensor in tensors.items()}
+    return replace(conv, batch_normalize=True, tensors=floats)
 
 
 def _branches(node: Node) -> tuple[list[tuple[Node, Node]], str]:
