@@ -21,8 +21,8 @@ import prune
 import shortcut_prune
 import slim_prune
 from utils.cfg import load_cfg
-from utils.cli import Parser, add_img_size, img_size, positive_int, run_main
-from utils.describe import (
+from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.describe.layers import (
     block_lines,
     group_lines,
     head_table,
@@ -31,10 +31,10 @@ from utils.describe import (
     staying_lines,
     totals,
 )
-from utils.describe_weights import gamma_table, read_weights
-from utils.diagram import draw_network, save_svg
-from utils.graph import ChannelGraph, channel_graph
-from utils.layers import build_layers
+from utils.describe.weights import gamma_table, read_weights
+from utils.network.graph import ChannelGraph, channel_graph
+from utils.network.layers import build_layers
+from utils.pictures.diagram import draw_network, save_svg
 
 STRATEGIES = {
     "prune.py": prune.STRATEGY,

@@ -25,12 +25,13 @@ import torch
 from tqdm import tqdm
 
 from models import Darknet
-from utils.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.command.errors import UserError
+from utils.command.folders import whole_folder
+from utils.command.progress import progress_bar
 from utils.data import load_data_file
-from utils.errors import UserError
-from utils.folders import whole_folder
-from utils.progress import progress_bar
-from utils.runtimes.comparison import (
+from utils.runtimes.compare.measure import Task
+from utils.runtimes.compare.table import (
     RUNTIMES,
     Candidate,
     Clock,
@@ -41,7 +42,6 @@ from utils.runtimes.comparison import (
     measured_rows,
     table,
 )
-from utils.runtimes.measure import Task
 
 
 def build_parser() -> Parser:
@@ -114,8 +114,8 @@ def candidates(
 
 def keep(rows: Sequence[Row], output: str, clock: Clock) -> None:
     """Write compare.csv and, where something was scored, compare.png."""
-    from utils.pruning.charts import save_png  # matplotlib takes a second to load
-    from utils.runtimes.comparison_chart import comparison_chart
+    from utils.pruning.report.charts import save_png  # matplotlib takes a second to load
+    from utils.runtimes.compare.chart import comparison_chart
 
     with whole_folder(output, "--output") as folder:
         (folder / "compare.csv").write_text(csv_text(rows), encoding="utf-8")

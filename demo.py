@@ -25,16 +25,16 @@ import torch
 from terminaltables import AsciiTable
 
 from models import Darknet, convert
-from utils.cfg_flags import chosen_fit
-from utils.cli import Parser, run_main
+from utils.command.cli import Parser, run_main
+from utils.command.errors import UserError
+from utils.command.files import atomic_write
+from utils.command.timing import time_forward_ms
 from utils.data import DetectionDataset, load_data_file, make_loader, read_image
-from utils.drawing import Picture, draw_detections
-from utils.errors import UserError
-from utils.evaluate import Metrics, Predict, evaluate
-from utils.files import atomic_write
-from utils.nms import NmsKind, nms
-from utils.profile import time_forward_ms
-from utils.report import count_parameters, file_bytes
+from utils.detection.as_the_cfg_says import chosen_fit
+from utils.detection.evaluate import Metrics, Predict, evaluate
+from utils.detection.nms import NmsKind, nms
+from utils.network.cost import count_parameters, file_bytes
+from utils.pictures.detections import Picture, draw_detections
 from utils.runtimes.opencv import OpenCVDarknet
 
 ROOT = Path(__file__).resolve().parent

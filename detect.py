@@ -24,8 +24,7 @@ from pathlib import Path
 import cv2
 
 from models import Darknet
-from utils.cfg_flags import add_fit, add_nms, chosen_fit, chosen_nms
-from utils.cli import (
+from utils.command.cli import (
     Parser,
     add_device,
     add_img_size,
@@ -35,13 +34,14 @@ from utils.cli import (
     ratio,
     run_main,
 )
+from utils.command.errors import UserError
+from utils.command.folders import first_free, require_free
 from utils.data import load_data_file, load_names
+from utils.detection.as_the_cfg_says import add_fit, add_nms, chosen_fit, chosen_nms
 from utils.detection.detector import DetectOptions, Detector
+from utils.detection.evaluate import MAX_DET
 from utils.detection.run import Keep, Run, Tally, require_window
 from utils.detection.sources import find_sources
-from utils.errors import UserError
-from utils.evaluate import MAX_DET
-from utils.folders import first_free, require_free
 from utils.runtimes.choose import BACKENDS, open_backend
 
 

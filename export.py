@@ -24,11 +24,13 @@ from pathlib import Path
 from terminaltables import AsciiTable
 
 from models import Darknet
-from utils.cfg_flags import add_fit, chosen_fit, chosen_nms
-from utils.cli import Parser, add_img_size, img_size, positive_int, ratio, run_main
+from utils.command.cli import Parser, add_img_size, img_size, positive_int, ratio, run_main
+from utils.command.errors import UserError
+from utils.command.optional import INT8_NEEDS, NEEDS, require
 from utils.data import DataSpec, Fit, load_data_file, load_list
-from utils.errors import UserError
-from utils.evaluate import Predict
+from utils.detection.as_the_cfg_says import add_fit, chosen_fit, chosen_nms
+from utils.detection.evaluate import Predict
+from utils.detection.score import score
 from utils.runtimes.choose import torch_backend
 from utils.runtimes.export_model import (
     FORMATS,
@@ -39,10 +41,8 @@ from utils.runtimes.export_model import (
     open_exported,
     target_files,
 )
-from utils.runtimes.onnx_file import onnx_metadata
-from utils.runtimes.optional import INT8_NEEDS, NEEDS, require
+from utils.runtimes.onnx.export import onnx_metadata
 from utils.runtimes.real_images import Images, calibration_inputs, network_inputs
-from utils.runtimes.score import score
 
 CHECKED_IMAGES = 4
 ROOT = Path(__file__).resolve().parent

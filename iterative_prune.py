@@ -31,14 +31,7 @@ import shortcut_prune
 import slim_prune
 import train
 from models import Darknet
-from utils.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio, run_main
-from utils.errors import UserError
-from utils.files import require_file
-from utils.folders import first_free
-from utils.journal import Journal, Trainer
-from utils.pruning.flags import parse_args as parse_prune_args
-from utils.pruning.importance import IMPORTANCES
-from utils.pruning.iterative import (
+from utils.chains.iterative import (
     COMMAND,
     Row,
     Tools,
@@ -47,6 +40,21 @@ from utils.pruning.iterative import (
     run_iterative,
     train_flags,
 )
+from utils.chains.journal import Journal, Trainer
+from utils.command.cli import (
+    Parser,
+    add_device,
+    add_img_size,
+    add_workers,
+    positive_int,
+    ratio,
+    run_main,
+)
+from utils.command.errors import UserError
+from utils.command.files import require_file
+from utils.command.folders import first_free
+from utils.pruning.command.flags import parse_args as parse_prune_args
+from utils.pruning.importance import IMPORTANCES
 from utils.training.flags import make_parser as make_train_parser
 
 STRATEGIES = {

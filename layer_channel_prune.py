@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import slim_prune
 from models import Darknet
-from utils.pruning import run
+from utils.pruning.command.run import run
 
 STRATEGY = replace(slim_prune.STRATEGY, blocks=True, ratio=0.6)
 

@@ -31,12 +31,12 @@ from collections.abc import Sequence
 
 import train
 from models import Darknet
-from utils.cli import run_main
-from utils.errors import UserError
-from utils.folders import first_free
-from utils.journal import Journal, Trainer
+from utils.chains.journal import Journal, Trainer
+from utils.chains.lottery import Row, require_possible, run_lottery, train_flags
+from utils.command.cli import run_main
+from utils.command.errors import UserError
+from utils.command.folders import first_free
 from utils.masks.flags import make_parser
-from utils.masks.lottery import Row, require_possible, run_lottery, train_flags
 from utils.masks.run import Masked, run_masking
 from utils.training.flags import make_parser as make_train_parser
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from utils.bn_epsilon import BnEpsilon, for_epsilon
 from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
-from utils.errors import UserError
-from utils.files import atomic_write
-from utils.graph import interpret
-from utils.layers import (
+from utils.command.errors import UserError
+from utils.command.files import atomic_write
+from utils.network.bn_epsilon import BnEpsilon, for_epsilon
+from utils.network.graph import interpret
+from utils.network.layers import (
     INPUT,
     ConvolutionModule,
     Head,
@@ -30,7 +30,7 @@ from utils.layers import (
     build_layers,
     input_shape,
 )
-from utils.weights import (
+from utils.network.weights import (
     is_checkpoint,
     load_checkpoint,
     load_darknet_weights,

@@ -11,7 +11,8 @@ python train.py ... -sr --s 0.001 --strategy slim_prune
 """
 
 from models import Darknet
-from utils.pruning import ChannelRule, Strategy, run
+from utils.pruning import ChannelRule, Strategy
+from utils.pruning.command.run import run
 
 STRATEGY = Strategy(
     ChannelRule(tied="max", floor="ratio", keep_threshold=False),

@@ -32,11 +32,12 @@ import prune
 import shortcut_prune
 import slim_prune
 from models import Darknet
-from utils.cli import Parser, run_main
-from utils.files import atomic_write
-from utils.graph import ChannelGraph, channel_graph
+from utils.command.cli import Parser, run_main
+from utils.command.files import atomic_write
+from utils.network.graph import ChannelGraph, channel_graph
+from utils.network.weights import State, require_usable
 from utils.pruning import Strategy, batch_norm_scale, highest_safe_ratio, prunable_channels
-from utils.pruning.sparseness import (
+from utils.pruning.importance.sparseness import (
     QUANTILES,
     Sparseness,
     concerns,
@@ -44,7 +45,6 @@ from utils.pruning.sparseness import (
     measure_sparseness,
 )
 from utils.pruning.strategy import Candidates
-from utils.weights import State, require_usable
 
 STRATEGIES: dict[str, Strategy] = {
     "prune": prune.STRATEGY,
@@ -140,8 +140,8 @@ def _warn(names: Sequence[str], found: Sequence[Sparseness], states: Sequence[St
 
 
 def _draw(columns: Sequence[tuple[str, Sparseness]], args: argparse.Namespace) -> None:
-    from utils.pruning.charts import save_png  # matplotlib takes a second to load
-    from utils.pruning.gamma_chart import gamma_chart
+    from utils.pruning.report.charts import save_png  # matplotlib takes a second to load
+    from utils.pruning.report.gamma_chart import gamma_chart
 
     first = Path(args.weights[0])
     path = Path(args.output) if args.output else first.with_name(f"{first.stem}_gammas.png")

@@ -32,19 +32,20 @@ import prune
 import shortcut_prune
 import slim_prune
 from models import Darknet
-from utils.allocator import keep_freed_memory
 from utils.cfg import Cfg, format_cfg, load_cfg, parse_cfg
-from utils.cli import img_size, pick_device, run_main
+from utils.command.allocator import keep_freed_memory
+from utils.command.cli import img_size, pick_device, run_main
+from utils.command.errors import UserError
 from utils.data import DataSpec, load_data_file
-from utils.errors import UserError
 from utils.masks.files import masks_in, read_masks
+from utils.network.initialize import initialize
+from utils.network.transfer import load_but_heads
 from utils.pruning import planned_targets, sparsity_targets
 from utils.training.batches import make_loaders
 from utils.training.cfg_recipe import epochs_for, with_recipe
 from utils.training.checkpoint import Progress, Trainee, load_for_resume, restore
-from utils.training.distill import Distiller
-from utils.training.distill_flags import make_distiller
-from utils.training.ema import make_ema
+from utils.training.distillation.distiller import Distiller
+from utils.training.distillation.flags import make_distiller
 from utils.training.flags import (
     chosen_rates,
     loss_options,
@@ -52,20 +53,19 @@ from utils.training.flags import (
     make_schedule,
     parse_resumed,
 )
-from utils.training.freezing import Freezing
 from utils.training.hyp import with_hyp
-from utils.training.initialize import initialize
 from utils.training.loop import train
-from utils.training.loss import DetectionLoss
-from utils.training.masks import HeldMasks
-from utils.training.optimizer import make_optimizer
-from utils.training.precision import resolve_precision
-from utils.training.ranks import Ranks, started_ranks
+from utils.training.losses.loss import DetectionLoss
+from utils.training.optimization.ema import make_ema
+from utils.training.optimization.freezing import Freezing
+from utils.training.optimization.held_masks import HeldMasks
+from utils.training.optimization.optimizer import make_optimizer
+from utils.training.optimization.precision import resolve_precision
+from utils.training.optimization.ranks import Ranks, started_ranks
 from utils.training.record import Record, summary
 from utils.training.run import Run
 from utils.training.run_folder import RunFolder, find_run, leave_copies, new_run
-from utils.training.sparsity_flags import chosen_remeasure, make_sparsity, strategy_name
-from utils.transfer import load_but_heads
+from utils.training.sparse.flags import chosen_remeasure, make_sparsity, strategy_name
 
 RUNS = Path("runs/train")
 # Where the newest run's checkpoints are left as well: the place that people know.

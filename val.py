@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 
 from models import Darknet
-from utils.cfg_flags import add_fit, add_nms, chosen_fit, chosen_nms
-from utils.cli import (
+from utils.command.cli import (
     Parser,
     add_device,
     add_img_size,
@@ -35,9 +34,11 @@ from utils.cli import (
     ratio,
     run_main,
 )
+from utils.command.errors import UserError
+from utils.command.files import atomic_write
 from utils.data import DetectionDataset, load_data_file, make_loader
-from utils.errors import UserError
-from utils.evaluate import (
+from utils.detection.as_the_cfg_says import add_fit, add_nms, chosen_fit, chosen_nms
+from utils.detection.evaluate import (
     CONF_THRES,
     IOU_THRES,
     MAX_DET,
@@ -48,8 +49,7 @@ from utils.evaluate import (
     collect,
     measure,
 )
-from utils.files import atomic_write
-from utils.nms import NmsKind
+from utils.detection.nms import NmsKind
 from utils.runtimes.choose import BACKENDS, open_backend
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.train_step import DEFAULT, run_alone
 from models import Darknet
-from utils.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
 from utils.data import AugmentOptions, DetectionDataset, Loader, load_data_file, make_loader
 
 

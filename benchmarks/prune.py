@@ -24,11 +24,11 @@ from terminaltables import AsciiTable
 
 from models import Darknet
 from utils.cfg import load_cfg, parse_cfg, plain_text
-from utils.cli import Parser, positive_int, ratio, run_main
-from utils.graph import ChannelGraph, channel_graph
-from utils.layers import build_layers
+from utils.command.cli import Parser, positive_int, ratio, run_main
+from utils.network.graph import ChannelGraph, channel_graph
+from utils.network.layers import build_layers
+from utils.network.weights import State
 from utils.pruning import ChannelRule, PrunePlan, batch_norm_scale, make_plan, prove, prune
-from utils.weights import State
 
 RULE = ChannelRule(tied="max", floor="ratio", keep_threshold=False)
 

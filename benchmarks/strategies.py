@@ -32,15 +32,15 @@ import prune
 import shortcut_prune
 import slim_prune
 from models import Darknet
-from utils.cli import Parser, add_img_size, positive_int, ratio, run_main
-from utils.errors import UserError
-from utils.progress import progress_bar
+from utils.command.cli import Parser, add_img_size, positive_int, ratio, run_main
+from utils.command.errors import UserError
+from utils.command.progress import progress_bar
 from utils.pruning import run_pruning
-from utils.pruning.budget import cost, pruned_layers
-from utils.pruning.decide import make_chooser
-from utils.pruning.flags import parse_args
+from utils.pruning.command.decide import make_chooser
+from utils.pruning.command.flags import parse_args
+from utils.pruning.command.run import Pruned
+from utils.pruning.goals.budget import cost, pruned_layers
 from utils.pruning.importance import IMPORTANCES
-from utils.pruning.run import Pruned
 
 STRATEGIES = {
     "prune": prune.STRATEGY,

@@ -27,14 +27,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import Darknet
-from utils.allocator import keep_freed_memory
-from utils.cli import Parser, add_img_size, img_size, pick_device, positive_int, run_main
-from utils.profile import synchronize
-from utils.training.ema import make_ema
-from utils.training.initialize import initialize
-from utils.training.loss import DetectionLoss, total
-from utils.training.optimizer import make_optimizer
-from utils.training.precision import Amp, resolve_precision
+from utils.command.allocator import keep_freed_memory
+from utils.command.cli import Parser, add_img_size, img_size, pick_device, positive_int, run_main
+from utils.command.timing import synchronize
+from utils.network.initialize import initialize
+from utils.training.losses.loss import DetectionLoss, total
+from utils.training.optimization.ema import make_ema
+from utils.training.optimization.optimizer import make_optimizer
+from utils.training.optimization.precision import Amp, resolve_precision
 
 TARGETS_PER_IMAGE = 8
 MATRIX = 2048

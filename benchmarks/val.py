@@ -15,9 +15,9 @@ from terminaltables import AsciiTable
 from tqdm import tqdm
 
 from models import Darknet
-from utils.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
 from utils.data import DetectionDataset, load_data_file, make_loader
-from utils.evaluate import evaluate
+from utils.detection.evaluate import evaluate
 
 
 def main(argv: Sequence[str] | None = None) -> None:

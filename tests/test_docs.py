@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from utils.cli import Parser
-from utils.runtimes.optional import INT8_NEEDS, NEEDS, missing
+from utils.command.cli import Parser
+from utils.command.optional import INT8_NEEDS, NEEDS, missing
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/runtimes.md", "data/README.md")
@@ -57,7 +57,7 @@ def test_commands_have_flags_that_exist(document: str, monkeypatch: pytest.Monke
                 started(words[2:])
             else:
                 from models import Darknet
-                from utils.pruning.run import run_pruning
+                from utils.pruning.command.run import run_pruning
 
                 run_pruning(found.STRATEGY, Darknet, found.__doc__, words[2:])
         assert taken.value.args == ([],), words

@@ -12,9 +12,9 @@ import pytest
 
 from data.shapes import make_shapes
 from models import Darknet
-from tests.nets import conv, head, net, section
+from tests.support.nets import conv, head, net, section
 from utils.cfg import save_cfg
-from utils.errors import UserError
+from utils.command.errors import UserError
 
 BLOCKS = 13  # more than the twelve that go
 

@@ -11,8 +11,8 @@ import pytest
 from make_cfg import main
 from models import Darknet
 from utils.cfg import load_cfg, parse_cfg
-from utils.errors import UserError
-from utils.retarget import heads_of, with_anchors, with_classes, with_img_size, with_title
+from utils.command.errors import UserError
+from utils.network.retarget import heads_of, with_anchors, with_classes, with_img_size, with_title
 
 TINY = """\
 # a comment at the top

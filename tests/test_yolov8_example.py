@@ -14,9 +14,9 @@ import torch
 import translate
 from examples import yolov8_opencv
 from models import Darknet
-from tests import ultralytics_like as theirs
+from tests.support import ultralytics_like as theirs
 from utils.data.letterbox import letterbox
-from utils.nms import nms
+from utils.detection.nms import nms
 from utils.runtimes.opencv import OpenCVDarknet
 from utils.training.flags import make_parser
 

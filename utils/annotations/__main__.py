@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..cli import Parser, ratio, run_main
+from ..command.cli import Parser, ratio, run_main
+from ..command.errors import UserError
+from ..command.folders import require_free
 from ..data import load_names
-from ..errors import UserError
-from ..folders import require_free
 from .coco import read_coco, write_coco
 from .collected import Collected
 from .oxford_hand import read_oxford_hand

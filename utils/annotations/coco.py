@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..command.progress import progress_bar
 from ..data import load_data_file, load_samples
 from ..data.problems import report_problems
-from ..errors import UserError
-from ..files import atomic_write
-from ..progress import progress_bar
 from .collected import Annotated, Collected, read_limited, split_of
 
 _DEPTH = ("*.json", "*/*.json")

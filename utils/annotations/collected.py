@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..command.errors import UserError
+from ..command.files import require_file
 from ..data.images import Size, UnreadableImageError, image_size
 from ..data.labels import MIN_SIDE
-from ..errors import UserError
-from ..files import require_file
 
 SPLITS = ("train", "valid", "test")
 MAX_ANNOTATION_BYTES = 2 << 30  # COCO's largest file has half a gigabyte

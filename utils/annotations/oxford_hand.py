@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..command.errors import UserError
+from ..command.optional import load
+from ..command.progress import progress_bar
 from ..data.darknet_files import MAX_SMALL_TEXT_BYTES
-from ..errors import UserError
-from ..progress import progress_bar
-from ..runtimes.optional import load
 from .collected import Annotated, Collected, read_limited
 
 _PARTS = {

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..command.errors import UserError
+from ..command.optional import load
+from ..command.progress import progress_bar
 from ..data import label_path, load_list
 from ..data.darknet_files import MAX_SMALL_TEXT_BYTES, exists, read_text
 from ..data.images import Size
 from ..detection.sources import IMAGE_SUFFIXES
-from ..errors import UserError
-from ..progress import progress_bar
-from ..runtimes.optional import load
 from .collected import Annotated, Collected
 
 _KEYS = {"train": "train", "val": "valid", "test": "test"}

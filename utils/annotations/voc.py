@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ..command.errors import UserError
+from ..command.progress import progress_bar
 from ..data.darknet_files import MAX_SMALL_TEXT_BYTES, read_text
-from ..errors import UserError
-from ..progress import progress_bar
 from .collected import Annotated, Collected, read_limited, split_of
 
 _IMAGE_FOLDERS = ("JPEGImages", "images", ".")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from terminaltables import AsciiTable
 
-from ..folders import whole_folder
-from ..progress import progress_bar
+from ..command.folders import whole_folder
+from ..command.progress import progress_bar
 from .collected import SPLITS, Annotated, Collected
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from ..files import atomic_write, require_file
+from ..command.files import atomic_write, require_file
 from .errors import CfgError
 
 _LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..cli import Parser
+from ..command.cli import Parser
 from .edit import set_option
 from .parse import Cfg, Line, Section
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UserError
+from ..command.errors import UserError
 from .images import ByteArray, Size
 from .letterbox import GREY
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..progress import progress_bar
+from ..command.progress import progress_bar
 from .images import ByteArray, Size
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from ..command.errors import UserError
 
 logger = logging.getLogger(__name__)
 

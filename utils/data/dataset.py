@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..errors import UserError
+from ..command.errors import UserError
 from .augment import (
     MOSAIC_TILES,
     AugmentOptions,

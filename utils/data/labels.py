@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UserError
+from ..command.errors import UserError
 from .darknet_files import MAX_SMALL_TEXT_BYTES, exists, read_text
 from .problems import Problem
 

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import UserError
+from ..command.errors import UserError
 from .dataset import DetectionDataset, Draw, Item
 from .images import Size
 from .letterbox import Geometry

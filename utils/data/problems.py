@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from ..command.errors import UserError
 
 logger = logging.getLogger(__name__)
 

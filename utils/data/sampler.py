@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from ..errors import UserError
+from ..command.errors import UserError
 from .dataset import DetectionDataset, Draw
 from .images import Size
 

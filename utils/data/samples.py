@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UserError
-from ..progress import progress_bar
+from ..command.errors import UserError
+from ..command.progress import progress_bar
 from .darknet_files import load_list
 from .images import Size, UnreadableImageError, image_size
 from .labels import FloatArray, label_path, read_labels_or_problem

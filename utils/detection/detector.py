@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..command.timing import synchronize
 from ..data import Fit, letterbox
 from ..data.images import ByteArray
-from ..evaluate import Predict
-from ..nms import NmsKind, nms
-from ..profile import synchronize
+from .evaluate import Predict
+from .nms import NmsKind, nms
 from .outputs import Rows
 
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..drawing import Picture
-from ..errors import UserError
-from ..files import atomic_write
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..pictures.detections import Picture
 from .sources import Source
 
 Rows = npt.NDArray[np.float64]  # (n, 6): x1, y1, x2, y2 in pixels of the frame, score, class

@@ -14,10 +14,10 @@ import numpy as np
 from terminaltables import AsciiTable
 from tqdm import tqdm
 
+from ..command.errors import UserError
+from ..command.progress import progress_bar
 from ..data.images import ByteArray
-from ..drawing import Picture, draw_detections
-from ..errors import UserError
-from ..progress import progress_bar
+from ..pictures.detections import Picture, draw_detections
 from .detector import Detector, Milliseconds
 from .outputs import (
     Rows,

@@ -11,9 +11,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from ..command.errors import UserError
 from ..data.darknet_files import MAX_PATH_CHARACTERS, exists, load_list
 from ..data.images import ByteArray, UnreadableImageError, read_image
-from ..errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".tif",

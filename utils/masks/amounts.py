@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..cli import ratio
-from ..errors import UserError
+from ..command.cli import ratio
+from ..command.errors import UserError
 from .targets import Target
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from terminaltables import AsciiTable
 from torch import Tensor
 
-from ..layers import Layer
-from ..profile import Latency
-from ..report import ModelFigures
-from ..weights import State, save_darknet_weights
+from ..command.timing import Latency
+from ..detection.figures import ModelFigures
+from ..network.layers import Layer
+from ..network.weights import State, save_darknet_weights
 from .targets import Target
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..files import atomic_write
-from ..weights import State, is_checkpoint, load_checkpoint
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..network.weights import State, is_checkpoint, load_checkpoint
 
 FORMAT = 1
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import get_args
 
-from ..cfg_flags import add_fit, add_nms
-from ..cli import Parser, add_device, add_img_size, add_workers, positive_int
+from ..command.cli import Parser, add_device, add_img_size, add_workers, positive_int
+from ..detection.as_the_cfg_says import add_fit, add_nms
 from .amounts import parse_amounts
 from .methods import MethodName, Scope
 from .targets import ParameterName

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import prune
 
-from ..errors import UserError
-from ..files import require_file
+from ..command.errors import UserError
+from ..command.files import require_file
 from .amounts import Amounts, require_known_kinds
 from .targets import Target
 

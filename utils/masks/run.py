@@ -11,12 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from ..cfg import format_cfg, load_cfg
-from ..cli import img_size
-from ..errors import UserError
-from ..files import atomic_write
-from ..pruning.figures import figures
-from ..report import ModelFigures
-from ..weights import State, require_usable, save_checked_weights
+from ..command.cli import img_size
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..detection.figures import ModelFigures, figures
+from ..network.weights import State, require_usable, save_checked_weights
 from .figures import cost_table, file_size, no_faster, sparsity_table
 from .files import earlier_masks, save_masked
 from .methods import Masks, Method, apply_masks_, make_method, mask_

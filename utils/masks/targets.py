@@ -8,10 +8,10 @@ from typing import Literal, Protocol
 
 from torch import nn
 
-from ..errors import UserError
-from ..layers import Head, Layer
-from ..pruning.selection import named_layers
-from ..weights import key_of
+from ..command.errors import UserError
+from ..network.layers import Head, Layer
+from ..network.named_layers import named_layers
+from ..network.weights import key_of
 
 ParameterName = Literal["weight", "bias"]
 

@@ -8,14 +8,14 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..channel_links import read_links
-from ..errors import UserError
-from ..graph import channel_graph
-from ..layers import ConvolutionModule, Layer
+from ..command.errors import UserError
+from ..network.channel_links import read_links
+from ..network.graph import channel_graph
+from ..network.layers import ConvolutionModule, Layer
+from .command.run import run, run_pruning
 from .gate import GateError, Proof, prove
 from .importance import batch_norm_scale
 from .plan import PrunePlan, highest_safe_ratio, make_plan
-from .run import run, run_pruning
 from .strategy import ChannelRule, Strategy, find_candidates, prunable_channels
 from .surgery import prune
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 
 from ..cfg import new_section
-from ..graph import ChannelGraph
-from ..layers import Convolutional, Layer, Params
+from ..network.graph import ChannelGraph
+from ..network.layers import Convolutional, Layer, Params
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..graph import ChannelGraph
-from ..layers import UnfoldableError
-from ..weights import key_of
+from ..network.graph import ChannelGraph
+from ..network.layers import UnfoldableError
+from ..network.weights import key_of
 from .blocks import ResidualBlock, find_blocks
 from .plan import keep_everything
 from .surgery import walk_constants

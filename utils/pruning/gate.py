@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from ..cfg import Cfg, CfgError
-from ..layers import INPUT, Head, Layer, PaddingMode, Params, build_layers
-from ..weights import key_of
+from ..network.layers import INPUT, Head, Layer, PaddingMode, Params, build_layers
+from ..network.weights import key_of
 from .plan import PrunePlan
 from .surgery import CutLayer, cut_layers, surviving
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph import ChannelGraph
-from ..layers import Layer
-from .strategy import Mask
+from ..network.graph import ChannelGraph, Mask
+from ..network.layers import Layer
 
 
 @dataclass(frozen=True)

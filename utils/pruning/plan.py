@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..cfg import Section, set_option
-from ..errors import UserError
-from ..graph import ChannelGraph, Ids
-from ..layers import Layer
+from ..command.errors import UserError
+from ..network.graph import ChannelGraph, Mask
+from ..network.layers import Layer
+from ..network.layers.ties import Ids
 from .blocks import ResidualBlock, activation_alone
 from .importance import Scores
 from .merge import Merge, find_merges
-from .strategy import Candidates, ChannelRule, Mask, find_candidates
+from .strategy import Candidates, ChannelRule, find_candidates
 
 Values = NDArray[np.float64]
 

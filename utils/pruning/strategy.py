@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..graph import ChannelGraph
+from ..network.graph import ChannelGraph, Mask
 from .blocks import find_blocks
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

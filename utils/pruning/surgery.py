@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..cfg import Cfg, drop_layers, replace_layers
-from ..channel_links import Link
-from ..layers import INPUT, Layer, Params
-from ..weights import State, key_of, split_state
+from ..network.channel_links import Link
+from ..network.layers import INPUT, Layer, Params
+from ..network.weights import State, key_of, split_state
 from .blocks import ones_and_zeros
 from .plan import PrunePlan
 

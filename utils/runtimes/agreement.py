@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..boxes import pairwise_iou
-from ..nms import NmsKind, nms
+from ..detection.boxes import pairwise_iou
+from ..detection.nms import NmsKind, nms
 
 CONF_THRES, IOU_THRES = 0.25, 0.45
 _SAME_IOU = 0.97

@@ -12,17 +12,17 @@ import cv2
 import torch
 from torch import Tensor
 
-from ..bn_epsilon import for_epsilon
-from ..errors import UserError
-from ..evaluate import Predict
-from ..weights import is_checkpoint
+from ..command.errors import UserError
+from ..command.optional import NEEDS, require
+from ..detection.evaluate import Predict
+from ..network.bn_epsilon import for_epsilon
+from ..network.darknet import Network
+from ..network.weights import is_checkpoint
 from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
-from .network import Network
-from .onnx_file import OnnxOptions, onnx_metadata, save_onnx
-from .onnx_runtime import OnnxNetwork
+from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
+from .onnx.run import OnnxNetwork
 from .opencv import OpenCVDarknet
 from .openvino_runtime import OpenVinoNetwork
-from .optional import NEEDS, require
 
 BACKENDS = ("torch", "opencv", "onnx", "openvino", "ncnn")
 _EXPORTED = {"onnx": (".onnx",), "openvino": (".xml", ".onnx"), "ncnn": (".param",)}

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..evaluate import Predict
-from ..nms import NmsKind, nms
+from ..command.errors import UserError
+from ..command.optional import load
+from ..detection.evaluate import Predict
+from ..detection.nms import NmsKind, nms
+from ..network.darknet import Network
 from .agreement import Agreement, compare_outputs, largest_difference
 from .int8 import quantize_onnx, quantize_openvino
 from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
-from .network import Network
-from .onnx_file import INPUT_NAME, OnnxOptions, save_onnx
-from .onnx_nms import append_nms
-from .onnx_runtime import OnnxNetwork
+from .onnx.export import INPUT_NAME, OnnxOptions, save_onnx
+from .onnx.nms import append_nms
+from .onnx.run import OnnxNetwork
 from .openvino_runtime import OpenVinoNetwork, openvino_from_onnx, save_openvino
-from .optional import load
 from .real_images import Images, as_batch
 
 FORMATS = ("onnx", "openvino", "ncnn")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .onnx_file import INPUT_NAME
-from .optional import INT8_NEEDS, load, quiet, require
+from ..command.optional import INT8_NEEDS, load, quiet, require
+from .onnx.export import INPUT_NAME
 from .real_images import Images
 
 

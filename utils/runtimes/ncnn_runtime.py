@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..files import require_file
-from .network import Network
-from .optional import load
+from ..command.errors import UserError
+from ..command.files import require_file
+from ..command.optional import load
+from ..network.darknet import Network
 
 _SECONDS = 600  # for the converter; it takes a few
 PARAM_SUFFIX, BIN_SUFFIX = ".param", ".bin"

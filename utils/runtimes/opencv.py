@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
-from ..errors import UserError
-from ..layers import Dfl, build_layers
-from ..weights import is_checkpoint, load_darknet_weights, save_darknet_weights
+from ..command.errors import UserError
+from ..network.bn_epsilon import for_epsilon
+from ..network.layers import Dfl, build_layers
+from ..network.weights import is_checkpoint, load_darknet_weights, save_darknet_weights
 
 
 class OpenCVDarknet:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..files import require_file
-from .optional import load
+from ..command.errors import UserError
+from ..command.files import require_file
+from ..command.optional import load
 
 RT_INFO = "darkslim"  # the section of an .xml file's rt_info that holds our metadata
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ..cfg import Cfg, plain_text
-from ..errors import UserError
-from ..layers import Layer
-from ..weights import save_darknet_weights
+from ..command.errors import UserError
+from ..network.layers import Layer
+from ..network.weights import save_darknet_weights
 from .opencv import require_importer
 
 Runtime = Literal["torch", "opencv"]

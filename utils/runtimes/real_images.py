@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..command.errors import UserError
+from ..command.progress import progress_bar
 from ..data import DataSpec, Fit, UnreadableImageError, letterbox, load_list, read_image
-from ..errors import UserError
-from ..progress import progress_bar
 
 Images = Sequence[NDArray[np.float32]]  # each (1, 3, H, W), RGB in 0..1
 

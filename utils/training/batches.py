@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..cfg import Cfg
-from ..cfg_flags import FROM_CFG, chosen_fit
+from ..command.errors import UserError
 from ..data import (
     AugmentOptions,
     DataSpec,
@@ -22,7 +22,7 @@ from ..data import (
     class_balance_weights,
     make_loader,
 )
-from ..errors import UserError
+from ..detection.as_the_cfg_says import FROM_CFG, chosen_fit
 
 MOST_WORKERS = 8
 BATCHES_PER_SIZE = 10

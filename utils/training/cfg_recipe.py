@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..cfg import Cfg, Section, load_cfg
-from ..cli import Parser
-from .loss_options import CFG_DECIDES
+from ..command.cli import Parser
+from .losses.loss_options import CFG_DECIDES
 
 logger = logging.getLogger(__name__)
 

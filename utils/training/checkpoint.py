@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from ..errors import UserError
-from ..files import atomic_write
-from ..weights import load_checkpoint
-from .masks import HeldMasks
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..network.weights import load_checkpoint
+from .optimization.held_masks import HeldMasks
 
 FORMAT = 1
 

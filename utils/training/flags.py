@@ -6,18 +6,18 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from ..boxes import IouKind
-from ..cfg_flags import add_fit, add_nms
-from ..cli import Parser, add_device, add_img_size, positive_int, ratio
+from ..command.cli import Parser, add_device, add_img_size, positive_int, ratio
+from ..command.errors import UserError
 from ..data import AugmentOptions
-from ..errors import UserError
+from ..detection.as_the_cfg_says import add_fit, add_nms
+from ..detection.boxes import IouKind
 from .cfg_recipe import WARMUP_POWER
-from .distill_flags import add_distillation_flags
-from .loss import LossOptions, ObjectnessTarget
-from .loss_options import DFL_GAINS, GAINS
-from .optimizer import LR0, MOMENTUM, OptimizerKind
-from .schedule import Schedule
-from .sparsity_flags import add_sparsity_flags
+from .distillation.flags import add_distillation_flags
+from .losses.loss import LossOptions, ObjectnessTarget
+from .losses.loss_options import DFL_GAINS, GAINS
+from .optimization.optimizer import LR0, MOMENTUM, OptimizerKind
+from .optimization.schedule import Schedule
+from .sparse.flags import add_sparsity_flags
 
 # What a resumed run may be given anew; everything else is part of its recipe.
 FREE_ON_RESUME = {"resume", "name", "device", "threads", "workers", "cache_images", "epochs"}

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from ..cli import Parser
-from ..errors import UserError
-from ..files import require_file
+from ..command.cli import Parser
+from ..command.errors import UserError
+from ..command.files import require_file
 
 # What a run is, rather than how it trains.
 _NOT_HERE = {"help", "hyp", "resume", "name", "cfg", "data", "weights", "device"}

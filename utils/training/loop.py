@@ -11,19 +11,19 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ..bn_statistics import recalibrate_
-from ..cfg_flags import chosen_nms
+from ..command.errors import UserError
+from ..command.progress import progress_bar
 from ..data import Batch, resize_batch
-from ..errors import UserError
-from ..evaluate import EvalOptions, Metrics, collect, joined, measure
-from ..progress import progress_bar
+from ..detection.as_the_cfg_says import chosen_nms
+from ..detection.evaluate import EvalOptions, Metrics, collect, joined, measure
+from ..network.bn_statistics import recalibrate_
 from .batches import pick_size
 from .checkpoint import Progress, Row, save, training_content, weights_content
-from .loss import Losses, total
-from .optimizer import set_rates
+from .losses.loss import Losses, total
+from .optimization.optimizer import set_rates
 from .record import Record, one_line, scores
 from .run import Network, Run
-from .sparsity import gammas_by_layer
+from .sparse.pull import gammas_by_layer
 
 logger = logging.getLogger("train")
 

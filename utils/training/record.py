@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +14,9 @@ from terminaltables import AsciiTable
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from ..command.csv_file import write_csv
 from ..data import Batch
-from ..evaluate import Metrics
-from ..files import atomic_write
+from ..detection.evaluate import Metrics
 from .checkpoint import Progress, Row
 
 _SHOWN_IMAGES = 16
@@ -102,15 +101,6 @@ def summary(progress: Progress) -> str:
             cells = [f"{row[name]:.3f}" if name in row else "-" for name in names]
             rows.append((f"{title} ({number + 1})", *cells))
     return str(AsciiTable([list(row) for row in rows]).table)
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """One line per row; the columns are those of all rows, in the order of appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
 
 
 def draw_batch(images: Tensor, targets: Tensor) -> npt.NDArray[np.uint8]:

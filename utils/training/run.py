@@ -11,14 +11,14 @@ from torch import nn
 
 from ..data import DataSpec, Loader
 from .checkpoint import Trainee
-from .distill import Distiller
-from .freezing import Freezing
-from .loss import DetectionLoss
-from .precision import Precision
-from .ranks import Ranks
+from .distillation.distiller import Distiller
+from .losses.loss import DetectionLoss
+from .optimization.freezing import Freezing
+from .optimization.precision import Precision
+from .optimization.ranks import Ranks
+from .optimization.schedule import Schedule
 from .run_folder import RunFolder
-from .schedule import Schedule
-from .sparsity import Sparsity
+from .sparse.pull import Sparsity
 
 # `models.Darknet`, which utils does not import.
 Network = Any

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..files import atomic_write
-from ..weights import load_checkpoint
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..network.weights import load_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import UserError
-from ..layers import build_layers
-from ..weights import key_of, require_usable
+from ..command.errors import UserError
+from ..network.layers import build_layers
+from ..network.weights import key_of, require_usable
 from .blocks import EMITTERS, JOINERS
 from .blocks_v7 import V7_EMITTERS
 from .blocks_v9 import V9_EMITTERS
 from .checkpoint import load_stubs
-from .network import NAMES_NOTE, Translated, translate
+from .writer import NAMES_NOTE, Translated, translate
 
 __all__ = ["NAMES_NOTE", "Translated", "translate_checkpoint"]
 

@@ -9,8 +9,8 @@ from ..zoo import ultralytics_blocks as sections
 from ..zoo.draft import Value
 from ..zoo.ultralytics_blocks import BottleneckSpec
 from .convs import TensorConv, activation_of, normalized_together, read_conv, split_conv
-from .network import Emitter, Joiner, Writer
 from .stubs import Node
+from .writer import Emitter, Joiner, Writer
 
 _CONVS = ("Conv", "DWConv", "Conv2d")
 # x = 2 s - .5 and w = (2 s)^2 anchor, of logistic outputs s.

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .blocks import parallel_pools, pool_size
 from .convs import fixed_conv, read_conv
-from .network import INPUT, Emitter, Writer
 from .rep_conv import rep_conv
 from .stubs import Node
+from .writer import INPUT, Emitter, Writer
 
 _IMAGE_CHANNELS = 3
 # The order in which the cells (row, column) of 2x2 pixels are stacked.

@@ -8,9 +8,9 @@ from ..zoo import ultralytics_blocks as sections
 from ..zoo.ultralytics_blocks import BottleneckSpec
 from .blocks import halves_of, pool_size
 from .convs import fixed_conv, read_conv
-from .network import Emitter, Writer
 from .rep_conv import rep_conv
 from .stubs import Node
+from .writer import Emitter, Writer
 
 
 def _rep_csp(writer: Writer, node: Node) -> int:

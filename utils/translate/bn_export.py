@@ -14,11 +14,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from ..bn_epsilon import for_epsilon
 from ..cfg import Cfg, remove_option, replace_layers
-from ..layers import build_layers
-from ..layers.normalization import BN_EPS
-from ..weights import State, key_of, split_state
+from ..network.bn_epsilon import for_epsilon
+from ..network.layers import build_layers
+from ..network.layers.normalization import BN_EPS
+from ..network.weights import State, key_of, split_state
 
 BnExport = Literal["native", "pow2", "fused"]
 BN_EXPORTS: tuple[BnExport, ...] = get_args(BnExport)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..layers.normalization import BN_EPS
-from ..weights import State
+from ..network.layers.normalization import BN_EPS
+from ..network.weights import State
 from ..zoo.draft import ConvSpec
 from .stubs import Node
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
-from ..graph import interpret
-from ..layers import Convolutional, ConvolutionModule, Layer
-from ..weights import State, key_of, split_state
+from ..network.graph import interpret
+from ..network.layers import Convolutional, ConvolutionModule, Layer
+from ..network.weights import State, key_of, split_state
 
 DANGER = -60.0  # below it a value may come too near to -88 on other images
 SHIFT = 80.0

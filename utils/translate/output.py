@@ -10,10 +10,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..cfg import Cfg, load_cfg, save_cfg
-from ..errors import UserError
-from ..files import atomic_write
-from ..layers import build_layers
-from ..weights import save_checked_weights
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..network.layers import build_layers
+from ..network.weights import save_checked_weights
 
 
 class Outputs(NamedTuple):

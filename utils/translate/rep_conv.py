@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers.normalization import BN_EPS
+from ..network.layers.normalization import BN_EPS
 from .convs import TensorConv, activation_of, bare_conv
 from .stubs import Node
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
-from ..errors import UserError
-from ..layers import Dfl, build_layers
-from ..weights import State, key_of
+from ..command.errors import UserError
+from ..network.layers import Dfl, build_layers
+from ..network.weights import State, key_of
 
 _SOFTMAX_SHIFT = 20.0
 _SIDES = 4

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..cli import Parser, run_main
-from ..errors import UserError
-from ..files import atomic_write
+from ..command.cli import Parser, run_main
+from ..command.errors import UserError
+from ..command.files import atomic_write
 from . import ZOO
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...graph import ChannelGraph
-from ...layers import Layer
-from ...layers.activations import ELEMENTWISE
+from ...network.graph import ChannelGraph
+from ...network.layers import Layer
+from ...network.layers.activations import ELEMENTWISE
 from .scores import Scores, Values, batch_norms
 
 # Nodes and weights for the mean over n ~ N(0, 1). The trapezoidal rule with the normal density as

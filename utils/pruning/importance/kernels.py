@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...graph import ChannelGraph
-from ...layers import Layer
-from ...layers.normalization import BN_EPS
-from ...weights import key_of
+from ...network.graph import ChannelGraph
+from ...network.layers import Layer
+from ...network.layers.normalization import BN_EPS
+from ...network.weights import key_of
 from .scores import Scores, Values
 
 _FPGM_FLOAT64_MACS = 1 << 26

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ...graph import ChannelGraph
+from ...network.graph import ChannelGraph
 from .batch_norm import batch_norm_scale, expected_activation
 from .kernels import KernelScore, fpgm, kernel_scores, l1, l2, lamp
 from .scores import Normalization, Scores

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...graph import ChannelGraph
-from ...weights import key_of
+from ...network.graph import ChannelGraph
+from ...network.weights import key_of
 
 Values = NDArray[np.float64]
 Scores = dict[int, Values]  # layer that issues channels -> score of each of them (C,)

@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ...errors import UserError
-from ...graph import ChannelGraph
+from ...command.errors import UserError
+from ...network.graph import ChannelGraph
 from .scores import Scores, as_values
 
 Losses = Callable[[list[Tensor], Tensor, tuple[int, int]], Tensor]

@@ -1,0 +1,185 @@
+"""data/convert.py: small sets of each kind, whose boxes in pixels are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.tiny_data import noise_picture, write_image
+from utils.annotations.__main__ import main
+from utils.command.errors import UserError
+from utils.data import load_data_file, load_samples
+
+Box = tuple[str, float, float, float, float]
+
+
+def picture(path: Path, h: int = 40, w: int = 80) -> Path:
+    return write_image(path, noise_picture(h, w, 1))
+
+
+def pixels(data: Path, split: str = "train") -> dict[str, list[Box]]:
+    """Boxes of the converted set as (name, x1, y1, x2, y2), by image stem."""
+    spec = load_data_file(data)
+    samples, problems = load_samples(spec.require(split), spec.nc)
+    assert not problems
+    found = {}
+    for sample in samples:
+        h, w = sample.image_hw
+        found[sample.path.stem] = [
+            (spec.names[int(c)], *np.round(
+                [(x - bw / 2) * w, (y - bh / 2) * h, (x + bw / 2) * w, (y + bh / 2) * h], 2
+            ).tolist())
+            for c, x, y, bw, bh in sample.labels.astype(float).tolist()
+        ]  # fmt: skip
+    return found
+
+
+def voc_xml(folder: Path, stem: str, *objects: Box) -> None:
+    items = "".join(
+        f"<object><name>{n}</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax>"
+        f"<ymax>{d}</ymax></bndbox></object>"
+        for n, a, b, c, d in objects
+    )
+    size = "<size><width>80</width><height>40</height></size>"
+    (folder / "Annotations").mkdir(parents=True, exist_ok=True)
+    text = f"<annotation><filename>{stem}.png</filename>{size}{items}</annotation>"
+    (folder / "Annotations" / f"{stem}.xml").write_text(text)
+
+
+def test_voc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "voc"
+    voc_xml(source, "a", ("dog", 1, 1, 80, 40), ("cat", 11, 6, 20, 15), ("cat", 70, 30, 90, 44))
+    voc_xml(source, "b", ("dog", 5, 5, 4, 9), ("dog", 200, 1, 210, 9))
+    voc_xml(source, "lost", ("dog", 1, 1, 9, 9))
+    for stem in "ab":
+        picture(source / "JPEGImages" / f"{stem}.png")
+    (source / "ImageSets/Main").mkdir(parents=True)
+    (source / "ImageSets/Main/train.txt").write_text("a 1\n")
+    (source / "ImageSets/Main/val.txt").write_text("b 1\n")
+    main(["voc", str(source), str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    # Pixel n of VOC, counted from 1, spans n - 1 to n.
+    assert pixels(tmp_path / "out/out.data") == {
+        "a": [("dog", 0, 0, 80, 40), ("cat", 10, 5, 20, 15), ("cat", 69, 29, 80, 40)]
+    }
+    assert pixels(tmp_path / "out/out.data", "valid") == {"b": []}
+    assert "1 boxes clipped" in said and "2 boxes left out: no area" in said
+    assert "1 annotations left out: no such image" in said
+    assert (tmp_path / "out/out.names").read_text() == "cat\ndog\n"
+
+
+def test_coco_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "coco"
+    for split, name in (("train2017", "1.png"), ("val2017", "1.png")):
+        picture(source / split / name)
+    categories = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
+    box = {"id": 1, "image_id": 5, "category_id": 7, "bbox": [10, 5, 20, 10]}
+    crowd = {**box, "iscrowd": 1}
+    for split, boxes in (("train2017", [box, crowd]), ("val2017", [{**box, "category_id": 3}])):
+        images = [{"id": 5, "file_name": "1.png", "height": 40, "width": 80}]
+        content = {"images": images, "annotations": boxes, "categories": categories}
+        (source / "annotations").mkdir(exist_ok=True)
+        (source / f"annotations/instances_{split}.json").write_text(json.dumps(content))
+    (source / "annotations/captions.json").write_text("{}")
+    main(["coco", str(source), str(tmp_path / "out"), "--images", "link"])
+    assert "1 boxes left out: crowd regions" in capsys.readouterr().out
+    data = tmp_path / "out/out.data"
+    assert pixels(data) == {"1": [("dog", 10, 5, 30, 15)]}
+    assert pixels(data, "valid") == {"1": [("cat", 10, 5, 30, 15)]}
+    assert (tmp_path / "out/images/train/1.png").is_symlink()
+    main(["to-coco", str(data), str(tmp_path / "back.json")])
+    back = json.loads((tmp_path / "back.json").read_text())
+    assert [c["name"] for c in back["categories"]] == ["cat", "dog"]
+    assert back["annotations"][0]["bbox"] == pytest.approx([10, 5, 20, 10], abs=0.01)
+    assert back["annotations"][0]["category_id"] == 1
+    assert (back["images"][0]["height"], back["images"][0]["width"]) == (40, 80)
+    with pytest.raises(UserError, match="is there already"):
+        main(["to-coco", str(data), str(tmp_path / "back.json")])
+
+
+def test_ultralytics_boxes_and_polygons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("yaml", reason="needs pyyaml")
+    source = tmp_path / "set"
+    for name in "abcde":
+        picture(source / f"images/train/{name}.png")
+    labels = source / "labels/train"
+    labels.mkdir(parents=True)
+    (labels / "a.txt").write_text("1 .5 .5 .5 .5\n0 .1 .1 .3 .1 .3 .6\n")
+    (labels / "b.txt").write_text("2 .5 .5 .5 .5\n0 .5 .5\nx\n1 .95 .5 .2 .2\n")
+    text = "path: nowhere\ntrain: images/train\nnames:\n  0: cat\n  1: dog\n"
+    (source / "data.yaml").write_text(text)
+    main(["ultralytics", str(source), str(tmp_path / "out"), "--valid-share", "0.4"])
+    said = capsys.readouterr().out
+    train, valid = (pixels(tmp_path / "out/out.data", split) for split in ("train", "valid"))
+    assert (len(train), len(valid)) == (3, 2)
+    both = train | valid
+    assert both["a"] == [("dog", 20, 10, 60, 30), ("cat", 8, 4, 24, 24)]
+    assert both["b"] == [("dog", 68, 16, 80, 24)]
+    assert "3 rows left out" in said and "1 polygons" in said and "1 boxes clipped" in said
+
+
+def test_oxford_hand(tmp_path: Path) -> None:
+    io = pytest.importorskip("scipy.io", reason="needs scipy")
+    for part in ("training_dataset/training_data", "test_dataset/test_data"):
+        folder = tmp_path / "hands" / part
+        picture(folder / "images/a.jpg")
+        (folder / "annotations").mkdir()
+        corners = {"a": [5.0, 10.0], "b": [5.0, 30.0], "c": [15.0, 32.0], "d": [15.0, 12.0]}
+        cells = np.empty((1, 1), dtype=object)
+        cells[0, 0] = {k: np.array([v]) for k, v in corners.items()}
+        io.savemat(folder / "annotations/a.mat", {"boxes": cells})
+    main(["oxford-hand", str(tmp_path / "hands"), str(tmp_path / "out")])
+    for split in ("train", "valid"):
+        assert pixels(tmp_path / "out/out.data", split) == {"a": [("hand", 10, 5, 32, 15)]}
+
+
+def test_wrong_input_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/kept").write_text("")
+    bomb = tmp_path / "bomb/Annotations"
+    bomb.mkdir(parents=True)
+    (bomb / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>')
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/a.json").write_text('{"images": [{"id": 1}], "annotations": []}')
+    (tmp_path / "images").mkdir()
+    voc_xml(tmp_path / "alone", "a", ("dog", 1, 1, 9, 9))
+    for kind, source, target, message in (
+        ("voc", "absent", "out", "no such file or folder"),
+        ("voc", "empty", "out", "no .xml file"),
+        ("voc", "bomb", "out", "entities"),
+        ("voc", "alone", "out", r"no usable image in it \(annotations left out: no such image"),
+        ("coco", "empty", "out", "no JSON file"),
+        ("coco", "bad", "out", r"images\[0\] needs id, file_name"),
+        ("oxford-hand", "empty", "out", "scipy|holds none"),
+        ("voc", "empty", "full", "holds other files"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main([kind, str(tmp_path / source), str(tmp_path / target)])
+    assert not (tmp_path / "out").exists()
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["kept"]
+
+
+def test_names_outside_the_source_cannot_be_reached(tmp_path: Path) -> None:
+    """A file name in annotations is data from a stranger."""
+    picture(tmp_path / "secret.png")
+    (tmp_path / "set").mkdir()
+    images = [{"id": 1, "file_name": "../secret.png"}]
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "set/a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="no such file"):
+        main(["coco", str(tmp_path / "set"), str(tmp_path / "out")])
+
+
+def test_the_script_runs_from_anywhere(root: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(root / "data/convert.py"), "voc", "absent", "out"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == "error: absent: no such file or folder"

@@ -1,0 +1,1 @@
+"""Commands that run others for hours and go on after a kill."""

@@ -1,0 +1,233 @@
+"""Iterative pruning: prune a little, finetune, score, and again.
+
+The goal of step k is an absolute one: after it, `target * k / steps` of the original network is
+gone. Each step prunes what is left by the ratio that leads there, so that what one step could not
+take (channels go in groups) the next one makes up for, and the last one meets the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from terminaltables import AsciiTable
+
+from ..command.csv_file import write_csv
+from ..command.errors import UserError
+from ..command.files import atomic_write
+from ..pruning.command.run import Pruned, run_pruning
+from ..pruning.strategy import Strategy
+from .journal import Journal, Trainer, best_scores
+
+Row = dict[str, float]
+COMMAND = "iterative_prune.py"  # whose journals these are
+_COUNTS = {"channels": "channels", "params": "parameters", "macs": "macs"}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the scripts at the top give: the network, the strategy, training."""
+
+    build: Callable[..., Any]
+    strategy: Strategy
+    trainer: Trainer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its number from 1, the share of the original to be gone after it, its training."""
+
+    number: int
+    gone: float
+    epochs: int
+    flags: tuple[str, ...] = ()
+
+
+def plan_steps(args: argparse.Namespace) -> list[Step]:
+    """All steps that the flags ask for; with `--one-shot` a single one with all their epochs."""
+    last_epochs = args.epochs_per_step if args.last_epochs is None else args.last_epochs
+    last: list[str] = []
+    if args.last_batch_size is not None:
+        last += ["--batch-size", str(args.last_batch_size)]
+    if args.last_schedule is not None:
+        last += ["--schedule", args.last_schedule]
+    if args.one_shot:
+        epochs = (args.steps - 1) * args.epochs_per_step + last_epochs
+        return [Step(1, args.target, epochs, tuple(last))]
+    steps = [
+        Step(number, args.target * number / args.steps, args.epochs_per_step)
+        for number in range(1, args.steps)
+    ]
+    return [*steps, Step(args.steps, args.target, last_epochs, tuple(last))]
+
+
+def share_to_keep(gone: float, left: float) -> float:
+    """What may stay of a network of which `left` is left, for `gone` of the original to be gone."""
+    return min(1.0, (1 - gone) / left)
+
+
+def run_iterative(args: argparse.Namespace, journal: Journal, tools: Tools) -> list[Row]:
+    """All steps that are left; returns the rows of steps.csv. Raises UserError."""
+    if "rows" not in journal.content:
+        journal.note(rows=[], models=[{"cfg": args.cfg, "weights": args.weights}])
+    for step in plan_steps(args)[max(0, len(journal.content["rows"]) - 1) :]:
+        if journal.content.get("stopped"):
+            break
+        _pruned(step, args, journal, tools)
+        _recovered(step, args, journal, tools)
+        report(journal)
+    good = _good_rows(journal.content["rows"])
+    _write_best(journal, journal.content["models"][good[-1]], tools)
+    report(journal)
+    print(steps_table(journal.content["rows"], good[-1]))
+    return list(journal.content["rows"])
+
+
+def _pruned(step: Step, args: argparse.Namespace, journal: Journal, tools: Tools) -> None:
+    """Prune for a step, unless that is done; the first one also gives row 0, the original."""
+    if journal.content.get("pruned"):
+        return
+    rows: list[Row] = list(journal.content["rows"])
+    source = journal.content["models"][-1]
+    folder = journal.folder / f"step{step.number:02d}"
+    folder.mkdir(exist_ok=True)
+    inputs = [folder / f"full{Path(source[kind]).suffix}" for kind in ("cfg", "weights")]
+    for kind, path in zip(("cfg", "weights"), inputs, strict=True):
+        with atomic_write(path) as temporary:
+            shutil.copyfile(source[kind], temporary)
+    count = _COUNTS[args.measure]
+    left = rows[-1][count] / rows[0][count] if rows else 1.0
+    wish = [f"--target-{args.measure}", repr(share_to_keep(step.gone, left)), "--force"]
+    given = ["--cfg", str(inputs[0]), "--weights", str(inputs[1]), *wish]
+    found = run_pruning(tools.strategy, tools.build, None, [*prune_flags(args), *given])
+    assert isinstance(found, Pruned)  # a budget is no sweep
+    if not rows:
+        rows.append(_row(0, 0.0, found, before=True))
+    row = _row(step.number, step.gone, found)
+    pruned = {"row": row, "cfg": str(found.cfg_path), "weights": str(found.weights_path)}
+    journal.note(rows=rows, pruned=pruned)
+
+
+def _row(number: int, gone: float, found: Pruned, before: bool = False) -> Row:
+    """A line of steps.csv but for the finetuned model's scores."""
+    figures = found.before if before else found.after
+    plan = found.plan
+    channels = sum(map(len, plan.graph.issued.values())) if before else plan.channels
+    row: Row = {
+        "step": number,
+        "gone_goal": gone,
+        "channels": channels,
+        "parameters": figures.parameters,
+        "macs": figures.macs,
+        "map50_pruned": figures.map50 or 0.0,
+        "map_pruned": figures.map or 0.0,
+    }
+    if before:
+        row |= {"map50": row["map50_pruned"], "map": row["map_pruned"], "epochs": 0, "good": 1}
+    return row
+
+
+def _recovered(step: Step, args: argparse.Namespace, journal: Journal, tools: Tools) -> None:
+    """Finetune what a step left, score it, and end the step."""
+    pruned = journal.content["pruned"]
+    given = ["--cfg", pruned["cfg"], "--weights", pruned["weights"], "--epochs", str(step.epochs)]
+    teacher = ["--t_cfg", args.t_cfg, "--t_weights", args.t_weights] if args.t_cfg else []
+    flags = [*train_flags(args), *teacher, *given, *step.flags]
+    run = journal.trained(f"step{step.number:02d}", flags, tools.trainer)
+    map50, map_ = best_scores(run)
+    rows: list[Row] = journal.content["rows"]
+    limit = args.max_map_drop
+    good = limit is None or rows[0]["map50"] - map50 <= limit
+    row = {**pruned["row"], "map50": map50, "map": map_, "epochs": step.epochs, "good": int(good)}
+    model = {"cfg": pruned["cfg"], "weights": str(run.best)}
+    models = [*journal.content["models"], model]
+    journal.note(rows=[*rows, row], models=models, pruned=None, stopped=not good)
+    if not good:
+        print(
+            f"Step {step.number}: mAP@.5 is {rows[0]['map50'] - map50:.4f} below the start, more "
+            f"than --max-map-drop {limit:g}: stopping; step {step.number - 1} is the last good one"
+        )
+
+
+def run_from_scratch(args: argparse.Namespace, journal: Journal, trainer: Trainer) -> list[Row]:
+    """Train the structure of another run's best model from random weights, for as many epochs."""
+    other = Journal.load(args.from_scratch, "--from-scratch", COMMAND).content
+    if not other.get("rows") or "best" not in other:
+        raise UserError(f"--from-scratch {args.from_scratch}: that run is not done")
+    best = _good_rows(other["rows"])[-1]
+    epochs = int(sum(row["epochs"] for row in other["rows"][: best + 1]))
+    if not epochs:
+        raise UserError(f"--from-scratch {args.from_scratch}: its best model is the original")
+    flags = [*train_flags(args), "--cfg", other["best"]["cfg"], "--epochs", str(epochs)]
+    run = journal.trained("scratch", flags, trainer)
+    map50, map_ = best_scores(run)
+    kept = ("channels", "parameters", "macs")
+    row = {"step": 0, **{name: other["rows"][best][name] for name in kept}}
+    rows = [{**row, "map50": map50, "map": map_, "epochs": epochs, "good": 1}]
+    journal.note(rows=rows, best={"cfg": other["best"]["cfg"], "weights": str(run.best)})
+    write_csv(journal.folder / "steps.csv", rows)
+    print(steps_table(rows, 0))
+    return rows
+
+
+def prune_flags(args: argparse.Namespace) -> list[str]:
+    """What every prune is given, but for model and goal."""
+    own = ["--data", args.data, "--importance", args.importance, "--seed", str(args.seed)]
+    return [*shlex.split(args.prune_flags), *own, *_shared_flags(args)]
+
+
+def train_flags(args: argparse.Namespace) -> list[str]:
+    """What every training is given, but for model and epochs."""
+    own = ["--data", args.data, "--batch-size", str(args.batch_size), "--seed", str(args.seed)]
+    return [*shlex.split(args.train_flags), *own, *_shared_flags(args)]
+
+
+def _shared_flags(args: argparse.Namespace) -> list[str]:
+    size = ["--img_size", *map(str, args.img_size)] if args.img_size else []
+    return [*size, "--device", args.device, "--workers", str(args.workers)]
+
+
+def _good_rows(rows: Sequence[Row]) -> list[int]:
+    """Positions of the rows within the limit; the last of them is the best model."""
+    return [position for position, row in enumerate(rows) if row["good"]]
+
+
+def _write_best(journal: Journal, model: dict[str, str], tools: Tools) -> None:
+    """best.cfg and best.weights: the last good step's. Written once, when all steps are done."""
+    if "best" in journal.content:
+        return
+    paths = [journal.folder / f"best{kind}" for kind in (".cfg", ".weights")]
+    with atomic_write(paths[0]) as temporary:
+        shutil.copyfile(model["cfg"], temporary)
+    tools.build(paths[0], weights=model["weights"]).save_weights(paths[1])
+    journal.note(best={"cfg": str(paths[0]), "weights": str(paths[1])})
+
+
+def report(journal: Journal) -> None:
+    """steps.csv and steps.png of what is done."""
+    from .iterative_chart import steps_chart  # matplotlib takes a second to load
+
+    rows: list[Row] = journal.content["rows"]
+    write_csv(journal.folder / "steps.csv", rows)
+    with atomic_write(journal.folder / "steps.png") as temporary:
+        steps_chart(rows, temporary)
+
+
+def steps_table(rows: Sequence[Row], best: int) -> str:
+    """One row per step; the best model is marked."""
+    lines = [["step", "channels", "parameters", "MACs", "mAP@.5 pruned", "recovered", "epochs", ""]]
+    for position, row in enumerate(rows):
+        pruned = f"{row['map50_pruned']:.4f}" if "map50_pruned" in row else "-"
+        lines.append(
+            [f"{row['step']:.0f}", f"{row['channels']:,}", f"{row['parameters']:,}",
+             f"{row['macs']:,}", pruned, f"{row['map50']:.4f}", f"{row['epochs']}",
+             "best" if position == best else "" if row["good"] else "too low"]
+        )  # fmt: skip
+    table = AsciiTable(lines)
+    table.justify_columns = dict.fromkeys(range(7), "right")
+    return str(table.table)

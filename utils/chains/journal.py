@@ -1,0 +1,109 @@
+"""The journal of a command that chains others for hours: killed at any moment, it goes on.
+
+One JSON file in the command's folder says what is done. It is replaced whole after each part, and a
+training in between goes on from its own last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..command.errors import UserError
+from ..command.files import atomic_write, require_file
+from ..command.folders import first_free, require_free
+from ..training.checkpoint import load_for_resume
+from ..training.run_folder import RunFolder
+
+FORMAT = 1
+_NAME = "state.json"
+
+Train = Callable[[Sequence[str]], Path]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """`train.main`, which utils does not import, and the folder that its runs lie in."""
+
+    train: Train
+    runs: Path
+
+
+@dataclass
+class Journal:
+    """What a command has done; `content` is plain JSON."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @staticmethod
+    def start(folder: str | Path, flag: str, command: str, args: Mapping[str, Any]) -> Journal:
+        """A new journal of `command`, with its arguments; the folder is what `flag` names.
+
+        Raises UserError where the place is taken.
+        """
+        path = require_free(folder, flag)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{flag} {path}: cannot be made ({error.strerror})") from None
+        content = {"format": FORMAT, "command": command, "args": dict(args), "runs": {}}
+        journal = Journal(path, content)
+        journal.save()
+        return journal
+
+    @staticmethod
+    def load(folder: str | Path, flag: str, command: str) -> Journal:
+        """The journal of `command` in a folder. Raises UserError where there is none."""
+        path = require_file(Path(folder) / _NAME, f"the state that {flag} needs")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if (content["format"], content["command"]) != (FORMAT, command):
+                raise ValueError
+            if not all(Path(name).name == name for name in content["runs"].values()):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise UserError(f"{path}: is no state of {command}") from None
+        return Journal(Path(folder), content)
+
+    def note(self, **parts: Any) -> None:
+        """Write down what is done."""
+        self.content.update(parts)
+        self.save()
+
+    def save(self) -> None:
+        """Replace the file."""
+        with atomic_write(self.folder / _NAME) as temporary:
+            temporary.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
+
+    def trained(self, key: str, flags: Sequence[str], trainer: Trainer) -> RunFolder:
+        """The run of the training `key`: as it is if done, resumed if begun, else made anew."""
+        runs: dict[str, str] = self.content["runs"]
+        if key in runs:
+            begun = RunFolder(trainer.runs / runs[key])
+            if begun.last.is_file():
+                if not _finished(load_for_resume(begun.last)):
+                    trainer.train(["--resume", str(begun.path)])
+                return begun
+        runs[key] = first_free(trainer.runs / f"{self.folder.name}-{key}").name
+        self.save()
+        return RunFolder(trainer.train([*flags, "--name", runs[key]]))
+
+
+def _finished(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a run has done its epochs, or has stopped early."""
+    args, epoch = checkpoint["args"], int(checkpoint["epoch"])
+    stopped = 0 < args["patience"] <= epoch - 1 - checkpoint["best_epoch"]
+    return bool(epoch >= args["epochs"] or stopped)
+
+
+def best_scores(run: RunFolder) -> tuple[float, float]:
+    """mAP@.5 and mAP@.5:.95 of a finished run's best.pt. Raises UserError if it was not scored."""
+    checkpoint = load_for_resume(run.last)
+    for row in checkpoint["results"]:
+        if row["epoch"] == checkpoint["best_epoch"] and "val/map50" in row:
+            return float(row["val/map50"]), float(row["val/map"])
+    raise UserError(f"{run.path}: was not scored; the data set needs a valid= list")

@@ -1,0 +1,161 @@
+"""The lottery ticket: train, mask, rewind to the start, train again (arXiv:1803.03635).
+
+A ticket is worth something only if it beats two others at the same sparsity: masks of as many
+weights of each layer at random, from the same start, and its own masks on other random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from terminaltables import AsciiTable
+from torch import Tensor
+from torch.nn.utils import prune
+
+from ..cfg import format_cfg, load_cfg
+from ..command.cli import img_size
+from ..command.csv_file import write_csv
+from ..command.errors import UserError
+from ..masks.amounts import Amounts
+from ..masks.figures import sparsity
+from ..masks.files import save_masked
+from ..masks.methods import Masks, Method, apply_masks_, mask_
+from ..masks.run import mask_network_, method_of
+from ..masks.targets import find_targets
+from ..network.initialize import initialize
+from ..network.weights import State
+from ..training.run_folder import RunFolder
+from .journal import Journal, Trainer, best_scores
+from .lottery_chart import lottery_chart
+
+RANDOM = "random"
+_OTHER_SEED = 1_000_003  # added to --seed: weights and masks that have nothing to do with the start
+Row = dict[str, float]
+
+
+def require_possible(args: argparse.Namespace) -> None:
+    """Raise UserError for flags that --rewind cannot be combined with."""
+    if not args.data:
+        raise UserError("--rewind: trains, and needs --data")
+    if method_of(args).structured:
+        raise UserError("--rewind: is for unstructured methods; its control are random weights")
+    if args.masks or args.dry_run:
+        raise UserError("--rewind: makes its own masks by training; leave out --masks, --dry-run")
+
+
+def run_lottery(
+    build: Callable[..., Any], args: argparse.Namespace, journal: Journal, trainer: Trainer
+) -> list[Row]:
+    """All rounds; trainings that are done already are not repeated. Raises UserError."""
+    lottery = _Lottery(build, args, journal, trainer)
+    start = lottery.start_state()
+    masks: Masks = {}
+    trained = lottery.trained("0-dense", start, masks)
+    map50 = best_scores(trained)[0]
+    rows = [{"round": 0, "sparsity": 0.0, **dict.fromkeys(COLUMNS, map50)}]
+    for number in range(1, args.rounds + 1):
+        network = lottery.network().load_weights(trained.best)
+        _, masks = mask_network_(network, args, masks, 1)
+        fresh = lottery.random_state(args.seed + _OTHER_SEED)
+        trained = lottery.trained(f"{number}-ticket", start, masks)
+        others = {
+            "random_masks": (start, lottery.random_masks(masks)),
+            "random_weights": (fresh, masks),
+        }
+        row: Row = {"round": number, "sparsity": sparsity(masks)}
+        row["ticket"] = best_scores(trained)[0]
+        for name, (state, used) in others.items():
+            row[name] = best_scores(lottery.trained(f"{number}-{name}", state, used))[0]
+        rows.append(row)
+        write_csv(journal.folder / "lottery.csv", rows)
+        lottery_chart(rows, journal.folder / "lottery.png")
+        print(lottery_table(rows))
+    return rows
+
+
+COLUMNS = ("ticket", "random_masks", "random_weights")
+
+
+def lottery_table(rows: Sequence[Mapping[str, float]]) -> str:
+    """mAP@.5 against the sparsity, of the ticket and of its controls."""
+    lines = [["round", "sparsity", "mAP@.5: ticket", "random masks", "random weights"]]
+    lines += [
+        [f"{row['round']:.0f}", f"{row['sparsity']:.2%}", *(f"{row[c]:.4f}" for c in COLUMNS)]
+        for row in rows
+    ]
+    table = AsciiTable(lines)
+    table.justify_columns = dict.fromkeys(range(5), "right")
+    return str(table.table)
+
+
+class _Lottery:
+    """What the trainings of all rounds share."""
+
+    def __init__(
+        self,
+        build: Callable[..., Any],
+        args: argparse.Namespace,
+        journal: Journal,
+        trainer: Trainer,
+    ) -> None:
+        self._build, self._args, self._journal, self._trainer = build, args, journal, trainer
+
+    def network(self) -> Any:
+        """A network of the cfg."""
+        return self._build(load_cfg(self._args.cfg), img_size=img_size(self._args.img_size))
+
+    def start_state(self) -> State:
+        """What every round rewinds to."""
+        if self._args.rewind == RANDOM:
+            return self.random_state(self._args.seed)
+        return _state(self.network().load_weights(self._args.rewind))
+
+    def random_state(self, seed: int) -> State:
+        """Weights as a training starts from."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = self.network()
+            initialize(network.layers, network.heads)
+        return _state(network)
+
+    def random_masks(self, masks: Mapping[str, Tensor]) -> Masks:
+        """Masks of as many weights of each layer, at random."""
+        found: Masks = {}
+        targets = find_targets(self.network(), (), ("weight", "bias"))
+        for place, target in enumerate(target for target in targets if target.key in masks):
+            gone = int((~masks[target.key]).sum())
+            method = Method(prune.RandomUnstructured, {"amount": gone}, takes_amount=False)
+            seed = self._args.seed + _OTHER_SEED + place
+            found |= mask_([target], method, Amounts(0.0), seed=seed)
+        return found
+
+    def trained(self, key: str, state: Mapping[str, Tensor], masks: Masks) -> RunFolder:
+        """The training `key` from a state with masks held; KEY.pt holds where it starts from."""
+        network = self.network()
+        network.load_state(state)
+        apply_masks_(find_targets(network, (), ("weight", "bias")), masks)
+        path = self._journal.folder / f"{key}.pt"
+        save_masked(path, format_cfg(network.cfg), _state(network), masks, 0)
+        return self._journal.trained(key, self._flags(path), self._trainer)
+
+    def _flags(self, start: Path) -> list[str]:
+        return [*train_flags(self._args), "--weights", str(start), "--masks", str(start)]
+
+
+def train_flags(args: argparse.Namespace) -> list[str]:
+    """What every training is given, but for weights and masks."""
+    size = ["--img_size", *map(str, args.img_size)] if args.img_size else []
+    return [
+        *shlex.split(args.train_flags), *size, "--cfg", args.cfg, "--data", args.data,
+        "--epochs", str(args.epochs), "--seed", str(args.seed), "--device", args.device,
+        "--workers", str(args.workers),
+    ]  # fmt: skip
+
+
+def _state(network: Any) -> State:
+    return {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}

@@ -1,0 +1,1 @@
+"""What every command shares: errors, flags, files that appear whole, tables, timing."""

@@ -1,0 +1,73 @@
+"""Packages that only some runtimes need; a command says so where one is missing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .errors import UserError
+
+# Module -> the package that brings it, as the extras of pyproject.toml list them.
+_PACKAGE_OF_MODULE = {
+    "onnx": "onnx",
+    "onnxscript": "onnxscript",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "nncf": "nncf",
+    "ncnn": "ncnn",
+    "pnnx": "pnnx",
+    "scipy": "scipy",
+    "yaml": "pyyaml",
+}
+
+# What runs a model, and what makes its files from ours.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "torch": (),
+    "opencv": (),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+    "ncnn": ("onnx", "onnxscript", "ncnn", "pnnx"),
+}
+
+INT8_NEEDS: dict[str, tuple[str, ...]] = {
+    "onnx": NEEDS["onnx"],
+    "openvino": (*NEEDS["openvino"], "nncf"),
+}
+
+
+def missing(modules: tuple[str, ...]) -> list[str]:
+    """Packages to install for these modules."""
+    return [_PACKAGE_OF_MODULE[m] for m in modules if importlib.util.find_spec(m) is None]
+
+
+def require(modules: tuple[str, ...], what: str) -> None:
+    """Raise UserError when one of the modules is not installed; `what` needs them."""
+    absent = missing(modules)
+    if absent:
+        raise UserError(
+            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
+        )
+
+
+def load(module: str) -> Any:
+    """The module, imported; its types are unknown to us. Raises UserError when it is missing."""
+    require((module.partition(".")[0],), module)
+    return importlib.import_module(module)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what these libraries tell about their own steps, and their warnings to themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,1 @@
+"""What cfginfo.py prints of a cfg and its weights."""

@@ -1,0 +1,1 @@
+"""What a cfg and its tensors mean: layers, the channel graph, weights, costs."""

@@ -1,0 +1,73 @@
+"""Batch normalisation for runtimes that add another epsilon to the variance than Darknet.
+
+Darknet divides by sqrt(variance + 1e-5), OpenCV 4 by sqrt(variance + 1e-6). Sparse training leaves
+channels of tiny variance, where that is the difference between right and wrong boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..command.cli import Parser
+from .layers import Layer
+from .layers.normalization import BN_EPS
+from .weights import State, key_of, split_state
+
+OPENCV_BN_EPS = 1e-6
+_LEAST_DEVIATION = 4.0  # then an epsilon of 1e-5 is 3e-7 of the deviation, below float32's grain
+
+BnEpsilon = Literal["darknet", "opencv", "any"]
+
+
+def add_bn_epsilon(parser: Parser) -> None:
+    """Add `--bn-epsilon` to a command that writes weights."""
+    parser.add_argument(
+        "--bn-epsilon",
+        choices=get_args(BnEpsilon),
+        default="darknet",
+        help="what the written weights are for: darknet (and further training), opencv, whose "
+        "batch normalisation adds another epsilon, or any runtime",
+    )
+
+
+def for_epsilon(state: Mapping[str, Tensor], layers: Sequence[Layer], epsilon: BnEpsilon) -> State:
+    """A state that computes the same where another epsilon is added to the variances.
+
+    darknet: unchanged. opencv: each variance grows by the 9e-6 that OpenCV leaves out; such a file
+    is for OpenCV alone. any: each channel's kernel, mean and deviation are multiplied by the power
+    of two that makes its deviation at least 4, which no epsilon changes; the result is the same in
+    every runtime, but kernels of another size train differently: keep the original for finetuning.
+    """
+    changed = dict(state)
+    for layer, params in zip(layers, split_state(state, layers), strict=True):
+        if layer.owner != layer.index or "bn.running_var" not in params or epsilon == "darknet":
+            continue
+        new = _shifted(params) if epsilon == "opencv" else _scaled(params)
+        changed |= {key_of(layer.index, name): tensor for name, tensor in new.items()}
+    return changed
+
+
+def _shifted(params: Mapping[str, Tensor]) -> State:
+    variance = params["bn.running_var"]
+    return {"bn.running_var": (variance.double() + BN_EPS - OPENCV_BN_EPS).to(variance.dtype)}
+
+
+def _scaled(params: Mapping[str, Tensor]) -> State:
+    kernels = [name for name, tensor in params.items() if tensor.dim() > 1]
+    if not kernels:
+        return {}  # a [batchnorm] on its own has no kernel to scale
+    variance = params["bn.running_var"]
+    whole = variance.double() + BN_EPS
+    # Powers of two leave the mantissas of kernel and mean as they are.
+    factor = torch.exp2((_LEAST_DEVIATION / whole.sqrt()).log2().ceil()).clamp(min=1.0)
+    (kernel,) = kernels
+    shape = (-1, *(1,) * (params[kernel].dim() - 1))
+    return {
+        kernel: params[kernel] * factor.to(variance.dtype).view(shape),
+        "bn.running_mean": params["bn.running_mean"] * factor.to(variance.dtype),
+        "bn.running_var": (factor**2 * whole - BN_EPS).to(variance.dtype),
+    }

@@ -1,0 +1,306 @@
+"""`[convolutional]`: convolution, batch normalisation, activation (dialect: sections 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...cfg import Section, references, set_option
+from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
+from .antialias import BLURS, blur, blurred_shape, blurred_window
+from .base import Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed, wrapped
+from .normalization import BN_FIELDS, DarknetBatchNorm, shift_mean, slice_batch_norm
+from .ties import Ids, Ties
+
+
+class ConvolutionModule(nn.Module):
+    """`conv` and, unless `normalized` is false or it has been fused, `bn`."""
+
+    def __init__(self, conv: nn.Conv2d, bn: DarknetBatchNorm | None) -> None:
+        super().__init__()
+        self.conv = conv
+        self.bn = bn
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Fold the batch normalisation into the convolution, in place, computed in float64."""
+        if self.bn is None:
+            return
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        assert mean is not None and variance is not None
+        scale = self.bn.weight.double() / (variance.double() + self.bn.eps).sqrt()
+        bias = self.bn.bias.double() - scale * mean.double()
+        weight = self.conv.weight
+        weight.copy_((weight.double() * scale.view(-1, 1, 1, 1)).to(weight.dtype))
+        self.conv.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=weight.requires_grad)
+        self.bn = None
+
+
+class Convolutional(Layer):
+    """A 2-d convolution, grouped and dilated at will."""
+
+    kind = "convolutional"
+
+    def infer_shape(self) -> Shape:
+        """Read every option once; see the class's attributes for what they mean."""
+        s, (channels, height, width) = self.section, self.inputs[0]
+        if s.flag("xnor") or s.flag("binary"):
+            raise self.error("binary weights have no agreed result in Darknet's own builds", "xnor")
+        self.filters = s.integer("filters", 1)
+        self.size = s.integer("size", 1)
+        self.groups = max(1, s.integer("groups", 1))
+        self.normalized = s.flag("batch_normalize") or s.flag("cbn")
+        self.activation = self.activation_name("logistic", across_channels=True)
+        self.dilation = s.integer("dilation", 1) if self.size > 1 else 1
+        self.padding = self.size // 2 if s.flag("pad") else s.integer("padding")
+        self.antialiasing = s.integer("antialiasing")
+        self._check(channels)
+        strides = self._strides()
+        out_h, out_w = (
+            (length + 2 * self.padding - self.size) // stride + 1
+            for length, stride in zip((height, width), strides, strict=True)
+        )
+        shape = (self.filters, out_h, out_w)
+        if not self.antialiasing:
+            self.stride = strides
+            return shape
+        self.followed_only = True
+        # The convolution itself then has stride 1, and the blur behind it the stride of the cfg.
+        self.stride, self.blur_stride = (1, 1), strides
+        self.unblurred: Shape = (
+            self.filters,
+            height + 2 * self.padding - self.size + 1,
+            width + 2 * self.padding - self.size + 1,
+        )
+        return blurred_shape(self.unblurred, self.antialiasing, strides)
+
+    def _strides(self) -> tuple[int, int]:
+        stride = self.section.integer("stride", 1)
+        found = [self.section.integer(f"stride_{axis}", -1) for axis in "yx"]
+        y, x = (value if value >= 1 else stride for value in found)
+        if min(x, y) < 1:
+            raise self.error(f"must be at least 1, got {stride}", "stride")
+        return y, x
+
+    def _check(self, channels: int) -> None:
+        for key in ("filters", "size", "dilation"):
+            if getattr(self, key) < 1:
+                raise self.error(f"must be at least 1, got {getattr(self, key)}", key)
+        if self.padding < 0:
+            raise self.error(f"must not be negative, got {self.padding}", "padding")
+        for what, count in (("input channels", channels), ("filters", self.filters)):
+            if count % self.groups:
+                raise self.error(f"{count} {what} do not divide into {self.groups}", "groups")
+        if self.dilation > 1 and not (self.size % 2 and self.padding == self.size // 2):
+            raise self.error(
+                "needs an odd size and pad=1 (Darknet's result is garbage)", "dilation"
+            )
+        if self.size == 1 and self._strides()[1] == 1 < self._strides()[0]:
+            raise self.error("with stride_x=1 and size=1 Darknet computes garbage", "stride_y")
+        if self.antialiasing and self.antialiasing not in BLURS:
+            raise self.error(f"must be one of {sorted(BLURS)}", "antialiasing")
+
+    @property
+    def role(self) -> str:
+        """A depthwise convolution filters each channel alone, and ties outputs to inputs."""
+        if self.owner != self.index:
+            return "shared kernel"
+        if self.groups == 1:
+            return self.kind
+        return "depthwise" if self.kernel_shape[1] == 1 else "grouped convolution"
+
+    @property
+    def owner(self) -> int:
+        """The layer whose kernel it uses."""
+        if not self.section.has("share_index"):
+            return self.index
+        return references(self.section, self.index, "share_index")[0]
+
+    def check_owner(self, owner: Layer) -> None:
+        """Another one must be a convolution with a kernel of its own, of the same shape."""
+        if not isinstance(owner, Convolutional) or owner.owner != owner.index:
+            raise self.error(f"layer {owner.index} has no kernel of its own", "share_index")
+        ours, theirs = self.kernel_shape, owner.kernel_shape
+        if ours != theirs or self.normalized != owner.normalized:
+            raise self.error(
+                f"needs a kernel {ours}, but layer {owner.index} has {theirs} (filters, inputs, "
+                "size, size), and both or none need batch_normalize", "share_index"
+            )  # fmt: skip
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """(filters, input channels per group, size, size)."""
+        return (self.filters, self.inputs[0][0] // self.groups, self.size, self.size)
+
+    def fields(self) -> tuple[Field, ...]:
+        """Bias (BN beta), then the other BN arrays, then the kernel."""
+        if self.owner != self.index:
+            return ()
+        vector = (self.filters,)
+        names = BN_FIELDS if self.normalized else ("conv.bias",)
+        transposed = self.section.flag("flipped")
+        kernel = Field("conv.weight", self.kernel_shape, transposed=transposed)
+        return (*(Field(name, vector) for name in names), kernel)
+
+    def loaded_fields(self) -> tuple[Field, ...]:
+        """With `dontloadscales` only bias and kernel are in the file."""
+        fields = super().loaded_fields()
+        if self.section.flag("dontloadscales"):
+            return tuple(f for f in fields if f.name not in BN_FIELDS[1:])
+        return fields
+
+    def macs(self) -> int:
+        """Kernel size times output positions (before a blur, which is not counted)."""
+        _, height, width = self.unblurred if self.antialiasing else self.shape
+        return int(torch.Size(self.kernel_shape).numel()) * height * width
+
+    def window(self, axis: int, source: int) -> Window:
+        """The kernel's reach, holes of a dilation included, and that of the blur behind it."""
+        before, span = self.padding * self.dilation, (self.size - 1) * self.dilation
+        window = Window(self.stride[axis], before, span - before)
+        if not self.antialiasing:
+            return window
+        return blurred_window(window, self.antialiasing, self.blur_stride[axis])
+
+    def traits(self) -> str:
+        """Size/stride, groups (if the role does not say it), dilation, activation."""
+        stride = self.blur_stride if self.antialiasing else self.stride
+        parts = [f"{self.size}x{self.size}/{'x'.join(map(str, dict.fromkeys(stride)))}"]
+        parts += [f"groups {self.groups}"] if self.groups > 1 and self.role != "depthwise" else []
+        parts += [f"dilation {self.dilation}"] if self.dilation > 1 else []
+        parts += ["blurred"] if self.antialiasing else []
+        parts += [f"kernel of {self.owner}"] if self.owner != self.index else []
+        return " ".join((*parts, self.activation))
+
+    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+        """`conv.weight` (and `conv.bias` or `bn.*`)."""
+        if self.owner != self.index:
+            return nn.Identity()
+        conv = nn.Conv2d(
+            self.inputs[0][0],
+            self.filters,
+            self.size,
+            stride=self.stride,
+            padding=self.padding * self.dilation,
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=not self.normalized,
+            padding_mode=padding_mode,
+        )
+        return ConvolutionModule(conv, DarknetBatchNorm(self.filters) if self.normalized else None)
+
+    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+        """Convolution, normalisation, activation, and the blur of `antialiasing`."""
+        assert isinstance(module, ConvolutionModule)
+        x = self._convolve(module.conv, inputs[0])
+        if module.bn is not None:
+            x = module.bn(x)
+        if self.activation in ACROSS_CHANNELS:
+            x = ACROSS_CHANNELS[self.activation](x)
+        else:
+            x = IN_PLACE.get(self.activation, ELEMENTWISE[self.activation])(x)
+        if not self.antialiasing:
+            return x
+        return blur(x, self.antialiasing, self.blur_stride, _padding_mode(module.conv))
+
+    def _convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        circular = _padding_mode(conv) == "circular"
+        if self.owner == self.index and not circular:
+            convolved: Tensor = conv(x)
+            return convolved
+        # A shared kernel brings its numbers only: stride, padding and dilation are this layer's.
+        pad = self.padding * self.dilation
+        if circular:
+            x, pad = wrapped(x, pad), 0
+        return F.conv2d(x, conv.weight, conv.bias, self.stride, pad, self.dilation, self.groups)
+
+    def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
+        """Fresh ids; a convolution with one input channel per group ties outputs to inputs."""
+        source = inputs[0]
+        if self.owner != self.index:
+            ties.unite(source, ties.read_by(self.owner))
+            if not ties.reads_same_constants(self.index, self.owner):
+                ties.pin(source, f"the kernel shared by layers {self.owner} and {self.index}")
+            ids = ties.outputs[self.owner]
+        else:
+            ids = ties.issue(self.index, self.filters)
+        per_group = len(source) // self.groups
+        if self.groups > 1 and per_group == 1:
+            ties.unite(ids, source.repeat(self.filters // self.groups))
+        elif self.groups > 1:
+            ties.keep_parts_equal(source.reshape(self.groups, per_group))
+            ties.keep_parts_equal(ids.reshape(self.groups, -1))
+        if self.activation in ACROSS_CHANNELS:
+            ties.pin(ids, f"{self.activation} at layer {self.index} mixes the channels")
+        return ids
+
+    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """A channel with gamma 0 (or, without BN, a zero kernel) emits activation(bias)."""
+        bias = params["bn.bias" if self.normalized else "conv.bias"].double()
+        emitted = torch.where(kept, torch.zeros_like(bias), bias)
+        activation = ELEMENTWISE.get(self.activation, ELEMENTWISE["linear"])
+        return apply_to_removed(emitted, kept, activation, self.activation)
+
+    def silence(self, params: Params, kept: Tensor) -> Params:
+        """Gamma, or without BN the kernel, is 0 at the pruned channels."""
+        name = "bn.weight" if self.normalized else "conv.weight"
+        mask = kept.view(-1, *(1,) * (params[name].dim() - 1))
+        return {**params, name: params[name] * mask}
+
+    def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
+        """Each output sums kernel x constant; that goes out of the BN mean or into the bias."""
+        constant = inputs[0].view(self.groups, -1)  # (groups, inputs per group)
+        columns = constant.any(0).nonzero().flatten()
+        kernel = params["conv.weight"][:, columns].sum((2, 3), dtype=torch.float64)
+        per_group = kernel.view(self.groups, -1, len(columns))
+        shift = torch.einsum("gok,gk->go", per_group, constant[:, columns]).reshape(-1)
+        if self.normalized:
+            return shift_mean(params, -shift)
+        bias = params["conv.bias"]
+        return {**params, "conv.bias": (bias.double() + shift).to(bias.dtype)}
+
+    @property
+    def sums_inputs(self) -> bool:
+        """Each output sums over all inputs, with numbers of its own."""
+        return self.groups == 1 and self.owner == self.index
+
+    def merge_inputs(self, params: Params, parts: Sequence[tuple[slice, slice]]) -> Params:
+        """The columns of the repeated inputs are added to those of the first ones, in float64."""
+        kernel = params["conv.weight"]
+        total = kernel.to(torch.float64, copy=True)
+        for first, repeated in parts:
+            total[:, first] += total[:, repeated]
+            total[:, repeated] = 0
+        return {**params, "conv.weight": total.to(kernel.dtype)}
+
+    def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
+        """Rows of the kernel by the output mask, columns by the input mask."""
+        kernel = self._slice_kernel(params["conv.weight"], keeps[0], kept)
+        if self.normalized:
+            return {**slice_batch_norm(params, kept), "conv.weight": kernel}
+        return {"conv.bias": params["conv.bias"][kept], "conv.weight": kernel}
+
+    def _slice_kernel(self, kernel: Tensor, keep: Tensor, kept: Tensor) -> Tensor:
+        if self.groups == 1:
+            return kernel[kept.nonzero(), keep.nonzero().T]
+        per_group = kernel.shape[1]
+        if per_group == 1:
+            return kernel[kept]
+        columns = keep.view(self.groups, per_group)
+        rows = kept.view(self.groups, -1)
+        parts = kernel.view(self.groups, -1, *kernel.shape[1:])
+        return torch.cat([parts[g][rows[g]][:, columns[g]] for g in range(self.groups)])
+
+    def rewrite(self, keeps: Sequence[Tensor], kept: Tensor) -> Section:
+        """`filters`, and `groups` where each group has one input channel."""
+        section = self.with_count("filters", kept)
+        if self.groups > 1 and self.kernel_shape[1] == 1 and section is not self.section:
+            section = set_option(section, "groups", int(keeps[0].sum()))
+        return section
+
+
+def _padding_mode(conv: nn.Conv2d) -> PaddingMode:
+    return "circular" if conv.padding_mode == "circular" else "zeros"

@@ -1,0 +1,158 @@
+"""The head of YOLOv8: no anchors, no objectness; each side of a box is a distribution.
+
+Darknet has no section for it. In a cfg it is a `[route]` that joins the box branch (4 * reg_max
+channels) and the class branch (nc channels) of one level, with a note that says so:
+
+    [route]
+    # darkslim head {"kind": "dfl", "level": 0, "levels": 3, "stride": 8, "reg_max": 16, ...}
+    layers=-4,-1
+
+Any runtime then gives the raw head, and we (or examples/yolov8_opencv.py) decode it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...cfg import Section, read_note, references, with_note
+from .base import Params, Shape, UnfoldableError
+from .heads import Head, cell_corners
+from .ties import Ids, Ties
+
+HEAD_NOTE = "head"
+_MOST_BINS = 1024
+
+
+def dfl_note(level: int, levels: int, stride: int, reg_max: int, nc: int) -> dict[str, Any]:
+    """The note of a head: its place among the levels, cell in pixels, bins per side, classes."""
+    return {
+        "kind": "dfl",
+        "level": level,
+        "levels": levels,
+        "stride": stride,
+        "reg_max": reg_max,
+        "classes": nc,
+    }
+
+
+class Dfl(Head):
+    """One level: channels are left, top, right, bottom times reg_max bins, then class logits."""
+
+    kind = "dfl"
+    mask = ()
+    all_anchors = ()
+
+    @classmethod
+    def read_sources(cls, section: Section, index: int) -> tuple[int, ...]:
+        """`layers`: the box branch, then the class branch."""
+        if section.kind != "route":
+            raise section.error("only a [route] can hold the note of a dfl head")
+        found = references(section, index, "layers")
+        if len(found) != 2 or section.has("groups"):
+            raise section.error("a dfl head joins its box branch and its class branch", "layers")
+        return found
+
+    def infer_shape(self) -> Shape:
+        """Reads the note; the branches must have the channels that it says."""
+        note = read_note(self.section, HEAD_NOTE)
+        self.reg_max = self._count(note, "reg_max", 2, _MOST_BINS)
+        self.nc = self._count(note, "classes", 1, 1 << 20)
+        self.stride_px = self._count(note, "stride", 1, 1 << 10)
+        self.entries = 4 * self.reg_max + self.nc
+        self.require_same_size(self.inputs)
+        wanted = (4 * self.reg_max, self.nc)
+        found = tuple(shape[0] for shape in self.inputs)
+        if found != wanted:
+            raise self.error(f"its branches need {wanted} channels, but have {found}", "layers")
+        return self.entries, *self.inputs[0][1:]
+
+    def _read_options(self) -> None:
+        """`infer_shape` reads all."""
+
+    def _count(self, note: Any, key: str, least: int, most: int) -> int:
+        value = note.get(key)
+        if type(value) is not int or not least <= value <= most:
+            raise self.error(f"its note needs a {key} of {least} to {most}, not {value!r}")
+        return value
+
+    def filters_for(self, nc: int) -> dict[int, int]:
+        """The class branch alone depends on the classes."""
+        return {self.sources[1]: nc}
+
+    def section_for(self, nc: int) -> Section:
+        """The note says how many classes there are."""
+        note = read_note(self.section, HEAD_NOTE)
+        return with_note(self.section, HEAD_NOTE, {**note, "classes": nc})
+
+    @property
+    def all_anchors_px(self) -> Tensor:
+        """None."""
+        return torch.zeros(0, 2)
+
+    def traits(self) -> str:
+        """Bins and classes."""
+        return f"{self.reg_max} bins, {self.nc} classes"
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, entries, H, W) as (B, 1, entries, H, W)."""
+        return x[:, None]
+
+    def raw(self, inputs: Sequence[Tensor]) -> Tensor:
+        """(B, 4 * reg_max + nc, H, W)."""
+        return torch.cat(list(inputs), 1)
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """As they are: to Darknet this is a [route]."""
+        return raw
+
+    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+        """What the [route] gives."""
+        return self.raw(inputs)
+
+    def decode(self, raw: Tensor, input_hw: tuple[int, int]) -> Tensor:
+        """Each side lies at the expectation of its bins, in cells, from the cell's centre.
+
+        The objectness is 1: the classes alone say whether there is an object.
+        """
+        rows, columns = raw.shape[2:]
+        boxes, classes = torch.split(raw, [4 * self.reg_max, self.nc], 1)
+        sides = self.sides(boxes)  # (B, 4, H, W)
+        low, high = sides[:, :2], sides[:, 2:]
+        cells = cell_corners(rows, columns, raw) + 0.5
+        stride = raw.new_tensor([input_hw[1] / columns, input_hw[0] / rows]).view(1, 2, 1, 1)
+        xy = (cells + (high - low) / 2) * stride
+        wh = (low + high) * stride
+        parts = (xy, wh, torch.ones_like(xy[:, :1]), classes.sigmoid())
+        return torch.cat(parts, 1).flatten(2).transpose(1, 2)
+
+    def sides(self, boxes: Tensor) -> Tensor:
+        """(B, 4 * reg_max, H, W) logits -> (B, 4, H, W): left, top, right, bottom, in cells."""
+        bins = torch.arange(self.reg_max, dtype=boxes.dtype, device=boxes.device)
+        spread = boxes.view(len(boxes), 4, self.reg_max, *boxes.shape[2:]).softmax(2)
+        return torch.einsum("bksij,s->bkij", spread, bins)
+
+    def detect(
+        self, raw: Tensor, input_hw: tuple[int, int], thresh: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes, objectness 1, and the class probabilities above `thresh`, else 0."""
+        rows = self.decode(raw, input_hw)
+        scores = rows[..., 5:]
+        return rows[..., :4], rows[..., 4], torch.where(scores > thresh, scores, 0.0)
+
+    def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
+        """Each channel means something: none can go."""
+        ids = np.concatenate(list(inputs))
+        ties.pin(ids, f"read by the [{self.kind}] head at layer {self.index}")
+        return ids
+
+    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """None may arrive: a head has nothing to absorb them with."""
+        found = torch.cat(list(inputs))
+        if bool((found != 0).any()):
+            raise UnfoldableError(f"a constant reaches the [{self.kind}] head")
+        return found

@@ -1,0 +1,172 @@
+"""Detection heads: what their channels mean and how they become boxes (dialect: section 10)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ...cfg import Section, set_option
+from .base import Layer, Params, Shape, UnfoldableError
+from .ties import Ids, Ties
+
+
+class Head(Layer):
+    """A layer whose input is a detector's raw output, (B, anchors * entries, H, W)."""
+
+    nc: int  # number of classes
+    mask: tuple[int, ...]  # which of all anchors it uses
+    all_anchors: tuple[tuple[float, float], ...]  # width, height, in `anchor_unit_px` pixels
+    entries: int  # numbers per anchor: box, objectness, classes
+    objectness_entry = 4  # which of them is the objectness
+
+    def infer_shape(self) -> Shape:
+        """Reads classes and anchors; the channels must be exactly anchors * entries."""
+        self.nc = self.section.integer("classes", 20)
+        if self.nc < 1:
+            raise self.error(f"must be at least 1, got {self.nc}", "classes")
+        self._read_options()
+        wanted = len(self.mask) * self.entries
+        if self.inputs[0][0] != wanted:
+            raise self.error(
+                f"needs {wanted} channels ({len(self.mask)} anchors x {self.entries}) but reads "
+                f"{self.inputs[0][0]}; set filters={wanted} in the convolution before it"
+            )
+        return self.inputs[0]
+
+    @abstractmethod
+    def _read_options(self) -> None:
+        """Set `mask`, `all_anchors` and `entries` from the section."""
+
+    def filters_for(self, nc: int) -> dict[int, int]:
+        """Layer -> the filters that it needs for `nc` classes."""
+        return {self.sources[0]: (self.entries - self.nc + nc) * len(self.mask)}
+
+    def section_for(self, nc: int) -> Section:
+        """Its section for `nc` classes."""
+        return set_option(self.section, "classes", nc)
+
+    @property
+    def all_anchors_px(self) -> Tensor:
+        """Every anchor of the section (num, 2): width, height in network pixels."""
+        return torch.tensor(self.all_anchors)
+
+    @property
+    def anchors_px(self) -> Tensor:
+        """The anchors of this head (n, 2): width, height in network pixels."""
+        return self.all_anchors_px[list(self.mask)]
+
+    @abstractmethod
+    def activate(self, raw: Tensor) -> Tensor:
+        """Darknet's `l.output`: the raw channels after its in-place activation, same shape."""
+
+    @abstractmethod
+    def decode(self, raw: Tensor, input_hw: tuple[int, int]) -> Tensor:
+        """(B, n*H*W, 5 + nc): xywh in input pixels, objectness, class probabilities.
+
+        Rows are ordered by cell (row by row), then by anchor.
+        """
+
+    def detect(
+        self, raw: Tensor, input_hw: tuple[int, int], thresh: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What Darknet's `detector test` takes from this head, in the order of `decode`.
+
+        Boxes (B, N, 4), xywh in input pixels; objectness (B, N); class probabilities (B, N, nc),
+        objectness included, 0 where they are not reported: both must exceed `thresh`.
+        """
+        rows = self.decode(raw, input_hw)
+        k = self.objectness_entry
+        objectness = flatten_cells(self.split(self.activate(raw))[:, :, k : k + 1])
+        scores = rows[..., 4:5] * rows[..., 5:]
+        reported = (scores > thresh) & (objectness > thresh)
+        return rows[..., :4], objectness[..., 0], torch.where(reported, scores, 0.0)
+
+    def raw(self, inputs: Sequence[Tensor]) -> Tensor:
+        """What `decode` and the loss take, from the values of its sources."""
+        return inputs[0]
+
+    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+        """Darknet's `l.output`."""
+        return self.activate(inputs[0])
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, n*entries, H, W) as (B, n, entries, H, W)."""
+        return x.view(x.shape[0], len(self.mask), -1, *x.shape[2:])
+
+    def traits(self) -> str:
+        """Anchors and classes."""
+        return f"{len(self.mask)} anchors, {self.nc} classes"
+
+    def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
+        """Each channel means something: none can go."""
+        ties.pin(inputs[0], f"read by the [{self.kind}] head at layer {self.index}")
+        return inputs[0]
+
+    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """None may arrive: a head has nothing to absorb them with."""
+        if bool((inputs[0] != 0).any()):
+            raise UnfoldableError(f"a constant reaches the [{self.kind}] head")
+        return inputs[0]
+
+
+class Yolo(Head):
+    """`[yolo]` of v3 and v4.
+
+    shift: where the decoded point lies, in sizes of the box to the left of and above its centre.
+    """
+
+    kind = "yolo"
+    shift: float = 0.0
+
+    def _read_options(self) -> None:
+        s = self.section
+        num = s.integer("num", 1)
+        self.mask = s.integers("mask", tuple(range(num)))
+        given = s.numbers("anchors")[: 2 * num]
+        flat = (*given, *(0.5,) * (2 * num - len(given)))
+        self.all_anchors = tuple(zip(flat[::2], flat[1::2], strict=True))
+        if not self.mask or not all(0 <= k < num for k in self.mask):
+            raise self.error(f"must name anchors 0..{num - 1}, got {self.mask}", "mask")
+        self.scale_x_y = s.number("scale_x_y", 1.0)
+        self.new_coords = s.flag("new_coords")
+        self.entries = 5 + self.nc
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Logistic on all but width and height (none with new_coords); centres are scaled."""
+        x = self.split(raw)
+        if self.new_coords:
+            xy, wh, rest = x[:, :, :2], x[:, :, 2:4], x[:, :, 4:]
+        else:
+            xy, wh, rest = x[:, :, :2].sigmoid(), x[:, :, 2:4], x[:, :, 4:].sigmoid()
+        xy = xy * self.scale_x_y - 0.5 * (self.scale_x_y - 1)
+        return torch.cat((xy, wh, rest), 2).flatten(1, 2)
+
+    def decode(self, raw: Tensor, input_hw: tuple[int, int]) -> Tensor:
+        """X = (v0 + column) * stride; w = exp(v2) * anchor, or 4 v2^2 * anchor (new_coords)."""
+        x = self.split(self.activate(raw))
+        rows, columns = raw.shape[2:]
+        cells = cell_corners(rows, columns, raw)
+        stride = raw.new_tensor([input_hw[1] / columns, input_hw[0] / rows])
+        anchors = self.anchors_px.to(raw).view(1, -1, 2, 1, 1)
+        xy = (x[:, :, :2] + cells) * stride.view(1, 1, 2, 1, 1)
+        raw_wh = x[:, :, 2:4]
+        wh = (4 * raw_wh**2 if self.new_coords else raw_wh.exp()) * anchors
+        return flatten_cells(torch.cat((xy, wh, x[:, :, 4:]), 2))
+
+
+def cell_corners(rows: int, columns: int, like: Tensor) -> Tensor:
+    """(2, rows, columns): column and row number of each cell."""
+    y, x = torch.meshgrid(
+        torch.arange(rows, device=like.device, dtype=like.dtype),
+        torch.arange(columns, device=like.device, dtype=like.dtype),
+        indexing="ij",
+    )
+    return torch.stack((x, y))
+
+
+def flatten_cells(x: Tensor) -> Tensor:
+    """(B, n, entries, H, W) as (B, H*W*n, entries)."""
+    return x.permute(0, 3, 4, 1, 2).flatten(1, 3)

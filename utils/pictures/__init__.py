@@ -1,0 +1,1 @@
+"""What is drawn: detections on images, charts, the network itself."""

@@ -1,0 +1,1 @@
+"""The pruning scripts' engine: from flags to files."""

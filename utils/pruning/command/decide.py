@@ -1,0 +1,151 @@
+"""From a script's strategy and flags to a plan."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...cfg import Cfg
+from ...detection.figures import Model
+from ...network.graph import ChannelGraph, channel_graph
+from ...network.named_layers import excluded_layers
+from ...network.weights import State
+from ..blocks import ResidualBlock
+from ..compat import kept_by_the_known_suite
+from ..foldable import removable_blocks
+from ..goals.budget import Budget, solve
+from ..goals.greedy import meet_latency
+from ..goals.latency_goal import LatencyGoal
+from ..importance import IMPORTANCES, Scores
+from ..importance.sparseness import concerns, measure_sparseness, summary
+from ..plan import Limits, PrunePlan, drop_blocks, highest_safe_ratio, keep_everything, make_plan
+from ..report.tables import block_table
+from ..strategy import Strategy, prunable_channels
+from .scoring import channel_scores, comparable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Everything a plan depends on but the ratio of channels."""
+
+    strategy: Strategy
+    cfg: Cfg
+    graph: ChannelGraph
+    scores: Scores
+    limits: Limits
+    layer_keep: float
+    shortcuts: int
+    blocks: tuple[ResidualBlock, ...] = ()  # those that can go
+    other_shortcuts: Mapping[int, str] = field(default_factory=dict)  # why these cannot
+    importance: str = "|gamma|"  # what a score means
+    block_scores: Scores = field(default_factory=dict)  # those that rank blocks: not normalised
+
+    def plan(self, ratio: float) -> PrunePlan:
+        """The plan at a ratio: channels first, then blocks. Raises UserError."""
+        plan = keep_everything(self.graph)
+        if self.strategy.channels is not None:
+            plan = make_plan(
+                self.graph, self.scores, self.strategy.channels, ratio, self.layer_keep, self.limits
+            )
+        if not self.strategy.blocks:
+            return plan
+        ranked_by = self.block_scores
+        return drop_blocks(plan, ranked_by, self.shortcuts, self.blocks, self.other_shortcuts)
+
+    def in_time(self, goal: LatencyGoal) -> PrunePlan:
+        """The plan that meets a latency: blocks first, then channels. Raises UserError."""
+        start = keep_everything(self.graph)
+        if self.strategy.blocks:
+            ranked_by = self.block_scores
+            start = drop_blocks(start, ranked_by, self.shortcuts, self.blocks, self.other_shortcuts)
+        assert self.strategy.channels is not None  # the flag is theirs
+        rule = self.strategy.channels
+        table, ms = goal.table, goal.ms
+        return meet_latency(start, self.scores, rule, table, ms, self.layer_keep, self.limits)
+
+    def within(self, budget: Budget) -> tuple[float, PrunePlan]:
+        """The ratio that a budget needs, and its plan. Raises UserError."""
+        return solve(self.cfg, budget, self.plan)
+
+
+def make_chooser(
+    strategy: Strategy, model: Model, state: State, args: argparse.Namespace
+) -> Chooser:
+    """Graph, scores and limits as the flags say. Raises UserError."""
+    graph = channel_graph(model.rules)
+    blocks, others = removable_blocks(graph, state) if strategy.blocks else ((), {})
+    scores = channel_scores(graph, model, state, args)
+    return Chooser(
+        strategy,
+        model.cfg,
+        graph,
+        comparable(scores, args),
+        _limits(strategy, graph, args),
+        args.layer_keep,
+        args.shortcuts,
+        blocks,
+        others,
+        IMPORTANCES[args.importance].meaning,
+        scores,
+    )
+
+
+def _limits(strategy: Strategy, graph: ChannelGraph, args: argparse.Namespace) -> Limits:
+    if strategy.channels is None:
+        return Limits()
+    excluded = dict(excluded_layers(graph, args.exclude, args.only))
+    if args.compat:
+        keep_summed = strategy.channels.tied == "keep"
+        excluded |= kept_by_the_known_suite(graph.layers, keep_summed)
+    return Limits(excluded, args.max_ratio, args.round_to)
+
+
+def tell_sparseness(chooser: Chooser, state: State, ratio: float | None) -> None:
+    """Say how sparse the channels are that may go, and warn when that is too little for `ratio`."""
+    prunable = prunable_channels(chooser.graph, chooser.strategy, chooser.limits.excluded)
+    found = measure_sparseness(chooser.graph, state, prunable)
+    if not found.channels:
+        return
+    print(summary(found))
+    for concern in concerns(found, ratio):
+        logger.warning(concern)
+
+
+def decide(
+    chooser: Chooser, args: argparse.Namespace, goal: LatencyGoal | None = None
+) -> PrunePlan:
+    """The plan that the flags ask for, or that meets `goal`; says what it found."""
+    if goal is not None:
+        plan = chooser.in_time(goal)
+    else:
+        plan = _by_threshold(chooser, args)
+    if chooser.strategy.blocks:
+        table = block_table(
+            plan,
+            chooser.block_scores,
+            chooser.blocks,
+            chooser.other_shortcuts,
+            chooser.importance,
+        )
+        print(table)
+    return plan
+
+
+def _by_threshold(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
+    """The plan at a ratio: the one given, or that which a budget needs."""
+    if args.budget is not None:
+        found, plan = chooser.within(args.budget)
+        print(f"Ratio of channels for {args.budget}: {found:.4f}")
+    else:
+        found, plan = args.ratio, chooser.plan(args.ratio)
+    if chooser.strategy.channels is not None:
+        safe = highest_safe_ratio(chooser.scores, plan.candidates)
+        print(f"Threshold on {chooser.importance}: {plan.threshold:.6f}")
+        print(f"Highest ratio at which no layer would lose all its channels: {safe:.4f}")
+        if found > safe:
+            print("  above it, such layers keep their best channels")
+    return plan

@@ -1,0 +1,1 @@
+"""From a budget or a latency to the share of channels that must go."""

@@ -1,0 +1,1 @@
+"""What a prune tells: tables, report.json, report.html with its pictures."""

@@ -1,0 +1,1 @@
+"""Several ratios or numbers of shortcuts measured, and the best of them chosen."""

@@ -1,0 +1,1 @@
+"""What a teacher adds to the loss."""

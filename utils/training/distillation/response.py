@@ -1,0 +1,94 @@
+"""What a teacher answers, as soft labels for a student: `--distill response`.
+
+The trainer's own loss, with the teacher's boxes, objectness and classes in place of the labels',
+each cell as sure as the teacher is that something is there (after Mehta and Ozturk, "Object
+detection at 200 Frames Per Second", 2018, arXiv:1805.06361, eqs. 3-6). With o the teacher's
+objectness in a cell of an anchor, in sums over all cells of all heads:
+
+    box:        o * (1 - CIoU of the two boxes)
+    objectness: KL of the two binary distributions
+    classes:    o * KL of the binary distributions of each class
+
+weighed as the labels' parts by default and divided by the sum of o, the teacher's count of objects.
+YOLOv8's heads have no objectness: o is the highest class probability, the classes are compared
+everywhere, and KL of the distributions of the four sides takes the boxes' place. KL is that from
+the teacher's distribution to the student's: 0 where both answer alike, as CIoU's part is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...detection.boxes import iou, xywh_to_xyxy
+from ...network.layers import Dfl, Head, Yolo
+from ..losses.assign import Matches, reach_of
+from ..losses.box_loss import box_columns, decode_px, grid_of
+from ..losses.loss import cross_entropy
+from ..losses.loss_options import DFL_GAINS, GAINS
+
+Pair = tuple[Head, Tensor, Tensor]  # a head, the student's raw value of it, the teacher's
+
+# Boxes of which the teacher is less sure teach nothing.
+_WORTH_TEACHING = 0.01
+
+
+def response_loss(pairs: Sequence[Pair], img_hw: tuple[int, int]) -> Tensor:
+    """The scalar; raw values (B, C, H, W) float32, of inputs of (height, width) `img_hw`."""
+    sums = [
+        _dfl(head, mine, taught) if isinstance(head, Dfl) else _yolo(head, mine, taught, img_hw)
+        for head, mine, taught in pairs
+        if isinstance(head, Dfl | Yolo)
+    ]
+    loss, objects = (torch.stack(parts).sum() for parts in zip(*sums, strict=True))
+    return loss / objects.clamp(min=1)
+
+
+def _yolo(
+    head: Yolo, raw: Tensor, taught: Tensor, img_hw: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Weighted sum over a head's cells, and the teacher's count of objects."""
+    mine, answers = head.split(raw), head.split(head.activate(taught))  # (B, n, entries, H, W)
+    sure = answers[:, :, head.objectness_entry]
+    objectness = _binary(head, mine[:, :, head.objectness_entry], sure).sum()
+    image, anchor, row, column = (sure > _WORTH_TEACHING).nonzero(as_tuple=True)
+    cells = Matches(image, anchor, row, column, target=image)
+    own, theirs, aims = (
+        x[image, anchor, :, row, column] for x in (mine, head.split(taught), answers)
+    )
+    grid = grid_of(head, raw, reach_of(head.scale_x_y))
+    boxes = [
+        xywh_to_xyxy(decode_px(head, grid, box_columns(head, rows), cells, img_hw))
+        for rows in (own, theirs)
+    ]
+    weight = sure[image, anchor, row, column]
+    box = (weight * (1 - iou(boxes[0], boxes[1], "ciou"))).sum()
+    first = head.entries - head.nc
+    classes = (weight[:, None] * _binary(head, own[:, first:], aims[:, first:])).sum()
+    parts = GAINS["box"] * box + GAINS["objectness"] * objectness + GAINS["classes"] * classes
+    return parts, sure.sum()
+
+
+def _dfl(head: Dfl, raw: Tensor, taught: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for a head of YOLOv8."""
+    bins = 4 * head.reg_max
+    aims = taught[:, bins:].sigmoid()
+    classes = _kl(F.binary_cross_entropy_with_logits(raw[:, bins:], aims, reduction="none"), aims)
+    sure = aims.amax(1)
+    shape = (len(raw), 4, head.reg_max, *raw.shape[2:])
+    mine, theirs = (x[:, :bins].reshape(shape).log_softmax(2) for x in (raw, taught))
+    sides = (theirs.exp() * (theirs - mine)).sum(2).mean(1)  # (B, H, W)
+    parts = DFL_GAINS["classes"] * classes.sum() + DFL_GAINS["dfl"] * (sure * sides).sum()
+    return parts, sure.sum()
+
+
+def _binary(head: Yolo, raw: Tensor, aims: Tensor) -> Tensor:
+    return _kl(cross_entropy(head, raw, aims), aims)
+
+
+def _kl(crossed: Tensor, aims: Tensor) -> Tensor:
+    """Cross-entropies less the entropies of the binary aims."""
+    return crossed + torch.xlogy(aims, aims) + torch.xlogy(1 - aims, 1 - aims)

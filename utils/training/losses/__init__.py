@@ -1,0 +1,1 @@
+"""What a head is trained by: targets assigned to anchors, and the terms of the loss."""

@@ -1,0 +1,1 @@
+"""The pull on gammas that makes channels prunable."""
