@@ -29,7 +29,7 @@ from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_
 from utils.command.errors import UserError
 from utils.command.folders import whole_folder
 from utils.command.progress import progress_bar
-from utils.data import load_data_file
+from utils.data.darknet_files import load_data_file
 from utils.runtimes.compare.measure import Task
 from utils.runtimes.compare.table import (
     RUNTIMES,

@@ -29,10 +29,14 @@ from utils.command.cli import Parser, run_main
 from utils.command.errors import UserError
 from utils.command.files import atomic_write
 from utils.command.timing import time_forward_ms
-from utils.data import DetectionDataset, load_data_file, make_loader, read_image
+from utils.data.darknet_files import load_data_file
+from utils.data.dataset import DetectionDataset
+from utils.data.images import read_image
+from utils.data.loader import make_loader
 from utils.detection.as_the_cfg_says import chosen_fit
 from utils.detection.evaluate import Metrics, Predict, evaluate
-from utils.detection.nms import NmsKind, nms
+from utils.detection.nms import nms
+from utils.detection.options import NmsKind
 from utils.network.cost import count_parameters, file_bytes
 from utils.pictures.detections import Picture, draw_detections
 from utils.runtimes.opencv import OpenCVDarknet

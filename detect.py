@@ -29,17 +29,17 @@ from utils.command.cli import (
     add_device,
     add_img_size,
     img_size,
-    pick_device,
     positive_int,
     ratio,
     run_main,
 )
+from utils.command.device import pick_device
 from utils.command.errors import UserError
 from utils.command.folders import first_free, require_free
-from utils.data import load_data_file, load_names
+from utils.data.darknet_files import load_data_file, load_names
 from utils.detection.as_the_cfg_says import add_fit, add_nms, chosen_fit, chosen_nms
 from utils.detection.detector import DetectOptions, Detector
-from utils.detection.evaluate import MAX_DET
+from utils.detection.options import MAX_DET
 from utils.detection.run import Keep, Run, Tally, require_window
 from utils.detection.sources import find_sources
 from utils.runtimes.choose import BACKENDS, open_backend

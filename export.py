@@ -27,7 +27,8 @@ from models import Darknet
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, ratio, run_main
 from utils.command.errors import UserError
 from utils.command.optional import INT8_NEEDS, NEEDS, require
-from utils.data import DataSpec, Fit, load_data_file, load_list
+from utils.data.darknet_files import DataSpec, load_data_file, load_list
+from utils.data.options import Fit
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit, chosen_nms
 from utils.detection.evaluate import Predict
 from utils.detection.score import score

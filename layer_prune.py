@@ -11,8 +11,8 @@ equals the masked one. Train sparsely first: python train.py ... -sr --prune 1
 """
 
 from models import Darknet
-from utils.pruning import Strategy
 from utils.pruning.command.run import run
+from utils.pruning.strategy import Strategy
 
 STRATEGY = Strategy(blocks=True)
 

@@ -24,9 +24,11 @@ from utils.cfg import Cfg, load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
-from utils.data import Fit, load_data_file, load_samples
 from utils.data.anchors import COVERED_IOU, AnchorFit, box_sizes_px, cluster_anchors, measure_fit
+from utils.data.darknet_files import load_data_file
+from utils.data.options import Fit
 from utils.data.problems import report_problems
+from utils.data.samples import load_samples
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit
 from utils.network.layers import input_shape
 from utils.network.retarget import (

@@ -10,8 +10,8 @@ the pruned network equals the masked one. Train sparsely first: python train.py 
 """
 
 from models import Darknet
-from utils.pruning import ChannelRule, Strategy
 from utils.pruning.command.run import run
+from utils.pruning.strategy import ChannelRule, Strategy
 
 STRATEGY = Strategy(ChannelRule(tied="first"), ratio=0.6)
 

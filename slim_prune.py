@@ -11,8 +11,8 @@ python train.py ... -sr --s 0.001 --strategy slim_prune
 """
 
 from models import Darknet
-from utils.pruning import ChannelRule, Strategy
 from utils.pruning.command.run import run
+from utils.pruning.strategy import ChannelRule, Strategy
 
 STRATEGY = Strategy(
     ChannelRule(tied="max", floor="ratio", keep_threshold=False),

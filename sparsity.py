@@ -36,7 +36,8 @@ from utils.command.cli import Parser, run_main
 from utils.command.files import atomic_write
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.weights import State, require_usable
-from utils.pruning import Strategy, batch_norm_scale, highest_safe_ratio, prunable_channels
+from utils.pruning.candidates import Candidates, prunable_channels
+from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.importance.sparseness import (
     QUANTILES,
     Sparseness,
@@ -44,7 +45,8 @@ from utils.pruning.importance.sparseness import (
     drift,
     measure_sparseness,
 )
-from utils.pruning.strategy import Candidates
+from utils.pruning.plan import highest_safe_ratio
+from utils.pruning.strategy import Strategy
 
 STRATEGIES: dict[str, Strategy] = {
     "prune": prune.STRATEGY,

@@ -34,13 +34,14 @@ import slim_prune
 from models import Darknet
 from utils.cfg import Cfg, format_cfg, load_cfg, parse_cfg
 from utils.command.allocator import keep_freed_memory
-from utils.command.cli import img_size, pick_device, run_main
+from utils.command.cli import img_size, run_main
+from utils.command.device import pick_device
 from utils.command.errors import UserError
-from utils.data import DataSpec, load_data_file
+from utils.data.darknet_files import DataSpec, load_data_file
 from utils.masks.files import masks_in, read_masks
 from utils.network.initialize import initialize
 from utils.network.transfer import load_but_heads
-from utils.pruning import planned_targets, sparsity_targets
+from utils.pruning.targets import planned_targets, sparsity_targets
 from utils.training.batches import make_loaders
 from utils.training.cfg_recipe import epochs_for, with_recipe
 from utils.training.checkpoint import Progress, Trainee, load_for_resume, restore

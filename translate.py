@@ -26,12 +26,11 @@ from utils.cfg import Cfg, load_cfg, read_note
 from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
-from utils.data import load_data_file
+from utils.data.darknet_files import load_data_file
 from utils.data.images import read_image
 from utils.network.cost import count_parameters
 from utils.network.layers import build_layers, input_shape
 from utils.network.retarget import heads_of, with_img_size
-from utils.translate import NAMES_NOTE, Translated, translate_checkpoint
 from utils.translate.bn_export import BN_EXPORTS, for_export
 from utils.translate.for_classes import for_classes
 from utils.translate.guard import (
@@ -42,6 +41,8 @@ from utils.translate.guard import (
     sample_images,
 )
 from utils.translate.output import output_paths, write_all
+from utils.translate.translation import translate_checkpoint
+from utils.translate.writer import NAMES_NOTE, Translated
 from utils.translate.yolo_head import with_yolo_heads
 
 HEADS = ("raw", "yolo")

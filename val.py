@@ -29,27 +29,19 @@ from utils.command.cli import (
     add_img_size,
     add_workers,
     img_size,
-    pick_device,
     positive_int,
     ratio,
     run_main,
 )
+from utils.command.device import pick_device
 from utils.command.errors import UserError
 from utils.command.files import atomic_write
-from utils.data import DetectionDataset, load_data_file, make_loader
+from utils.data.darknet_files import load_data_file
+from utils.data.dataset import DetectionDataset
+from utils.data.loader import make_loader
 from utils.detection.as_the_cfg_says import add_fit, add_nms, chosen_fit, chosen_nms
-from utils.detection.evaluate import (
-    CONF_THRES,
-    IOU_THRES,
-    MAX_DET,
-    Collected,
-    EvalOptions,
-    Metrics,
-    Predict,
-    collect,
-    measure,
-)
-from utils.detection.nms import NmsKind
+from utils.detection.evaluate import Collected, EvalOptions, Metrics, Predict, collect, measure
+from utils.detection.options import CONF_THRES, IOU_THRES, MAX_DET, NmsKind
 from utils.runtimes.choose import BACKENDS, open_backend
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}

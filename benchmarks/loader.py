@@ -20,7 +20,10 @@ from tqdm import tqdm
 from benchmarks.train_step import DEFAULT, run_alone
 from models import Darknet
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
-from utils.data import AugmentOptions, DetectionDataset, Loader, load_data_file, make_loader
+from utils.data.darknet_files import load_data_file
+from utils.data.dataset import DetectionDataset
+from utils.data.loader import Loader, make_loader
+from utils.data.options import AugmentOptions
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -28,7 +28,11 @@ from utils.command.cli import Parser, positive_int, ratio, run_main
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State
-from utils.pruning import ChannelRule, PrunePlan, batch_norm_scale, make_plan, prove, prune
+from utils.pruning.gate import prove
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.plan import PrunePlan, make_plan
+from utils.pruning.strategy import ChannelRule
+from utils.pruning.surgery import prune
 
 RULE = ChannelRule(tied="max", floor="ratio", keep_threshold=False)
 

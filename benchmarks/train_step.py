@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from models import Darknet
 from utils.command.allocator import keep_freed_memory
-from utils.command.cli import Parser, add_img_size, img_size, pick_device, positive_int, run_main
+from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.command.device import pick_device
 from utils.command.timing import synchronize
 from utils.network.initialize import initialize
 from utils.training.losses.loss import DetectionLoss, total

@@ -16,7 +16,9 @@ from tqdm import tqdm
 
 from models import Darknet
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
-from utils.data import DetectionDataset, load_data_file, make_loader
+from utils.data.darknet_files import load_data_file
+from utils.data.dataset import DetectionDataset
+from utils.data.loader import make_loader
 from utils.detection.evaluate import evaluate
 
 

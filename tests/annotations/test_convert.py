@@ -13,7 +13,8 @@ import pytest
 from tests.support.tiny_data import noise_picture, write_image
 from utils.annotations.__main__ import main
 from utils.command.errors import UserError
-from utils.data import load_data_file, load_samples
+from utils.data.darknet_files import load_data_file
+from utils.data.samples import load_samples
 
 Box = tuple[str, float, float, float, float]
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.command.errors import UserError
-from utils.data import Sample
 from utils.data.anchors import best_iou, box_sizes_px, cluster_anchors, distribute, measure_fit
+from utils.data.samples import Sample
 from utils.detection.boxes import wh_iou
 
 

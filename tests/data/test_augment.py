@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tests.support.tiny_data import box_picture, centre_of_light, noise_picture
 from utils.command.errors import UserError
-from utils.data import AugmentOptions
 from utils.data.augment import (
     Tile,
     augment_colour,
@@ -23,6 +22,7 @@ from utils.data.augment import (
     visible_boxes,
 )
 from utils.data.letterbox import GREY
+from utils.data.options import AugmentOptions
 
 NET = (96, 128)
 OFF = AugmentOptions(**{knob.name: 0.0 for knob in fields(AugmentOptions)})

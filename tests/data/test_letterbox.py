@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tiny_data import box_picture, noise_picture
-from utils.data.letterbox import (
-    GREY,
-    Fit,
-    Geometry,
-    content_geometry,
-    fitted_size,
-    identity,
-    letterbox,
-)
+from utils.data.letterbox import GREY, Geometry, content_geometry, fitted_size, identity, letterbox
+from utils.data.options import Fit
 
 sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000))
 nets = st.tuples(st.integers(1, 20), st.integers(1, 20)).map(lambda s: (s[0] * 32, s[1] * 32))

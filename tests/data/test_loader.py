@@ -20,17 +20,10 @@ from tests.support.tiny_data import (
     write_sample,
 )
 from utils.command.errors import UserError
-from utils.data import (
-    AugmentOptions,
-    Batch,
-    DetectionDataset,
-    Draw,
-    Loader,
-    collate,
-    make_loader,
-    resize_batch,
-)
 from utils.data import cache as cache_module
+from utils.data.dataset import DetectionDataset, Draw
+from utils.data.loader import Batch, Loader, collate, make_loader, resize_batch
+from utils.data.options import AugmentOptions
 
 NC = 3
 SIZE = (64, 64)

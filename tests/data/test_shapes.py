@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from utils.data import DetectionDataset, class_counts, load_data_file
+from utils.data.darknet_files import load_data_file
+from utils.data.dataset import DetectionDataset
+from utils.data.samples import class_counts
 
 IMAGES = 40
 SIZE = 160

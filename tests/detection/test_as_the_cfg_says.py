@@ -20,7 +20,7 @@ from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
 from utils.command.cli import Parser
 from utils.detection.as_the_cfg_says import add_fit, add_nms, chosen_fit, chosen_nms
 from utils.detection.evaluate import Collected, EvalOptions
-from utils.detection.nms import NmsKind
+from utils.detection.options import NmsKind
 from utils.training import batches, loop
 
 

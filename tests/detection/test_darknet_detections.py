@@ -27,7 +27,7 @@ from tests.support.golden import (
 )
 from tests.support.nets import noise, rules, section
 from utils.cfg import load_cfg
-from utils.detection.nms import NmsKind
+from utils.detection.options import NmsKind
 from utils.network.layers import Head
 
 # Of each number, or of its size where that is above 1: boxes of random nets are up to 30 images

@@ -20,8 +20,9 @@ import val
 from models import Darknet
 from utils.command.errors import UserError
 from utils.command.timing import time_forward_ms
-from utils.data import DetectionDataset, Fit, make_loader
-from utils.data.loader import Loader
+from utils.data.dataset import DetectionDataset
+from utils.data.loader import Loader, make_loader
+from utils.data.options import Fit
 from utils.detection.evaluate import EvalOptions, Metrics, Predict, collect, evaluate, measure
 
 NC = 3

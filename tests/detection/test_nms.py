@@ -11,7 +11,8 @@ from torch import Tensor
 
 from utils.cfg import CfgError, Section, parse_cfg
 from utils.detection.boxes import iou, pairwise_iou, xywh_to_xyxy
-from utils.detection.nms import PLAIN, NmsKind, nms
+from utils.detection.nms import nms
+from utils.detection.options import PLAIN, NmsKind
 
 GREEDY = NmsKind("greedynms")
 

@@ -16,9 +16,12 @@ from tests.support.random_cfgs import STEPS, Sketch, cfgs
 from utils.cfg import Cfg, parse_cfg, plain_text
 from utils.network.graph import channel_graph
 from utils.network.weights import State, load_darknet_weights, save_darknet_weights
-from utils.pruning import ChannelRule, GateError, batch_norm_scale, make_plan, prove, prune
 from utils.pruning.foldable import removable_blocks
-from utils.pruning.plan import PrunePlan, drop_blocks
+from utils.pruning.gate import GateError, prove
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.plan import PrunePlan, drop_blocks, make_plan
+from utils.pruning.strategy import ChannelRule
+from utils.pruning.surgery import prune
 
 RULES = (
     ChannelRule("max", "ratio", keep_threshold=False),

@@ -18,9 +18,8 @@ from models import Darknet
 from tests.support.nets import conv, head, healthy_state, net, section
 from utils.cfg import plain_text
 from utils.network.weights import State
-from utils.pruning import Strategy, run_pruning
-from utils.pruning.command.run import run
-from utils.pruning.command.run import Pruned
+from utils.pruning.command.run import Pruned, run, run_pruning
+from utils.pruning.strategy import Strategy
 
 NET = net(
     conv(8, stride=2), conv(6, 1), conv(8), section("shortcut", frm=-3), conv(8, stride=2), head(),

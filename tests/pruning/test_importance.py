@@ -17,23 +17,20 @@ from tests.support.nets import conv, head, healthy, image, net, reparsed, sectio
 from utils.command.errors import UserError
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers.activations import ELEMENTWISE
-from utils.pruning import find_candidates, make_plan, prove, prune
-from utils.pruning.importance import (
-    IMPORTANCES,
-    Kind,
-    Scores,
+from utils.pruning.candidates import find_candidates
+from utils.pruning.gate import prove
+from utils.pruning.importance.batch_norm import (
     batch_norm_scale,
     expected_activation,
     expected_change,
-    fpgm,
-    l1,
-    l2,
-    lamp,
     mean_magnitude,
-    normalize,
-    random_scores,
-    taylor,
 )
+from utils.pruning.importance.kernels import fpgm, l1, l2, lamp, random_scores
+from utils.pruning.importance.kinds import IMPORTANCES, Kind
+from utils.pruning.importance.scores import Scores, normalize
+from utils.pruning.importance.taylor import taylor
+from utils.pruning.plan import make_plan
+from utils.pruning.surgery import prune
 
 FROM_WEIGHTS: list[Kind] = [name for name, kind in IMPORTANCES.items() if kind.from_state]
 

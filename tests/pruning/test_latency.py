@@ -18,13 +18,16 @@ from utils.command.timing import Latency
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State
-from utils.pruning import ChannelRule, batch_norm_scale, prove, prune, run_pruning
-from utils.pruning.command.run import Pruned
+from utils.pruning.command.run import Pruned, run_pruning
 from utils.pruning.foldable import removable_blocks
+from utils.pruning.gate import prove
 from utils.pruning.goals.greedy import meet_latency
 from utils.pruning.goals.latency import LatencyTable, WidthTimes, measure_table
-from utils.pruning.importance import Scores
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.importance.scores import Scores
 from utils.pruning.plan import Limits, drop_blocks, keep_everything
+from utils.pruning.strategy import ChannelRule
+from utils.pruning.surgery import prune
 from utils.runtimes.passes import make_pass
 
 SLIM = ChannelRule("max", "ratio", keep_threshold=False)

@@ -15,13 +15,16 @@ from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.named_layers import excluded_layers
 from utils.network.weights import State
-from utils.pruning import ChannelRule, GateError, batch_norm_scale, make_plan, prove, prune
 from utils.pruning.blocks import find_blocks
 from utils.pruning.compat import kept_by_the_known_suite
 from utils.pruning.foldable import removable_blocks
+from utils.pruning.gate import GateError, prove
 from utils.pruning.goals.budget import Budget, cost, pruned_layers, solve
-from utils.pruning.importance import Scores
-from utils.pruning.plan import Limits, PrunePlan, drop_blocks, keep_everything
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.importance.scores import Scores
+from utils.pruning.plan import Limits, PrunePlan, drop_blocks, keep_everything, make_plan
+from utils.pruning.strategy import ChannelRule
+from utils.pruning.surgery import prune
 
 SLIM = ChannelRule("max", "ratio", keep_threshold=False)
 

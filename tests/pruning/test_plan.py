@@ -20,15 +20,11 @@ from utils.cfg import Cfg
 from utils.command.errors import UserError
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
-from utils.pruning import (
-    ChannelRule,
-    PrunePlan,
-    batch_norm_scale,
-    find_candidates,
-    highest_safe_ratio,
-    make_plan,
-    sparsity_targets,
-)
+from utils.pruning.candidates import find_candidates
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.plan import PrunePlan, highest_safe_ratio, make_plan
+from utils.pruning.strategy import ChannelRule
+from utils.pruning.targets import sparsity_targets
 
 KEEP, FIRST = ChannelRule("keep"), ChannelRule("first")
 SLIM = ChannelRule("max", "ratio", keep_threshold=False)

@@ -17,9 +17,10 @@ from tests.support.prune_case import RULES, Case, compared, difference, last_val
 from utils.cfg import Cfg, format_cfg, replace_layers, set_option
 from utils.network.layers.activations import ELEMENTWISE
 from utils.network.layers.convolutional import Convolutional
-from utils.pruning import GateError, prove, prune
 from utils.pruning import gate as gate_module
 from utils.pruning import surgery as surgery_module
+from utils.pruning.gate import GateError, prove
+from utils.pruning.surgery import prune
 
 # Residual, grouped route, grouped and depthwise convolutions, pools, an upsample, two heads.
 MIXED = net(

@@ -20,9 +20,8 @@ from utils.cfg import format_cfg, load_cfg
 from utils.detection import figures
 from utils.network.layers import Convolutional
 from utils.network.weights import load_darknet_weights
-from utils.pruning import GateError, run_pruning
-from utils.pruning.command.run import run
-from utils.pruning.command.run import Pruned
+from utils.pruning.command.run import Pruned, run, run_pruning
+from utils.pruning.gate import GateError
 
 TINY = net(
     conv(8, stride=2), conv(4, 1), conv(8), section("shortcut", frm=-3), conv(8, stride=2), head(),

@@ -23,7 +23,7 @@ from utils.command.cli import run_main
 from utils.command.errors import UserError
 from utils.command.files import atomic_write
 from utils.network.graph import channel_graph
-from utils.pruning import Strategy, prunable_channels
+from utils.pruning.candidates import prunable_channels
 from utils.pruning.importance.sparseness import (
     Sparseness,
     concerns,
@@ -33,6 +33,7 @@ from utils.pruning.importance.sparseness import (
     measure_sparseness,
     summary,
 )
+from utils.pruning.strategy import Strategy
 
 Fill = Callable[[Tensor], Tensor]  # the old gammas of a layer (C,) -> the new ones
 

@@ -24,9 +24,9 @@ from utils.command.errors import UserError
 from utils.command.timing import Latency
 from utils.detection.figures import Model, ModelFigures
 from utils.network.cost import count_parameters
-from utils.pruning import Strategy, run_pruning
 from utils.pruning.command.flags import parse_args
-from utils.pruning.command.run import Pruned
+from utils.pruning.command.run import Pruned, run_pruning
+from utils.pruning.strategy import Strategy
 from utils.pruning.sweeps.curve import Sweep
 
 TINY = net(

@@ -18,7 +18,7 @@ from utils.cfg import Cfg, format_cfg
 from utils.command import optional
 from utils.command.errors import UserError
 from utils.command.optional import NEEDS, missing
-from utils.detection.nms import NmsKind
+from utils.detection.options import NmsKind
 from utils.runtimes.agreement import compare_outputs, largest_difference
 from utils.runtimes.choose import BACKENDS, open_backend
 

@@ -13,7 +13,7 @@ import translate
 from models import Darknet
 from tests.support.nets import healthy_state
 from utils.command.optional import NEEDS, missing
-from utils.detection.nms import NmsKind
+from utils.detection.options import NmsKind
 from utils.network.bn_statistics import recalibrate_
 from utils.pruning.command.run import run_pruning
 from utils.runtimes.agreement import compare_outputs

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tests.support.darknet_image import letterboxed_size
 from utils.detection.boxes import xywh_to_xyxy
-from utils.detection.nms import NmsKind, suppress
+from utils.detection.nms import suppress
+from utils.detection.options import NmsKind
 from utils.network.layers import Head
 
 THRESH, NMS_THRESH = 0.25, 0.45  # Darknet's defaults

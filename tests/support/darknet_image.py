@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from utils.data.images import ByteArray, Size
-from utils.data.letterbox import Fit
+from utils.data.options import Fit
 
 GREY = 0.5
 

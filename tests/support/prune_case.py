@@ -9,8 +9,12 @@ from models import Darknet
 from tests.support.nets import State, healthy_state, image, loaded, reparsed
 from utils.cfg import Cfg
 from utils.network.graph import channel_graph
-from utils.pruning import ChannelRule, Proof, PrunePlan, batch_norm_scale, make_plan, prove, prune
-from utils.pruning.importance import random_scores
+from utils.pruning.gate import Proof, prove
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.importance.kernels import random_scores
+from utils.pruning.plan import PrunePlan, make_plan
+from utils.pruning.strategy import ChannelRule
+from utils.pruning.surgery import prune
 
 RULES = {
     "slim": ChannelRule("max", "ratio", keep_threshold=False),

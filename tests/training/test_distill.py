@@ -17,8 +17,9 @@ from utils.cfg import parse_cfg, plain_text
 from utils.command.errors import UserError
 from utils.network.channel_links import Link, plan_path, read_links, write_links
 from utils.network.graph import channel_graph
-from utils.pruning import batch_norm_scale, make_plan, prune
-from utils.pruning.surgery import links_of
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.plan import make_plan
+from utils.pruning.surgery import links_of, prune
 from utils.training.distillation.distiller import (
     Distiller,
     DistillKind,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models import Darknet
 from slim_prune import STRATEGY as SLIM
 from utils.cfg import parse_cfg
-from utils.pruning import sparsity_targets
+from utils.pruning.targets import sparsity_targets
 from utils.training.optimization.optimizer import make_optimizer, set_rates
 from utils.training.optimization.schedule import Schedule
 from utils.training.sparse.pull import (

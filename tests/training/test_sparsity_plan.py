@@ -13,8 +13,8 @@ import slim_prune
 from models import Darknet
 from tests.training.test_train import content, project, run
 from utils.command.errors import UserError
-from utils.pruning import planned_targets, run_pruning
-from utils.pruning.command.run import Pruned
+from utils.pruning.command.run import Pruned, run_pruning
+from utils.pruning.targets import planned_targets
 
 __all__ = ["project"]  # the fixture
 

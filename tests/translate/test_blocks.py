@@ -20,10 +20,10 @@ from translate import main
 from utils.cfg import load_cfg, plain_text, read_note
 from utils.cfg.strict import strict_cfg
 from utils.command.errors import UserError
-from utils.pruning import run_pruning
-from utils.pruning.command.run import Pruned
-from utils.translate import Translated, translate_checkpoint
+from utils.pruning.command.run import Pruned, run_pruning
 from utils.translate.guard import DANGER, guarded, lowest_by_statistics, lowest_swish_inputs
+from utils.translate.translation import translate_checkpoint
+from utils.translate.writer import Translated
 
 SIZE = (64, 96)
 

@@ -21,9 +21,9 @@ from torch import nn
 from tests.support import ultralytics_like as theirs
 from translate import main
 from utils.command.errors import UserError
-from utils.translate import translate_checkpoint
 from utils.translate.checkpoint import load_stubs
 from utils.translate.stubs import Stub
+from utils.translate.translation import translate_checkpoint
 
 
 class Harmful:

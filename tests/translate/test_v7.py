@@ -14,7 +14,8 @@ from tests.translate.test_blocks import SIZE, assert_prunes, images, ours
 from translate import main
 from utils.command.errors import UserError
 from utils.runtimes.opencv import OpenCVDarknet
-from utils.translate import Translated, translate_checkpoint
+from utils.translate.translation import translate_checkpoint
+from utils.translate.writer import Translated
 
 
 def reference_model(first: nn.Module | None = None) -> theirs.DetectionModel:

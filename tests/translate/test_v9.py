@@ -12,7 +12,7 @@ from tests.support.ultralytics_v9 import AConv, ADown, RepConv, yolov9
 from tests.translate.test_blocks import assert_prunes, images, largest_difference, opencv_raw, ours
 from translate import main
 from utils.command.errors import UserError
-from utils.translate import translate_checkpoint
+from utils.translate.translation import translate_checkpoint
 
 SIZE = (64, 96)
 

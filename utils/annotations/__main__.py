@@ -20,7 +20,7 @@ from pathlib import Path
 from ..command.cli import Parser, ratio, run_main
 from ..command.errors import UserError
 from ..command.folders import require_free
-from ..data import load_names
+from ..data.darknet_files import load_names
 from .coco import read_coco, write_coco
 from .collected import Collected
 from .oxford_hand import read_oxford_hand

@@ -11,8 +11,9 @@ from typing import Any
 from ..command.errors import UserError
 from ..command.files import atomic_write
 from ..command.progress import progress_bar
-from ..data import load_data_file, load_samples
+from ..data.darknet_files import load_data_file
 from ..data.problems import report_problems
+from ..data.samples import load_samples
 from .collected import Annotated, Collected, read_limited, split_of
 
 _DEPTH = ("*.json", "*/*.json")

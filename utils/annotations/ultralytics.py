@@ -9,9 +9,9 @@ from typing import Any
 from ..command.errors import UserError
 from ..command.optional import load
 from ..command.progress import progress_bar
-from ..data import label_path, load_list
-from ..data.darknet_files import MAX_SMALL_TEXT_BYTES, exists, read_text
+from ..data.darknet_files import MAX_SMALL_TEXT_BYTES, exists, load_list, read_text
 from ..data.images import Size
+from ..data.labels import label_path
 from ..detection.sources import IMAGE_SUFFIXES
 from .collected import Annotated, Collected
 

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import torch
-
 from .errors import UserError
 
 USER_ERROR_STATUS = 2
@@ -113,19 +111,6 @@ def ratio(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
     return value
-
-
-def pick_device(name: str) -> torch.device:
-    """Device of a `--device` flag: '' picks CUDA when there is one, else the CPU."""
-    if not name:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(f"cuda:{name}" if name.isdigit() else name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: not usable here ({reason})") from None
-    return device
 
 
 def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from ..command.errors import UserError
 from ..command.progress import progress_bar
-from . import Sample
-from .letterbox import Fit, fitted_size
+from .letterbox import fitted_size
+from .options import Fit
+from .samples import Sample
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .cache import ImageCache, fits_in_memory
 from .images import ByteArray, Size, UnreadableImageError, best_reduction, read_image
-from .letterbox import Fit, Geometry, content_geometry, fitted_size, resize
+from .letterbox import Geometry, content_geometry, fitted_size, resize
+from .options import Fit
 from .problems import Problem
 from .samples import Sample
 

@@ -17,18 +17,12 @@ import torch
 from torch.utils.data import Dataset
 
 from ..command.errors import UserError
-from .augment import (
-    MOSAIC_TILES,
-    AugmentOptions,
-    Tile,
-    augment_colour,
-    augment_mosaic,
-    augment_single,
-)
+from .augment import MOSAIC_TILES, Tile, augment_colour, augment_mosaic, augment_single
 from .contents import Contents
 from .images import ByteArray, Size, UnreadableImageError
 from .labels import FloatArray
-from .letterbox import Fit, Geometry, identity, pad
+from .letterbox import Geometry, identity, pad
+from .options import AugmentOptions, Fit
 from .problems import Problem, report_problems
 from .samples import Sample, load_samples, without_label_files
 

@@ -6,7 +6,7 @@ Coordinates are continuous: pixel i covers [i, i + 1), so an image w pixels wide
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from .images import ByteArray, Size
+from .options import Fit
 
-Fit = Literal["letterbox", "stretch"]
 Boxes = TypeVar("Boxes", npt.NDArray[Any], torch.Tensor)
 
 GREY = 128  # .5, as Darknet's letterbox_image

@@ -15,8 +15,9 @@ from ..network.graph import ChannelGraph
 from ..network.layers import INPUT, Head, Layer, Shape
 from ..network.layers.ties import Ids
 from ..network.receptive_field import receptive_field_px
-from ..pruning import ChannelRule, Strategy, find_candidates
+from ..pruning.candidates import find_candidates
 from ..pruning.foldable import removable_by_structure
+from ..pruning.strategy import ChannelRule, Strategy
 
 Rows = list[list[str]]
 

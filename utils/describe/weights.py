@@ -21,7 +21,7 @@ from ..network.weights import (
     load_darknet_weights,
     require_usable,
 )
-from ..pruning import batch_norm_scale
+from ..pruning.importance.batch_norm import batch_norm_scale
 
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _NAMES = ("min", "10%", "25%", "median", "75%", "90%", "max")

@@ -13,8 +13,8 @@ import argparse
 from typing import cast, get_args
 
 from ..cfg import Cfg, Section
-from ..data import Fit
-from .nms import NmsKind, NmsName
+from ..data.options import Fit
+from .options import NmsKind, NmsName
 
 FROM_CFG = "cfg"
 

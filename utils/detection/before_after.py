@@ -13,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..command.cli import pick_device
-from ..data import DetectionDataset, Draw, Geometry, read_image
+from ..command.device import pick_device
+from ..data.dataset import DetectionDataset, Draw
+from ..data.images import read_image
+from ..data.letterbox import Geometry
 from ..pictures.detections import Picture, draw_detections
 from .as_the_cfg_says import chosen_fit, chosen_nms
 from .evaluate import Predict
 from .figures import Model, data_spec
-from .nms import PLAIN, NmsKind, nms
+from .nms import nms
+from .options import PLAIN, NmsKind
 
 Rows = NDArray[np.float64]  # (n, 6): x1, y1, x2, y2 in pixels, score, class
 

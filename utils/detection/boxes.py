@@ -7,12 +7,12 @@ left, top, right, bottom; `xywh` means centre x, centre y, width, height.
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-IouKind = Literal["iou", "giou", "diou", "ciou"]
+from .options import IouKind
 
 # Smallest area or squared length that anything is divided by: its square still fits in float32,
 # so that neither a quotient nor its gradient can overflow.

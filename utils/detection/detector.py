@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from ..command.timing import synchronize
-from ..data import Fit, letterbox
 from ..data.images import ByteArray
+from ..data.letterbox import letterbox
+from ..data.options import Fit
 from .evaluate import Predict
-from .nms import NmsKind, nms
+from .nms import nms
+from .options import NmsKind
 from .outputs import Rows
 
 

@@ -17,13 +17,10 @@ from torch import Tensor
 
 from ..command.progress import progress_bar
 from ..command.timing import synchronize
-from ..data import Loader
+from ..data.loader import Loader
 from .metrics import MAX_DET_PER_CLASS, Boxes, ClassScores, mean_of_valid, score_detections
-from .nms import PLAIN, NmsKind, nms
-
-CONF_THRES = 0.001
-IOU_THRES = 0.6  # of NMS
-MAX_DET = 300
+from .nms import nms
+from .options import CONF_THRES, IOU_THRES, MAX_DET, PLAIN, NmsKind
 
 Predict = Callable[[Tensor], Tensor]
 

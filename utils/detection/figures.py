@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ..cfg import Cfg
-from ..command.cli import pick_device
+from ..command.device import pick_device
 from ..command.errors import UserError
 from ..command.table import table
 from ..command.timing import Latency, time_forward_ms
-from ..data import DataSpec, DetectionDataset, load_data_file, make_loader
+from ..data.darknet_files import DataSpec, load_data_file
+from ..data.dataset import DetectionDataset
+from ..data.loader import make_loader
 from ..network.cost import count_macs, count_parameters, file_bytes
 from ..network.layers import Head, Layer
 from ..network.weights import State

@@ -6,8 +6,7 @@ Plain suppression runs in OpenCV's native code; Darknet's other kinds, which Ope
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..cfg import Section
 from .boxes import xywh_to_xyxy
-
-NmsName = Literal["default", "greedynms", "diounms"]
+from .options import PLAIN, NmsKind
 
 MAX_CANDIDATES = 30_000
 
@@ -27,49 +24,9 @@ _MIN_SIDE_PX = 1e-2
 # exp() of an untrained width may be astronomical; farther out than this nothing is told apart.
 _MAX_COORDINATE_PX = 1e6
 
-_GREEDY_EXPONENT = 0.6  # greedynms has no beta_nms: Darknet's box_diou
 _BLOCK = 128  # candidates that are compared with the kept ones at once
 
 BoxArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class NmsKind:
-    """What makes two boxes of a class too near to keep both, as Darknet's `nms_kind` says.
-
-    default     their IoU exceeds the threshold
-    diounms     IoU - (d2 / c2)^beta does: d2 is the squared distance of the centres, c2 the
-                squared diagonal of the enclosing box, so boxes with different centres are spared
-    greedynms   as diounms with beta .6, whatever `beta` says
-    """
-
-    name: NmsName = "default"
-    beta: float = 0.6
-
-    @classmethod
-    def of_head(cls, section: Section) -> NmsKind:
-        """The kind that a head's section asks for; Darknet goes by the last head of the cfg.
-
-        Raises CfgError for a kind that does not exist or is not supported.
-        """
-        name = section.text("nms_kind", "default")
-        beta = section.number("beta_nms", 0.6)
-        # cornersnms merges left-top with right-bottom boxes, and is plain where all are centred.
-        if name == "cornersnms" and section.text("yolo_point", "center") == "center":
-            name = "default"
-        if name not in get_args(NmsName):
-            raise section.error(f"must be one of {', '.join(get_args(NmsName))}", "nms_kind")
-        if beta <= 0:
-            raise section.error(f"must be more than 0, got {beta:g}", "beta_nms")
-        return cls(cast(NmsName, name), beta)
-
-    @property
-    def exponent(self) -> float | None:
-        """Of d2 / c2; None: the distance does not count."""
-        return {"default": None, "greedynms": _GREEDY_EXPONENT, "diounms": self.beta}[self.name]
-
-
-PLAIN = NmsKind()
 
 
 @torch.no_grad()

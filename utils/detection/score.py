@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ..data import DataSpec, DetectionDataset, Fit, make_loader
+from ..data.darknet_files import DataSpec
+from ..data.dataset import DetectionDataset
+from ..data.loader import make_loader
+from ..data.options import Fit
 from .evaluate import Metrics, Predict, evaluate
-from .nms import NmsKind
+from .options import NmsKind
 
 
 def score(

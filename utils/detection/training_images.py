@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..command.cli import pick_device
+from ..command.device import pick_device
 from ..command.errors import UserError
-from ..data import DetectionDataset, load_data_file, make_loader
+from ..data.darknet_files import load_data_file
+from ..data.dataset import DetectionDataset
+from ..data.loader import make_loader
 from .as_the_cfg_says import chosen_fit
 from .figures import Model, data_spec
 

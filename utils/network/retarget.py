@@ -12,8 +12,8 @@ import numpy as np
 
 from ..cfg import Cfg, Line, Section, replace_layers, set_option, with_net
 from ..command.errors import UserError
-from ..data import Fit
 from ..data.anchors import FloatArray, distribute
+from ..data.options import Fit
 from .layers import Head, build_layers, input_shape
 
 

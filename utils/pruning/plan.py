@@ -18,9 +18,10 @@ from ..network.graph import ChannelGraph, Mask
 from ..network.layers import Layer
 from ..network.layers.ties import Ids
 from .blocks import ResidualBlock, activation_alone
-from .importance import Scores
+from .candidates import Candidates, find_candidates
+from .importance.scores import Scores
 from .merge import Merge, find_merges
-from .strategy import Candidates, ChannelRule, find_candidates
+from .strategy import ChannelRule
 
 Values = NDArray[np.float64]
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..detection.boxes import pairwise_iou
-from ..detection.nms import NmsKind, nms
+from ..detection.nms import nms
+from ..detection.options import NmsKind
 
 CONF_THRES, IOU_THRES = 0.25, 0.45
 _SAME_IOU = 0.97

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..command.errors import UserError
 from ..command.optional import load
 from ..detection.evaluate import Predict
-from ..detection.nms import NmsKind, nms
+from ..detection.nms import nms
+from ..detection.options import NmsKind
 from ..network.darknet import Network
 from .agreement import Agreement, compare_outputs, largest_difference
 from .int8 import quantize_onnx, quantize_openvino

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from ..command.errors import UserError
 from ..command.progress import progress_bar
-from ..data import DataSpec, Fit, UnreadableImageError, letterbox, load_list, read_image
+from ..data.darknet_files import DataSpec, load_list
+from ..data.images import UnreadableImageError, read_image
+from ..data.letterbox import letterbox
+from ..data.options import Fit
 
 Images = Sequence[NDArray[np.float32]]  # each (1, 3, H, W), RGB in 0..1
 

@@ -13,15 +13,11 @@ import torch
 
 from ..cfg import Cfg
 from ..command.errors import UserError
-from ..data import (
-    AugmentOptions,
-    DataSpec,
-    DetectionDataset,
-    Fit,
-    Loader,
-    class_balance_weights,
-    make_loader,
-)
+from ..data.darknet_files import DataSpec
+from ..data.dataset import DetectionDataset
+from ..data.loader import Loader, make_loader
+from ..data.options import AugmentOptions, Fit
+from ..data.samples import class_balance_weights
 from ..detection.as_the_cfg_says import FROM_CFG, chosen_fit
 
 MOST_WORKERS = 8

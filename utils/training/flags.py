@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from ..command.cli import Parser, add_device, add_img_size, positive_int, ratio
 from ..command.errors import UserError
-from ..data import AugmentOptions
+from ..data.options import AugmentOptions
 from ..detection.as_the_cfg_says import add_fit, add_nms
-from ..detection.boxes import IouKind
+from ..detection.options import IouKind
 from .cfg_recipe import WARMUP_POWER
 from .distillation.flags import add_distillation_flags
 from .losses.loss import LossOptions, ObjectnessTarget

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..command.errors import UserError
 from ..command.progress import progress_bar
-from ..data import Batch, resize_batch
+from ..data.loader import Batch, resize_batch
 from ..detection.as_the_cfg_says import chosen_nms
 from ..detection.evaluate import EvalOptions, Metrics, collect, joined, measure
 from ..network.bn_statistics import recalibrate_

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..command.csv_file import write_csv
-from ..data import Batch
+from ..data.loader import Batch
 from ..detection.evaluate import Metrics
 from .checkpoint import Progress, Row
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data import DataSpec, Loader
+from ..data.darknet_files import DataSpec
+from ..data.loader import Loader
 from .checkpoint import Trainee
 from .distillation.distiller import Distiller
 from .losses.loss import DetectionLoss

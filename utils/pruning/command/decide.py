@@ -13,16 +13,18 @@ from ...network.graph import ChannelGraph, channel_graph
 from ...network.named_layers import excluded_layers
 from ...network.weights import State
 from ..blocks import ResidualBlock
+from ..candidates import prunable_channels
 from ..compat import kept_by_the_known_suite
 from ..foldable import removable_blocks
 from ..goals.budget import Budget, solve
 from ..goals.greedy import meet_latency
 from ..goals.latency_goal import LatencyGoal
-from ..importance import IMPORTANCES, Scores
+from ..importance.kinds import IMPORTANCES
+from ..importance.scores import Scores
 from ..importance.sparseness import concerns, measure_sparseness, summary
 from ..plan import Limits, PrunePlan, drop_blocks, highest_safe_ratio, keep_everything, make_plan
 from ..report.tables import block_table
-from ..strategy import Strategy, prunable_channels
+from ..strategy import Strategy
 from .scoring import channel_scores, comparable
 
 logger = logging.getLogger(__name__)

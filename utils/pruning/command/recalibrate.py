@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...command.cli import Parser, pick_device, positive_int
+from ...command.cli import Parser, positive_int
+from ...command.device import pick_device
 from ...command.errors import UserError
 from ...command.progress import progress_bar
 from ...detection.figures import Model, ModelFigures, figures

@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from torch import Tensor
 
-from ...command.cli import Parser, pick_device, positive_int
+from ...command.cli import Parser, positive_int
+from ...command.device import pick_device
 from ...command.errors import UserError
 from ...command.progress import progress_bar
 from ...detection.figures import Model
@@ -17,7 +18,10 @@ from ...detection.training_images import training_batches
 from ...network.graph import ChannelGraph
 from ...network.weights import State
 from ...training.losses.loss import DetectionLoss, total
-from ..importance import IMPORTANCES, Normalization, Scores, normalize, random_scores, taylor
+from ..importance.kernels import random_scores
+from ..importance.kinds import IMPORTANCES
+from ..importance.scores import Normalization, Scores, normalize
+from ..importance.taylor import taylor
 
 
 def add_importance(parser: Parser) -> None:

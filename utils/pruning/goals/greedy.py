@@ -10,9 +10,10 @@ import numpy as np
 from ...command.errors import UserError
 from ...network.graph import ChannelGraph, Mask
 from ...network.layers.ties import Ids
-from ..importance import Scores, Values
+from ..candidates import Candidates, find_candidates
+from ..importance.scores import Scores, Values
 from ..plan import Limits, PrunePlan, least_counts, pooled, repaired
-from ..strategy import Candidates, ChannelRule, find_candidates
+from ..strategy import ChannelRule
 from .latency import LatencyTable
 
 _STEPS = 16  # a group's channels go in so many steps

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 
 from ...cfg import Cfg
-from ...command.cli import pick_device
+from ...command.device import pick_device
 from ...command.timing import Latency, time_forward_ms
 from ...detection.figures import Model
 from ...network.graph import ChannelGraph

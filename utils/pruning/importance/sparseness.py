@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ...network.gammas import gini
 from ...network.graph import ChannelGraph, Mask
-from . import Scores, Values, batch_norm_scale, expected_change
+from .batch_norm import batch_norm_scale, expected_change
+from .scores import Scores, Values
 
 FREE_SHARE = 0.01  # of what the largest channel beside it hands on
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)

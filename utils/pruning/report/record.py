@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ...command.files import sha256
-from ...data import load_data_file
+from ...data.darknet_files import load_data_file
 from ...detection.figures import ModelFigures
 from ..command.decide import Chooser
 from ..command.recalibrate import Recalibration

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from terminaltables import AsciiTable
 
 from ..blocks import ResidualBlock
-from ..importance import Scores
+from ..importance.scores import Scores
 from ..plan import PrunePlan, block_score
 
 

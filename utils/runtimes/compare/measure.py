@@ -14,7 +14,7 @@ import torch
 
 from ...command.errors import UserError
 from ...command.timing import call_times_ms
-from ...data import load_data_file
+from ...data.darknet_files import load_data_file
 from ...detection.as_the_cfg_says import chosen_fit, chosen_nms
 from ...detection.score import score
 from ...network.darknet import Network

@@ -17,7 +17,7 @@ from terminaltables import AsciiTable
 from ...command.errors import UserError
 from ...command.optional import INT8_NEEDS, NEEDS, missing
 from ...command.progress import progress_bar
-from ...data import load_data_file
+from ...data.darknet_files import load_data_file
 from ...detection.as_the_cfg_says import chosen_fit
 from ...network.cost import count_parameters
 from ...network.darknet import Network

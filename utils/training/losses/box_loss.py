@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...detection.boxes import IouKind, iou, xywh_to_xyxy
+from ...detection.boxes import iou, xywh_to_xyxy
+from ...detection.options import IouKind
 from ...network.layers import GaussianYolo, Yolo
 from .assign import Grid, Matches
 from .loss_options import HeadRules

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal, cast, get_args
 
-from ...detection.boxes import IouKind
+from ...detection.options import IouKind
 from ...network.layers import GaussianYolo, Yolo
 
 ObjectnessTarget = Literal["iou", "one"]
