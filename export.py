@@ -31,6 +31,7 @@ from utils.data.darknet_files import DataSpec, load_data_file, load_list
 from utils.data.options import Fit
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit, chosen_nms
 from utils.detection.evaluate import Predict
+from utils.detection.options import Scoring
 from utils.detection.score import score
 from utils.runtimes.choose import torch_backend
 from utils.runtimes.export_model import (
@@ -145,14 +146,14 @@ def score_table(
     args: argparse.Namespace, model: Darknet, stem: Path, spec: DataSpec, fit: Fit
 ) -> str:
     """The mAP of the float32 model in PyTorch, and of the int8 file in its runtime."""
-    kind = chosen_nms("cfg", model.heads[-1].section)
+    how = Scoring(fit=fit, batch_size=8, workers=0)
     runs: list[tuple[str, Predict]] = [
         (f"int8 ({args.format})", open_exported(args.format, stem, model)),
         ("float32 (PyTorch)", torch_backend(model)),
     ]
     rows = [["model", "mAP@.5", "mAP@.5:.95"]]
     for name, predict in reversed(runs):
-        found = score(predict, spec, model.img_size, fit, kind)
+        found = score(predict, spec, model, how)
         rows.append([name, f"{found.map50:.4f}", f"{found.map:.4f}"])
     table = AsciiTable(rows)
     table.justify_columns = {1: "right", 2: "right"}

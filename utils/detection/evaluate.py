@@ -119,6 +119,10 @@ class EvalOptions:
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
 
+    def with_nms(self, kind: NmsKind) -> EvalOptions:
+        """The same, with another kind of suppression."""
+        return dataclasses.replace(self, nms_kind=kind)
+
 
 def evaluate(
     predict: Predict,

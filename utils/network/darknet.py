@@ -1,13 +1,13 @@
-"""What the runtimes need of a network; `models.Darknet` is one."""
+"""What the rooms need of the network; `models.Darknet` is one, and `utils` does not import it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..cfg import Cfg
 from .layers import Head, Layer
@@ -15,13 +15,19 @@ from .weights import State
 
 
 class Network(Protocol):
-    """A detector built from a cfg."""
+    """A detector built from a cfg: its layers' rules, and one module for each.
+
+    What returns Any is the module itself, as torch's methods do.
+    """
 
     cfg: Cfg
     rules: tuple[Layer, ...]
     heads: tuple[Head, ...]
+    layers: nn.ModuleList
     in_channels: int
-    img_size: tuple[int, int]
+    img_size: tuple[int, int]  # (height, width) in pixels
+    seen: int
+    training: bool
 
     @property
     def nc(self) -> int: ...
@@ -31,18 +37,37 @@ class Network(Protocol):
 
     def __call__(self, x: Tensor) -> Any: ...
 
+    def raw_heads(self, x: Tensor) -> list[Tensor]: ...
+
+    def observe(
+        self, x: Tensor, layers: Sequence[int]
+    ) -> tuple[list[Tensor], dict[int, Tensor]]: ...
+
     def load_weights(self, path: str | Path) -> Any: ...
 
     def load_state(self, state: State) -> None: ...
 
     def save_weights(self, path: str | Path) -> None: ...
 
-    def raw_heads(self, x: Tensor) -> list[Tensor]: ...
-
     def state_dict(self) -> State: ...
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
 
     def fuse(self) -> Any: ...
 
     def eval(self) -> Any: ...
 
-    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+    def train(self, mode: bool = True) -> Any: ...
+
+    def to(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class Build(Protocol):
+    """`models.Darknet` itself: from a cfg (a path or parsed) to the network."""
+
+    def __call__(
+        self,
+        cfg: str | Path | Cfg,
+        img_size: tuple[int, int] | None = None,
+        weights: str | Path | State | None = None,
+    ) -> Any: ...

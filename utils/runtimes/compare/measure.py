@@ -15,7 +15,7 @@ import torch
 from ...command.errors import UserError
 from ...command.timing import call_times_ms
 from ...data.darknet_files import load_data_file
-from ...detection.as_the_cfg_says import chosen_fit, chosen_nms
+from ...detection.options import Scoring
 from ...detection.score import score
 from ...network.darknet import Network
 from ..choose import open_backend
@@ -85,9 +85,8 @@ def _measure(build: Build, task: Task) -> Measured:
     if task.data is None:
         return found
     spec = load_data_file(task.data)
-    kind = chosen_nms("cfg", network.heads[-1].section)
     with torch.no_grad():
-        scored = score(predict, spec, task.img_size, chosen_fit("cfg", network.cfg), kind)
+        scored = score(predict, spec, network, Scoring(batch_size=8, workers=0))
     return Measured(size, found.median_ms, found.p95_ms, cpu_ms, found.peak_mb, scored.map50,
                     scored.map)  # fmt: skip
 
