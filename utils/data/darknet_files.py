@@ -65,6 +65,11 @@ def load_data_file(path: str | Path) -> DataSpec:
     )
 
 
+def read_data_text(source: Path) -> str:
+    """The text of a `.data` file. Raises UserError when it is missing or no text."""
+    return read_text(source, "a .data file", MAX_SMALL_TEXT_BYTES)
+
+
 def load_names(path: str | Path) -> tuple[str, ...]:
     """Class names, one a line; blank lines are dropped."""
     lines = read_text(path, "a file of class names", MAX_SMALL_TEXT_BYTES).splitlines()
@@ -140,7 +145,7 @@ def _resolve_entry(line: str, folder: Path) -> Path:
 
 def _read_options(source: Path) -> dict[str, tuple[int, str]]:
     """Option -> (line number, value)."""
-    text = read_text(source, "a .data file", MAX_SMALL_TEXT_BYTES)
+    text = read_data_text(source)
     values: dict[str, tuple[int, str]] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = _without_comment(raw).strip()

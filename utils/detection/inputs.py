@@ -1,0 +1,26 @@
+"""Are the files there that a command was given, and is the cfg's text right? Asked before work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..cfg import Cfg, load_cfg
+from ..command.files import require_file
+from ..data.darknet_files import read_data_text
+
+
+def require_inputs(
+    cfg: str | Path, weights: str | Path | None = None, data: str | Path | None = None
+) -> Cfg:
+    """The parsed cfg, after a look at the other files; '' and None are those not given.
+
+    Light: no tensor is needed. What the sections mean, and what stands in the other files, is
+    checked by those who read them. Raises UserError for a missing file, and CfgError (`file:line`)
+    for a cfg whose text is wrong.
+    """
+    parsed = load_cfg(cfg)
+    if weights:
+        require_file(weights, "the weights")
+    if data:
+        read_data_text(Path(data))
+    return parsed
