@@ -21,7 +21,13 @@ from tests.support.tiny_data import (
     write_sample,
 )
 from utils.command.errors import UserError
-from utils.data.darknet_files import load_data_file, load_list, load_names, read_text
+from utils.data.darknet_files import (
+    load_data_file,
+    load_list,
+    load_names,
+    names_text,
+    read_text,
+)
 from utils.data.dataset import DetectionDataset
 from utils.data.labels import clip_to_image, label_path, read_labels
 from utils.data.samples import class_balance_weights, class_counts, load_samples
@@ -187,14 +193,19 @@ def test_good_rows_are_kept_as_they_are(tmp_path: Path) -> None:
         ("1e300 .5 .5 .1 .1", "out of range"),
         ("0 1.2 .5 .1 .1", "outside 0..1"),
         ("0 .5 -.01 .1 .1", "outside 0..1"),
-        ("0 .5 .5 1.01 .1", "outside 0..1"),
+        ("0 1.01 .5 1 1", "outside 0..1"),
+        ("0 .5 .5 64 .1", "pixels?"),
+        ("0 .5 .5 .1 2.1", "pixels?"),
         ("0 .5 .5 0 .1", "no size"),
         ("0 .5 .5 .1 -.1", "no size"),
         ("0 .5 .5 1e-30 .1", "no size"),
         ("0 .5 .5 .1", "4 columns instead of 5"),
         ("0", "1 column instead of 5"),
-        ("0 .5 .5 .1 .1 .9", "6 columns instead of 5"),
-        ("cat .5 .5 .1 .1", "not five numbers"),
+        ("0 .5 .5 .1 .1 1.1", "sixth column is no score"),
+        ("0 .5 .5 .1 .1 nan", "not finite"),
+        ("0 .5 .5 .1 .1 cat", "not 6 numbers"),
+        ("0 .5 .5 .1 .1 .9 7", "7 columns instead of 5"),
+        ("cat .5 .5 .1 .1", "not 5 numbers"),
         ("0 nan .5 .1 .1", "not finite"),
         ("0 .5 inf .1 .1", "not finite"),
     ],
@@ -230,6 +241,48 @@ def test_box_over_the_border_is_clipped(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         rows, [[0, 0.075, 0.5, 0.15, 0.2], [0, 0.95, 0.5, 0.1, 0.2]], atol=2e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "box"),
+    [
+        (".5 .5 1.0004 .1", [0.5, 0.5, 1, 0.1]),
+        (".5 .5 .1 1.0004", [0.5, 0.5, 0.1, 1]),
+        (".3 .5 1.2 .2", [0.45, 0.5, 0.9, 0.2]),  # -.3 to .9: what is seen of it
+        ("1 .5 2 .2", [0.5, 0.5, 1, 0.2]),
+    ],
+)
+def test_a_box_larger_than_the_image_is_clipped_not_dropped(
+    tmp_path: Path, row: str, box: list[float]
+) -> None:
+    rows, problems = labels_of(tmp_path, f"0 {row}\n")
+    assert problems == []
+    np.testing.assert_allclose(rows, [[0, *box]], atol=1e-6)
+
+
+def test_a_score_in_a_sixth_column_changes_nothing(tmp_path: Path) -> None:
+    plain, _ = labels_of(tmp_path, "0 .5 .5 .2 .2\n1 .4 .4 .1 .3\n")
+    scored, problems = labels_of(tmp_path, "0 .5 .5 .2 .2 0.873\n1 .4 .4 .1 .3 1\n")
+    assert problems == []
+    np.testing.assert_array_equal(plain, scored)
+
+
+def test_a_class_without_a_name_keeps_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.names").write_text("cat\n\n  dog \n\n\n")
+    assert load_names(tmp_path / "a.names") == ("cat", "1", "dog")
+    assert "a.names:2: no name for class 1" in caplog.text
+    caplog.clear()
+    (tmp_path / "a.names").write_text("cat\ndog\n\n")
+    assert load_names(tmp_path / "a.names") == ("cat", "dog")
+    assert not caplog.records
+
+
+def test_written_names_keep_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "a.names"
+    path.write_text(names_text(["cat", "", "two\nlines", "  ", " dog "]))
+    assert load_names(path) == ("cat", "1", "two lines", "3", "dog")
 
 
 # A whole list

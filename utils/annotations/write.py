@@ -11,6 +11,7 @@ from terminaltables import AsciiTable
 
 from ..command.folders import whole_folder
 from ..command.progress import progress_bar
+from ..data.darknet_files import names_text
 from .collected import SPLITS, Annotated, Collected
 
 
@@ -26,8 +27,7 @@ def write_darknet(collected: Collected, target: Path, link: bool) -> Path:
             if collected.splits[split]:
                 lines = _write_split(collected.splits[split], folder, split, place)
                 (folder / f"{split}.txt").write_text(lines, encoding="utf-8")
-        text = "".join(f"{text}\n" for text in collected.names)
-        (folder / f"{name}.names").write_text(text, encoding="utf-8")
+        (folder / f"{name}.names").write_text(names_text(collected.names), encoding="utf-8")
         lists = [f"{split}={split}.txt" for split in SPLITS if collected.splits[split]]
         rows = [f"classes={len(collected.names)}", *lists, f"names={name}.names", "backup=."]
         (folder / f"{name}.data").write_text("\n".join(rows) + "\n", encoding="utf-8")

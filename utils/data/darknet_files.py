@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +54,12 @@ def load_data_file(path: str | Path) -> DataSpec:
     """
     source = Path(path)
     values = _read_options(source)
+    stated = _stated_classes(source, values)
     names_path = _named_path(source, values, "names")
-    names = load_names(names_path) if names_path is not None else None
-    nc = _class_count(source, values, names)
+    names = None if names_path is None else load_names(names_path, stated)
+    nc = stated or len(names or ())
+    if not nc:
+        raise UserError(f"{source}: needs a 'classes=' line (the number of classes)")
     return DataSpec(
         source=source,
         nc=nc,
@@ -70,10 +74,29 @@ def read_data_text(source: Path) -> str:
     return read_text(source, "a .data file", MAX_SMALL_TEXT_BYTES)
 
 
-def load_names(path: str | Path) -> tuple[str, ...]:
-    """Class names, one a line; blank lines are dropped."""
-    lines = read_text(path, "a file of class names", MAX_SMALL_TEXT_BYTES).splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+def load_names(path: str | Path, nc: int | None = None) -> tuple[str, ...]:
+    """Class names, one a line; blank lines at the end are no names.
+
+    A blank line before that is the place of a class without a name, which is called by its number:
+    left out, it would give all later classes the name of the one before. Where the other lines are
+    as many as the classes (`nc`), it is spacing.
+    """
+    text = read_text(path, "a file of class names", MAX_SMALL_TEXT_BYTES)
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    named = tuple(filter(None, lines))
+    if len(named) in (nc, len(lines)):
+        return named
+    first = lines.index("")
+    logger.warning(
+        "%s:%d: no name for class %d, which is called by its number", path, first + 1, first
+    )
+    return tuple(line or str(number) for number, line in enumerate(lines))
+
+
+def names_text(names: Iterable[object]) -> str:
+    """A file of class names: one line each and none empty, so that every name keeps its place."""
+    lines = (" ".join(str(name).split()) or str(number) for number, name in enumerate(names))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def load_list(path: str | Path) -> list[tuple[int, Path]]:
@@ -175,13 +198,10 @@ def _named_path(source: Path, values: dict[str, tuple[int, str]], key: str) -> P
     return resolve(value, source.parent) if value else None
 
 
-def _class_count(
-    source: Path, values: dict[str, tuple[int, str]], names: tuple[str, ...] | None
-) -> int:
+def _stated_classes(source: Path, values: dict[str, tuple[int, str]]) -> int | None:
+    """The number of `classes=`; None without that line. Raises UserError where it is none."""
     if "classes" not in values:
-        if names:
-            return len(names)
-        raise UserError(f"{source}: needs a 'classes=' line (the number of classes)")
+        return None
     number, text = values["classes"]
     if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9):
         raise UserError(

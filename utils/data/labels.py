@@ -1,6 +1,8 @@
 """Label files: one row `class xc yc w h` per object, the box normalised to the image.
 
-Rows that make no sense are reported and left out; boxes that reach over the border are clipped.
+A sixth column is a score, as detect.py --save-txt writes it: the box counts as any other. Rows that
+make no sense are reported and left out. A box whose centre lies in the image is clipped to it,
+however far it reaches over the border: Darknet, too, keeps such objects.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ IMAGE_FOLDERS = ("images", "JPEGImages")
 ROUNDING = 1.5e-6
 # A tenth of a pixel of an image 10,000 pixels wide; large enough to survive clipping in float32.
 MIN_SIDE = 1e-5
+# Longer sides are no hair over the border: the numbers are pixels, or of another format.
+MOST_SIDE = 2.0
 SHOWN_CHARACTERS = 60
+_COLUMNS = 5
 
 
 def label_path(image: Path) -> Path:
@@ -78,15 +83,17 @@ def clip_to_image(rows: npt.NDArray[np.float64]) -> FloatArray:
 
 def _parse_row(cells: list[str], nc: int) -> tuple[list[float], str]:
     """The five numbers, and why they cannot be used ('' when they can)."""
-    if len(cells) != 5:
+    if len(cells) not in (_COLUMNS, _COLUMNS + 1):
         return [], f"{len(cells)} column{'s' if len(cells) != 1 else ''} instead of 5"
     try:
         row = [float(cell) for cell in cells]
     except ValueError:
-        return [], f"not five numbers: {' '.join(cells)[:SHOWN_CHARACTERS]!r}"
+        return [], f"not {len(cells)} numbers: {' '.join(cells)[:SHOWN_CHARACTERS]!r}"
     if not all(map(math.isfinite, row)):
         return row, "a value is not finite"
-    return row, _fault(row, nc)
+    if any(not 0 <= score <= 1 for score in row[_COLUMNS:]):
+        return row, f"its sixth column is no score between 0 and 1 ({row[_COLUMNS]:g})"
+    return row[:_COLUMNS], _fault(row[:_COLUMNS], nc)
 
 
 def _fault(row: list[float], nc: int) -> str:
@@ -97,8 +104,10 @@ def _fault(row: list[float], nc: int) -> str:
         return f"class {number:g} is out of range (the data set has {nc} classes, from 0)"
     if w < MIN_SIDE or h < MIN_SIDE:
         return f"the box has no size (w {w:g}, h {h:g})"
-    if min(xc, yc) < 0 or max(xc, yc, w, h) > 1 + ROUNDING:
-        return f"a coordinate lies outside 0..1 ({xc:g} {yc:g} {w:g} {h:g})"
+    if min(xc, yc) < 0 or max(xc, yc) > 1 + ROUNDING:
+        return f"the centre lies outside 0..1 ({xc:g} {yc:g} {w:g} {h:g})"
+    if max(w, h) > MOST_SIDE:
+        return f"a side is more than {MOST_SIDE:g} images long ({xc:g} {yc:g} {w:g} {h:g}): pixels?"
     return ""
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..cfg import Cfg, load_cfg, save_cfg
 from ..command.errors import UserError
 from ..command.files import atomic_write
+from ..data.darknet_files import names_text
 from ..network.layers import build_layers
 from ..network.weights import save_checked_weights
 
@@ -48,5 +49,5 @@ def write_all(
         save_checked_weights(new_weights, layers, state)
         if outputs.names is not None:
             new_names = stack.enter_context(atomic_write(outputs.names))
-            new_names.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+            new_names.write_text(names_text(names), encoding="utf-8")
     return [path for path in outputs if path is not None]
