@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from utils.data.images import ByteArray, Size
+from utils.data.images import Size
 from utils.data.options import Fit
+from utils.data.pixels import ByteArray
 
 GREY = 0.5
 

@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .images import ByteArray, Size
+from .images import Size
 from .letterbox import GREY
 from .options import AugmentOptions
+from .pixels import ByteArray
 
 FloatArray = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]  # (3, 3), acts on column vectors (x, y, 1)
-Tile = tuple[ByteArray, FloatArray]  # RGB (h, w, 3) no larger than the net input, and its boxes
+Tile = tuple[ByteArray, FloatArray]  # (h, w, C) no larger than the net input, and its boxes
 
 MOSAIC_TILES = 4
 
@@ -45,17 +46,23 @@ def augment_single(
 def augment_colour(
     image: ByteArray, options: AugmentOptions, rng: np.random.Generator
 ) -> ByteArray:
-    """Turn the hue, multiply saturation and value; returns a new picture."""
+    """Turn the hue, multiply saturation and value; returns a new picture.
+
+    Only three channels have a hue: of others, all are multiplied as the value is.
+    """
     hue, saturation, value = rng.uniform(-1, 1, 3) * (options.hsv_h, options.hsv_s, options.hsv_v)
     if not (options.hsv_h or options.hsv_s or options.hsv_v):
         return image
     level = np.arange(256)
+    brighter = np.clip(np.rint(level * (1 + value)), 0, 255).astype(np.uint8)
+    if image.shape[2] != 3:
+        return np.asarray(brighter[image], np.uint8)
     table = np.empty((1, 256, 3), np.uint8)
     table[0, :, 0] = (
         np.rint(level + hue * 180) % 180
     )  # OpenCV holds a hue of 0..360 degrees as 0..179
     table[0, :, 1] = np.clip(np.rint(level * (1 + saturation)), 0, 255)
-    table[0, :, 2] = np.clip(np.rint(level * (1 + value)), 0, 255)
+    table[0, :, 2] = brighter
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=hsv), np.uint8)
 
@@ -98,12 +105,12 @@ def _clip(boxes: FloatArray, hw: Size) -> FloatArray:
 
 
 def _mosaic(tiles: Sequence[Tile], net_hw: Size, rng: np.random.Generator) -> Tile:
-    """Canvas (2H, 2W, 3) of grey with one tile in each corner of a random point, and all boxes.
+    """Canvas (2H, 2W, C) of grey with one tile in each corner of a random point, and all boxes.
 
     Boxes may reach beyond the canvas where their tile does.
     """
     h, w = net_hw
-    canvas = np.full((2 * h, 2 * w, 3), GREY, np.uint8)
+    canvas = np.full((2 * h, 2 * w, tiles[0][0].shape[2]), GREY, np.uint8)
     x, y = round(rng.uniform(0.5, 1.5) * w), round(rng.uniform(0.5, 1.5) * h)
     placed = []
     for position, (image, boxes) in enumerate(tiles):
@@ -156,7 +163,9 @@ def _warp(
         (net_hw[1], net_hw[0]),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(GREY, GREY, GREY),
+        borderValue=(GREY,) * 4,
     )
     from_hw = (image.shape[0], image.shape[1])
-    return np.asarray(warped, np.uint8), visible_boxes(boxes, from_hw, matrix, net_hw, options)
+    # OpenCV drops the axis of a single channel.
+    picture = np.asarray(warped, np.uint8).reshape(*net_hw, -1)
+    return picture, visible_boxes(boxes, from_hw, matrix, net_hw, options)

@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from ..command.progress import progress_bar
-from .images import ByteArray, Size
+from .images import Size
+from .pixels import ByteArray
 
 logger = logging.getLogger(__name__)
 
 
 class ImageCache:
-    """RGB images of known sizes in one block of memory, shared by forked workers."""
+    """Images of known sizes in one block of memory, shared by forked workers."""
 
-    def __init__(self, sizes: Sequence[Size]) -> None:
-        lengths = [3 * h * w for h, w in sizes]
+    def __init__(self, sizes: Sequence[Size], channels: int = 3) -> None:
+        lengths = [channels * h * w for h, w in sizes]
+        self._channels = channels
         self._sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self._starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
         self._block: ByteArray = np.empty(int(self._starts[-1]), np.uint8)
@@ -35,11 +37,12 @@ class ImageCache:
                 pass
 
     def get(self, index: int) -> ByteArray | None:
-        """A read-only view (h, w, 3), or None where loading failed."""
+        """A read-only view (h, w, channels), or None where loading failed."""
         if not self._filled[index]:
             return None
         h, w = self._sizes[index]
-        view = self._block[self._starts[index] : self._starts[index + 1]].reshape(h, w, 3)
+        block = self._block[self._starts[index] : self._starts[index + 1]]
+        view = block.reshape(h, w, self._channels)
         view.flags.writeable = False
         return view
 
@@ -49,9 +52,9 @@ class ImageCache:
             self._filled[index] = True
 
 
-def fits_in_memory(sizes: Sequence[Size], source: str | Path) -> bool:
+def fits_in_memory(sizes: Sequence[Size], source: str | Path, channels: int = 3) -> bool:
     """Whether images of `sizes` take at most half of the free memory; a warning when not."""
-    needed = sum(3 * h * w for h, w in sizes)
+    needed = sum(channels * h * w for h, w in sizes)
     free = free_memory_bytes()
     if free is None or needed <= free // 2:
         return True

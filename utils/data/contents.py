@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .cache import ImageCache, fits_in_memory
-from .images import ByteArray, Size, UnreadableImageError, best_reduction, read_image
+from .images import Size, UnreadableImageError, best_reduction, read_image
 from .letterbox import Geometry, content_geometry, fitted_size, resize
 from .options import Fit
+from .pixels import ByteArray
 from .problems import Problem
 from .samples import Sample
 
@@ -16,18 +17,21 @@ from .samples import Sample
 class Contents:
     """Reads images resized to fit `img_size` (height, width), without padding."""
 
-    def __init__(self, samples: Sequence[Sample], img_size: Size, fit: Fit) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], img_size: Size, fit: Fit, channels: int = 3
+    ) -> None:
+        self.channels = channels
         self.samples = samples
         self.sizes = [fitted_size(sample.image_hw, img_size, fit) for sample in samples]
         self._cache: ImageCache | None = None
 
     def load(self, index: int) -> tuple[ByteArray, Geometry]:
-        """RGB (h, w, 3), read-only, and its geometry. Raises UnreadableImageError."""
+        """(h, w, channels), RGB for 3, read-only, and its geometry. Raises UnreadableImageError."""
         sample, size = self.samples[index], self.sizes[index]
         reduction = best_reduction(sample.path, sample.image_hw, size)
         image = self._cache.get(index) if self._cache else None
         if image is None:
-            image = resize(_decode(sample, reduction), size)
+            image = resize(_decode(sample, reduction, self.channels), size)
         return image, content_geometry(sample.image_hw, size, reduction)
 
     def problem(self, index: int, error: UnreadableImageError) -> Problem:
@@ -40,7 +44,7 @@ class Contents:
 
         Returns the images that turned out not to open, by index.
         """
-        if not fits_in_memory(self.sizes, source):
+        if not fits_in_memory(self.sizes, source, self.channels):
             return {}
         problems: dict[int, Problem] = {}
 
@@ -51,14 +55,14 @@ class Contents:
                 problems[index] = self.problem(index, error)
                 return None
 
-        cache = ImageCache(self.sizes)
+        cache = ImageCache(self.sizes, self.channels)
         cache.fill(load)
         self._cache = cache
         return dict(sorted(problems.items()))
 
 
-def _decode(sample: Sample, reduction: int) -> ByteArray:
-    image = read_image(sample.path, reduction)
+def _decode(sample: Sample, reduction: int, channels: int) -> ByteArray:
+    image = read_image(sample.path, reduction, channels)
     expected = tuple(-(-side // reduction) for side in sample.image_hw)
     if image.shape[:2] != expected:
         raise UnreadableImageError(

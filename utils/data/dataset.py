@@ -19,10 +19,11 @@ from torch.utils.data import Dataset
 from ..command.errors import UserError
 from .augment import MOSAIC_TILES, Tile, augment_colour, augment_mosaic, augment_single
 from .contents import Contents
-from .images import ByteArray, Size, UnreadableImageError
+from .images import Size, UnreadableImageError
 from .labels import FloatArray
 from .letterbox import Geometry, identity, pad
 from .options import AugmentOptions, Fit
+from .pixels import ByteArray
 from .problems import Problem, report_problems
 from .samples import Sample, load_samples, without_label_files
 
@@ -45,8 +46,8 @@ class Draw(NamedTuple):
 class Item:
     """One network input.
 
-    image: uint8 (3, h, w), RGB, channels-last in memory. labels: float32 (n, 5), class, xc, yc, w,
-    h normalised to the network input. geometry: the way back to the original image; for an
+    image: uint8 (C, h, w), RGB for 3, channels-last in memory. labels: float32 (n, 5), class, xc,
+    yc, w, h normalised to the network input. geometry: the way back to the original image; for an
     augmented item, which has none, the identity on the network input.
     """
 
@@ -62,8 +63,9 @@ class DetectionDataset(Dataset[Item]):
     fit: "letterbox" keeps the aspect ratio and pads with grey, "stretch" does not. cache: resized
     images stay in RAM when they fit in half of what is free. strict: any problem in the data is a
     UserError instead of a warning. rect: the loader makes batches of similar aspect ratio, with
-    little padding. `samples` and `problems` tell what is used and what was left out; an image whose
-    header is sound but whose pixels do not decode stays in `samples`, and the loader leaves it out.
+    little padding. channels: as many as the network reads (see pixels.py). `samples` and `problems`
+    tell what is used and what was left out; an image whose header is sound but whose pixels do not
+    decode stays in `samples`, and the loader leaves it out.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class DetectionDataset(Dataset[Item]):
         strict: bool = False,
         seed: int = 0,
         rect: bool = False,
+        channels: int = 3,
     ) -> None:
         if rect and fit == "stretch":
             raise UserError("rectangular batches keep the aspect ratio: they need fit 'letterbox'")
@@ -88,11 +91,12 @@ class DetectionDataset(Dataset[Item]):
         self.strict = strict
         self.seed = seed
         self.rect = rect
+        self.channels = channels
         samples, problems = load_samples(list_path, nc)
         if without_label_files(samples):
             logger.warning("%s: none of its images has a label file; right path?", self.source)
         self.samples: tuple[Sample, ...] = tuple(samples)
-        self._contents = Contents(self.samples, img_size, fit)
+        self._contents = Contents(self.samples, img_size, fit, channels)
         unreadable = self._contents.cache(self.source) if cache else {}
         self.problems: tuple[Problem, ...] = (*problems, *unreadable.values())
         report_problems(self.source, self.problems, strict)

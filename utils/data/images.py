@@ -7,11 +7,10 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-ByteArray = npt.NDArray[np.uint8]
+from .pixels import ByteArray, PixelError, decode
+
 Size = tuple[int, int]  # (height, width) in pixels
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -19,11 +18,6 @@ _JPEG_START = b"\xff\xd8"
 # Start-of-frame markers; C4, C8 and CC in that range are something else.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
-_REDUCED = {
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
 
 
 class UnreadableImageError(Exception):
@@ -49,24 +43,19 @@ def image_size(path: Path) -> Size:
     return size
 
 
-def read_image(path: Path, reduction: int = 1) -> ByteArray:
-    """RGB (h, w, 3), turned as EXIF says; `reduction` 2, 4 or 8 decodes to ceil(size / reduction).
+def read_image(path: Path, reduction: int = 1, channels: int = 3) -> ByteArray:
+    """(h, w, channels), RGB for 3, turned as EXIF says (see `pixels.decode`).
 
-    Only JPEG files gain from a reduction. Raises UnreadableImageError.
+    `reduction` 2, 4 or 8 decodes to ceil(size / reduction); only JPEG files gain from it. Raises
+    UnreadableImageError.
     """
     try:
         raw = np.fromfile(path, np.uint8)  # unlike cv2.imread, takes any path on any system
-        flag = _REDUCED.get(reduction, cv2.IMREAD_COLOR)
-        image = cv2.imdecode(raw, flag) if len(raw) else None
+        return decode(raw, channels, reduction)
     except (OSError, ValueError) as error:
         raise UnreadableImageError(_reason(error)) from None
-    except (cv2.error, MemoryError):
-        image = None
-    if image is None:
-        raise UnreadableImageError(
-            "not an image that OpenCV can decode" if len(raw) else "empty file"
-        )
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
+    except PixelError as error:
+        raise UnreadableImageError(str(error)) from None
 
 
 def best_reduction(path: Path, size: Size, wanted: Size) -> int:

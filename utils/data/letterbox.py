@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .images import ByteArray, Size
+from .images import Size
 from .options import Fit
+from .pixels import ByteArray
 
 Boxes = TypeVar("Boxes", npt.NDArray[Any], torch.Tensor)
 
@@ -96,7 +97,8 @@ def resize(image: ByteArray, size: Size) -> ByteArray:
     if (h, w) == size:
         return image
     way = cv2.INTER_AREA if h > 2 * size[0] or w > 2 * size[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way), np.uint8)
+    resized = np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way), np.uint8)
+    return resized.reshape(*size, -1)  # OpenCV drops the axis of a single channel
 
 
 def content_geometry(image_hw: Size, size: Size, reduction: int = 1) -> Geometry:
@@ -110,7 +112,7 @@ def content_geometry(image_hw: Size, size: Size, reduction: int = 1) -> Geometry
 
 def pad(image: ByteArray, net_hw: Size) -> ByteArray:
     """A copy of `image` centred on grey (see `Geometry.placed`)."""
-    out = np.full((*net_hw, 3), GREY, np.uint8)
+    out = np.full((*net_hw, image.shape[2]), GREY, np.uint8)
     h, w = image.shape[:2]
     top, left = (net_hw[0] - h) // 2, (net_hw[1] - w) // 2
     out[top : top + h, left : left + w] = image
@@ -118,7 +120,7 @@ def pad(image: ByteArray, net_hw: Size) -> ByteArray:
 
 
 def letterbox(image: ByteArray, net_hw: Size, fit: Fit = "letterbox") -> tuple[ByteArray, Geometry]:
-    """An RGB image (h, w, 3) as network input (H, W, 3), with the way back; for detection too."""
+    """An image (h, w, C) as network input (H, W, C), with the way back; for detection too."""
     hw: Size = image.shape[0], image.shape[1]
     size = fitted_size(hw, net_hw, fit)
     return pad(resize(image, size), net_hw), content_geometry(hw, size).placed(net_hw)

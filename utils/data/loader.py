@@ -30,9 +30,10 @@ logger = logging.getLogger(__name__)
 class Batch:
     """Network inputs of one size.
 
-    images: uint8 (B, 3, h, w), RGB, channels-last in memory. targets: float32 (T, 6), position in
-    the batch, class, xc, yc, w, h normalised to the input. geometries and indices (into the data
-    set's `samples`) have one entry per image; unreadable ones were left out, see `problems`.
+    images: uint8 (B, C, h, w), RGB for 3, channels-last in memory. targets: float32 (T, 6),
+    position in the batch, class, xc, yc, w, h normalised to the input. geometries and indices (into
+    the data set's `samples`) have one entry per image; unreadable ones were left out, see
+    `problems`.
     """
 
     images: torch.Tensor
@@ -56,8 +57,8 @@ class Batch:
 
 def collate(items: Sequence[Item], problems: Sequence[Problem] = ()) -> Batch:
     """A batch of items of one size; of none, an empty batch with images (0, 3, 0, 0)."""
-    h, w = items[0].image.shape[1:] if items else (0, 0)
-    pixels = torch.empty((len(items), h, w, 3), dtype=torch.uint8)
+    channels, h, w = items[0].image.shape if items else (3, 0, 0)
+    pixels = torch.empty((len(items), h, w, channels), dtype=torch.uint8)
     for place, item in zip(pixels, items, strict=True):
         place.copy_(item.image.permute(1, 2, 0))
     counts = torch.tensor([len(item.labels) for item in items], dtype=torch.int64)

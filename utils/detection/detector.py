@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ..command.timing import synchronize
-from ..data.images import ByteArray
 from ..data.letterbox import letterbox
 from ..data.options import Fit
+from ..data.pixels import ByteArray
 from .evaluate import Predict
 from .nms import nms
 from .options import NmsKind

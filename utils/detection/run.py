@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..command.errors import UserError
 from ..command.progress import progress_bar
-from ..data.images import ByteArray
+from ..data.pixels import ByteArray
 from ..pictures.detections import Picture, draw_detections
 from .detector import Detector, Milliseconds
 from .outputs import (

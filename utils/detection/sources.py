@@ -13,7 +13,8 @@ import numpy as np
 
 from ..command.errors import UserError
 from ..data.darknet_files import MAX_PATH_CHARACTERS, exists, load_list
-from ..data.images import ByteArray, UnreadableImageError, read_image
+from ..data.images import UnreadableImageError, read_image
+from ..data.pixels import ByteArray
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".tif",
