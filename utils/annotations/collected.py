@@ -17,6 +17,11 @@ from ..data.images import Size, UnreadableImageError, image_size
 from ..data.labels import MIN_SIDE
 
 SPLITS = ("train", "valid", "test")
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "valid": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 MAX_ANNOTATION_BYTES = 2 << 30  # COCO's largest file has half a gigabyte
 
 
@@ -44,18 +49,25 @@ class Collected:
         self.examples.setdefault(what, str(where))
 
     def size_of(self, image: Path, stated: Size | None = None) -> Size | None:
-        """(height, width) of an image; None, and a note, when it cannot be read.
+        """(height, width) that the boxes of an image are measured in; None where they cannot be.
 
-        An annotation that states another size was made on another copy of the image: noted.
+        The image's own, or that of the copy that was annotated (`stated`) where it has the same
+        shape: shares of the image are then the same. Of another shape, nobody knows what was cut
+        off or turned: the image is left out. Each is noted.
         """
         try:
             size = image_size(image)
         except UnreadableImageError as error:
             self.note(f"images left out: {error}", image)
             return None
-        if stated is not None and min(stated) > 0 and stated != size:
-            self.note("images whose annotation states another size", image)
-        return size
+        if stated is None or min(stated) <= 0 or stated == size:
+            return size
+        # Rounding a side to whole pixels may change the shape by a pixel of either.
+        if abs(size[0] * stated[1] - size[1] * stated[0]) <= max(size) + max(stated):
+            self.note("images annotated at another size: boxes scaled", image)
+            return stated
+        self.note("images left out: annotated at another shape than they have", image)
+        return None
 
     def boxes(
         self, corners: Iterable[tuple[int, float, float, float, float]], hw: Size, where: object
@@ -94,6 +106,15 @@ class Collected:
             why = next(iter(self.examples.items()), None)
             told = f" ({why[0]}, as {why[1]})" if why else ""
             raise UserError(f"{source}: no usable image in it{told}")
+
+
+def split_of_folders(path: Path, source: Path) -> str:
+    """The split that the folders of a file below SOURCE speak of; the innermost counts."""
+    for folder in reversed(path.relative_to(source).parts[:-1]):
+        for split, words in _SPLIT_WORDS.items():
+            if folder.lower() in words:
+                return split
+    return "train"
 
 
 def split_of(text: str) -> str:

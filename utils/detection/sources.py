@@ -17,8 +17,8 @@ from ..data.images import UnreadableImageError, read_image
 from ..data.pixels import ByteArray
 
 IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".tif",
-     ".tiff", ".webp")
+    (".bmp", ".dib", ".jfif", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm",
+     ".tif", ".tiff", ".webp")
 )  # fmt: skip
 VIDEO_SUFFIXES = frozenset(
     (".avi", ".asf", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
