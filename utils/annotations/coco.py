@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..command.errors import UserError
 from ..command.files import atomic_write
@@ -14,40 +17,76 @@ from ..command.progress import progress_bar
 from ..data.darknet_files import load_data_file
 from ..data.problems import report_problems
 from ..data.samples import load_samples
-from .collected import Annotated, Collected, read_limited, split_of
-
-_DEPTH = ("*.json", "*/*.json")
+from .collected import Annotated, Collected, read_limited, split_of, split_of_folders
 
 
 def read_coco(source: Path, names: Sequence[str] | None) -> Collected:
-    """All JSON files in SOURCE and the folders in it that hold `images` and `annotations`.
+    """SOURCE is a COCO file, or a folder with such files in it or below.
 
-    The split is what the file's (or its folder's) name says: ...train..., ...val..., ...test...
-    Classes are numbered by rising category id. Crowd regions are left out.
+    Files that describe the same images are parts of one set (COCO's own instances and
+    person_keypoints): their boxes are put together, equal ones once. Files without boxes (captions,
+    lists of images alone) add nothing. The split is what the file's (or its folder's) name says:
+    ...train..., ...val..., ...test... Classes are numbered by rising category id. Crowd regions are
+    left out.
     """
-    files = [p for pattern in _DEPTH for p in sorted(source.glob(pattern))]
+    folder = source.parent if source.is_file() else source
+    files = [source] if source.is_file() else sorted(source.rglob("*.json"))
     loaded = [(path, content) for path in files if (content := _load(path)) is not None]
     if not loaded:
-        raise UserError(f"{source}: no JSON file with images and annotations, there or one below")
-    categories: dict[int, str] = {}
-    for path, content in loaded:
-        for item in _list(content, "categories", path):
-            categories[int(item["id"])] = str(item["name"])
-    kept = {k: v for k, v in sorted(categories.items()) if names is None or v in names}
-    collected = Collected(names=list(names) if names else list(kept.values()))
-    number = {k: collected.names.index(v) for k, v in kept.items()}
-    for path, content in loaded:
-        _read_file(collected, source, path, content, number)
+        raise UserError(f"{source}: no JSON file with images and annotations, there or below")
+    with_boxes = [(path, content) for path, content in loaded if _may_hold_boxes(path, content)]
+    if not with_boxes:
+        raise UserError(f"{source}: its JSON files hold no boxes ({loaded[0][0].name}, ...)")
+    # Ids mean what their own file says: two files may number the same names in two ways.
+    names_of = {path: _categories(path, content) for path, content in with_boxes}
+    by_id = sorted({pair for table in names_of.values() for pair in table.items()})
+    found = list(dict.fromkeys(name for _, name in by_id))
+    collected = Collected(names=list(names) if names else found)
+    for path, _ in (pair for pair in loaded if pair not in with_boxes):
+        collected.note("files left out: no boxes in them", path)
+    images: dict[Path, Annotated] = {}
+    splits: dict[Path, str] = {}
+    for path, content in with_boxes:
+        for item in _read_file(collected, folder, path, content, names_of[path]):
+            splits.setdefault(item.image, _split(path, folder))
+            images[item.image] = _merged(collected, images.get(item.image), item)
+    for image, item in images.items():
+        collected.splits[splits[image]].append(item)
     return collected
 
 
+def _split(path: Path, source: Path) -> str:
+    spoken = split_of(path.stem)
+    return spoken if spoken != "train" else split_of_folders(path, source)
+
+
+def _merged(collected: Collected, known: Annotated | None, item: Annotated) -> Annotated:
+    """One image's boxes out of two files; a box that stands in both counts once."""
+    if known is None:
+        return item
+    collected.note("images described in several files: put together", item.image)
+    rows = np.unique(np.concatenate((known.rows, item.rows)).round(9), axis=0)
+    return replace(known, rows=rows)
+
+
+def _may_hold_boxes(path: Path, content: Any) -> bool:
+    """Not so captions, and lists of images alone. A set without any object is one all the same."""
+    found = content["annotations"]
+    if isinstance(found, list) and found:
+        return any("bbox" in item for item in found if isinstance(item, dict))
+    return not path.name.startswith("image_info")
+
+
+def _categories(path: Path, content: Any) -> dict[int, str]:
+    return {int(item["id"]): str(item["name"]) for item in _list(content, "categories", path)}
+
+
 def _read_file(
-    collected: Collected, source: Path, path: Path, content: Any, number: dict[int, int]
-) -> None:
+    collected: Collected, source: Path, path: Path, content: Any, names: dict[int, str]
+) -> Iterator[Annotated]:
     by_image: defaultdict[int, list[Any]] = defaultdict(list)
     for item in _list(content, "annotations", path):
         by_image[int(item["image_id"])].append(item)
-    split = split_of(path.stem if split_of(path.stem) != "train" else f"{path.parent.name}")
     for item in progress_bar(_list(content, "images", path), f"reading {path.name}", "img"):
         image = _image(source, path, str(item["file_name"]))
         if image is None:
@@ -59,14 +98,15 @@ def _read_file(
             continue
         boxes = []
         for found in by_image[int(item["id"])]:
+            name = names.get(int(found["category_id"]))
             if found.get("iscrowd"):
                 collected.note("boxes left out: crowd regions", image)
-            elif int(found["category_id"]) not in number:
+            elif name not in collected.names:
                 collected.note("boxes left out: their class is not among the names", image)
             else:
                 x, y, w, h = (float(v) for v in found["bbox"])
-                boxes.append((number[int(found["category_id"])], x, y, x + w, y + h))
-        collected.splits[split].append(Annotated(image, hw, collected.boxes(boxes, hw, image)))
+                boxes.append((collected.names.index(name), x, y, x + w, y + h))
+        yield Annotated(image, hw, collected.boxes(boxes, hw, image))
 
 
 def _load(path: Path) -> Any | None:
