@@ -121,7 +121,9 @@ def test_ultralytics_boxes_and_polygons(tmp_path: Path, capsys: pytest.CaptureFi
     both = train | valid
     assert both["a"] == [("dog", 20, 10, 60, 30), ("cat", 8, 4, 24, 24)]
     assert both["b"] == [("dog", 68, 16, 80, 24)]
-    assert "3 rows left out" in said and "1 polygons" in said and "1 boxes clipped" in said
+    assert "2 rows left out: not a class of the set" in said
+    assert "1 rows left out: not class and box" in said
+    assert "1 polygons" in said and "1 boxes clipped" in said
 
 
 def test_oxford_hand(tmp_path: Path) -> None:
@@ -184,3 +186,167 @@ def test_the_script_runs_from_anywhere(root: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == "error: absent: no such file or folder"
+
+
+@pytest.mark.parametrize(
+    ("kpt_shape", "row", "box"),
+    [
+        ("[4, 2]", "0 .5 .5 .4 .4 .6 .6 .65 .6 .65 .65 .6 .65", (24, 12, 56, 28)),
+        ("[4, 3]", "0 .5 .5 .4 .4 .6 .6 2 .65 .6 2 .65 .65 1 0 0 0", (24, 12, 56, 28)),
+        ("[5, 3]", "0 .5 .5 .4 .4 " + ".6 .6 2 " * 5, (24, 12, 56, 28)),
+        ("[4, 2]", "0 .5 .5 .4 .4", (24, 12, 56, 28)),
+        ("", "0 .5 .5 .4 .4 .93", (24, 12, 56, 28)),  # a score
+        ("", "0 .3 .3 .7 .3 .7 .7 .3 .7", (24, 12, 56, 28)),  # a turned box, or four points
+        ("", "0 .3 .3 .7 .3 .7 .7", (24, 12, 56, 28)),  # a polygon
+    ],
+)
+def test_rows_are_what_yaml_and_columns_say(
+    tmp_path: Path, kpt_shape: str, row: str, box: tuple[float, ...]
+) -> None:
+    assert pixels(yolo_set(tmp_path, kpt_shape, row)) == {"a": [("cat", *box)]}
+
+
+@pytest.mark.parametrize(
+    ("kpt_shape", "row", "reason"),
+    [
+        ("", "0 .5 .5 .4 .4 .6 .6 2 .65 .6 2 .65 .65 1 0 0 0", "kpt_shape in the YAML"),
+        ("[4, 2]", "0 .5 .5 .4 .4 .6 .6", "kpt_shape says 5 or 13"),
+        ("", "0 .5 .5 .4 .4 7", "no score"),
+        ("", "0 .5 .5 .4 .4 .1 .1 .1", "not class and box"),
+    ],
+)
+def test_rows_that_could_be_anything_are_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kpt_shape: str, row: str, reason: str
+) -> None:
+    assert pixels(yolo_set(tmp_path, kpt_shape, row)) == {"a": []}
+    assert reason in capsys.readouterr().out
+
+
+def yolo_set(folder: Path, kpt_shape: str, row: str) -> Path:
+    pytest.importorskip("yaml", reason="needs pyyaml")
+    source = folder / "set"
+    for name in "ab":
+        picture(source / f"images/train/{name}.png")
+    (source / "labels/train").mkdir(parents=True)
+    (source / "labels/train/a.txt").write_text(f"{row}\n")
+    shape = f"kpt_shape: {kpt_shape}\n" if kpt_shape else ""
+    text = f"train: [[images/train/a.png.txt]]\nval: lists/b.txt\n{shape}names: [cat]\n"
+    (source / "lists").mkdir()
+    (source / "lists/b.txt").write_text("../images/train/b.png\n")
+    (source / "images/train/a.png.txt").write_text("a.png\n")
+    (source / "data.yaml").write_text(text)
+    main(["ultralytics", str(source), str(folder / "out")])
+    return folder / "out/out.data"
+
+
+def test_voc_in_folders_of_any_name_with_splits(tmp_path: Path) -> None:
+    """Roboflow's layout: train/ and valid/ with image and XML side by side, some stems twice."""
+    source = tmp_path / "set"
+    for split, corners in (("train", (1, 1, 80, 40)), ("valid", (11, 6, 20, 15))):
+        voc_xml(tmp_path / split, "a", ("dog", *corners))
+        (source / split).mkdir(parents=True)
+        (tmp_path / split / "Annotations/a.xml").rename(source / split / "a.xml")
+        picture(source / split / "a.png")
+    main(["voc", str(source), str(tmp_path / "out")])
+    assert pixels(tmp_path / "out/out.data") == {"a": [("dog", 0, 0, 80, 40)]}
+    assert pixels(tmp_path / "out/out.data", "valid") == {"a": [("dog", 10, 5, 20, 15)]}
+
+
+@pytest.mark.parametrize("named", ["", "annotations"])
+def test_voc_in_lower_case_folders(tmp_path: Path, named: str) -> None:
+    source = tmp_path / "set"
+    voc_xml(source, "a", ("dog", 2, 1, 80, 40))
+    voc_xml(source, "b")
+    (source / "Annotations").rename(source / "annotations")
+    for stem in "ab":
+        picture(source / f"images/{stem}.png")
+    main(["voc", str(source / named), str(tmp_path / "out"), "--valid-share", "0"])
+    both = pixels(tmp_path / "out/out.data") | pixels(tmp_path / "out/out.data", "valid")
+    assert both == {"a": [("dog", 1, 0, 80, 40)], "b": []}
+
+
+@pytest.mark.parametrize("corner", ["0", "5.0", "4.5"])
+def test_voc_written_from_zero_is_read_from_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], corner: str
+) -> None:
+    """datumaro and Label Studio count from 0; 5.0 is 5, and says nothing."""
+    source = tmp_path / "set"
+    for stem, left in (("a", float(corner)), ("b", 10.0)):
+        voc_xml(source, stem, ("dog", left, 5, 20, 15))
+        picture(source / f"JPEGImages/{stem}.png")
+    main(["voc", str(source), str(tmp_path / "out"), "--valid-share", "0"])
+    from_zero = corner != "5.0"
+    assert ("from 0" in capsys.readouterr().out) == from_zero
+    both = pixels(tmp_path / "out/out.data") | pixels(tmp_path / "out/out.data", "valid")
+    assert both["b"] == [("dog", 10, 5, 20, 15) if from_zero else ("dog", 9, 4, 20, 15)]
+
+
+def test_voc_sizes_that_are_not_the_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the same shape: the boxes are scaled. Of another: the image is left out."""
+    source = tmp_path / "set"
+    for stem, hw in (("a", (20, 40)), ("b", (40, 40))):
+        voc_xml(source, stem, ("dog", 1, 1, 40, 20))  # states 80 x 40
+        picture(source / f"JPEGImages/{stem}.png", *hw)
+    main(["voc", str(source), str(tmp_path / "out"), "--valid-share", "0"])
+    said = capsys.readouterr().out
+    assert "1 images annotated at another size: boxes scaled" in said
+    assert "1 images left out: annotated at another shape" in said
+    assert pixels(tmp_path / "out/out.data") == {"a": [("dog", 0, 0, 20, 10)]}
+
+
+def test_voc_names_in_lists_without_a_file_are_negatives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "set"
+    voc_xml(source, "a b", ("dog", 1, 1, 40, 20))
+    (source / "ImageSets/Main").mkdir(parents=True)
+    (source / "ImageSets/Main/train.txt").write_text("a b\nnone 1\n")
+    (source / "ImageSets/Main/val.txt").write_text("negative -1\n")
+    for stem in ("a b", "negative"):
+        picture(source / f"JPEGImages/{stem}.png")
+    main(["voc", str(source), str(tmp_path / "out")])
+    assert "1 images without an annotation: no objects" in capsys.readouterr().out
+    assert pixels(tmp_path / "out/out.data") == {"a b": [("dog", 0, 0, 40, 20)]}
+    assert pixels(tmp_path / "out/out.data", "valid") == {"negative": []}
+
+
+def test_coco_files_about_the_same_images_are_put_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The layout of COCO's own annotations folder: every image once, with all its boxes."""
+    source = tmp_path / "coco"
+    picture(source / "train2017/1.png")
+    (source / "annotations").mkdir()
+    images = [{"id": 5, "file_name": "1.png", "height": 40, "width": 80}]
+    dog = {"id": 1, "image_id": 5, "category_id": 18, "bbox": [10, 5, 20, 10]}
+    person = {"id": 2, "image_id": 5, "category_id": 1, "bbox": [40, 5, 20, 10]}
+    names = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
+    for kind, found in (
+        ("instances", [dog, person]),
+        ("person_keypoints", [{**person, "keypoints": [1, 2, 2]}]),
+        ("captions", [{"id": 9, "image_id": 5, "caption": "a dog"}]),
+        ("image_info", []),
+    ):
+        content = {"images": images, "annotations": found, "categories": names}
+        (source / f"annotations/{kind}_train2017.json").write_text(json.dumps(content))
+    main(
+        [
+            "coco",
+            str(source),
+            str(tmp_path / "out"),
+            "--names",
+            str(named(tmp_path, "person", "dog")),
+        ]
+    )
+    assert pixels(tmp_path / "out/out.data") == {
+        "1": [("person", 40, 5, 60, 15), ("dog", 10, 5, 30, 15)]
+    }
+    assert "2 files left out: no boxes in them" in capsys.readouterr().out
+
+
+def named(folder: Path, *names: str) -> Path:
+    path = folder / "wanted.names"
+    path.write_text("\n".join(names))
+    return path

@@ -22,6 +22,7 @@ _SPLIT_WORDS = {
     "valid": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+EXAMPLES = 3  # places told for each thing that was left out or changed
 MAX_ANNOTATION_BYTES = 2 << 30  # COCO's largest file has half a gigabyte
 
 
@@ -41,12 +42,14 @@ class Collected:
     names: list[str] = field(default_factory=list)
     splits: dict[str, list[Annotated]] = field(default_factory=lambda: {s: [] for s in SPLITS})
     counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, what: str, where: object) -> None:
-        """Count something, and keep the first place where it was seen."""
+        """Count something, and keep the first places where it was seen."""
         self.counts[what] += 1
-        self.examples.setdefault(what, str(where))
+        places = self.examples.setdefault(what, [])
+        if len(places) < EXAMPLES and str(where) not in places:
+            places.append(str(where))
 
     def size_of(self, image: Path, stated: Size | None = None) -> Size | None:
         """(height, width) that the boxes of an image are measured in; None where they cannot be.
@@ -104,7 +107,7 @@ class Collected:
         """Raise UserError when nothing usable was found."""
         if not any(self.splits.values()):
             why = next(iter(self.examples.items()), None)
-            told = f" ({why[0]}, as {why[1]})" if why else ""
+            told = f" ({why[0]}, as {why[1][0]})" if why else ""
             raise UserError(f"{source}: no usable image in it{told}")
 
 

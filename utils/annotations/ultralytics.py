@@ -1,76 +1,63 @@
-"""Ultralytics' layout: a YAML file that names folders or lists; label files as Darknet's."""
+"""Ultralytics' layout: a YAML file that names folders or lists, with label files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..command.errors import UserError
 from ..command.optional import load
-from ..command.progress import progress_bar
 from ..data.darknet_files import MAX_SMALL_TEXT_BYTES, exists, load_list, read_text
-from ..data.images import Size
-from ..data.labels import label_path
 from ..detection.sources import IMAGE_SUFFIXES
-from .collected import Annotated, Collected
+from .collected import Collected
+from .yolo_rows import read_images
 
 _KEYS = {"train": "train", "val": "valid", "test": "test"}
+_MOST_POINTS = 1000
 
 
 def read_ultralytics(source: Path, names: Sequence[str] | None) -> Collected:
-    """SOURCE is the YAML file, or a folder with one. Polygons become the boxes around them.
+    """SOURCE is the YAML file, or a folder with one.
 
-    A row of a label file is class and box, or class and the points of a polygon or turned box.
+    What a row of a label file means is said by `kpt_shape` of the YAML (pose) and by the number of
+    its columns; see `yolo_rows`. A YAML file that names no images (supervision's) speaks of the
+    folders train, valid and test beside it.
     """
     path = _yaml_file(source)
     settings = _settings(path)
     collected = Collected(names=list(names) if names else _names(settings, path))
+    key_points = _key_point_columns(settings, path)
     root = _root(settings, path)
-    for key, split in _KEYS.items():
-        for entry in _entries(settings.get(key)):
+    for split, entries in _entries_by_split(settings, path).items():
+        for entry in entries:
             images = list(_images(_place(root, path, entry), path))
-            for image in progress_bar(images, f"reading {split}", "img"):
-                hw = collected.size_of(image)
-                if hw is not None:
-                    rows = _rows(collected, label_path(image), hw)
-                    collected.splits[split].append(
-                        Annotated(image, hw, collected.boxes(rows, hw, image))
-                    )
+            read_images(collected, split, images, key_points)
     return collected
 
 
-def _rows(
-    collected: Collected, path: Path, hw: Size
-) -> Iterator[tuple[int, float, float, float, float]]:
-    """Class, x1, y1, x2, y2 in pixels of each row that makes sense."""
-    if not exists(path):
-        return
-    height, width = hw
-    text = read_text(path, "a label file", MAX_SMALL_TEXT_BYTES)
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            label, *values = (float(cell) for cell in line.split())
-        except ValueError:
-            values, label = [], -1.0
-        polygon = len(values) >= 6 and len(values) % 2 == 0
-        if not (0 <= label < len(collected.names) and label.is_integer()) or not (
-            polygon or len(values) == 4
-        ):
-            collected.note(
-                "rows left out: not class and box, or class and polygon", f"{path}:{number}"
-            )
-            continue
-        if polygon:
-            collected.note("polygons that became boxes", f"{path}:{number}")
-            xs, ys = values[0::2], values[1::2]
-            x1, x2, y1, y2 = min(xs), max(xs), min(ys), max(ys)
-        else:
-            xc, yc, w, h = values
-            x1, x2, y1, y2 = xc - w / 2, xc + w / 2, yc - h / 2, yc + h / 2
-        yield int(label), x1 * width, y1 * height, x2 * width, y2 * height
+def _entries_by_split(settings: dict[str, Any], path: Path) -> dict[str, list[str]]:
+    if _KEYS.keys() & settings.keys():
+        return {split: _entries(settings.get(key)) for key, split in _KEYS.items()}
+    folders = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+    found = {
+        split: [name for name in names if (path.parent / name).is_dir()]
+        for split, names in folders.items()
+    }
+    if not any(found.values()):
+        raise UserError(f"{path}: names no train, val or test images, nor are such folders there")
+    return found
+
+
+def _key_point_columns(settings: dict[str, Any], path: Path) -> int:
+    """Columns behind the box in pose labels: `kpt_shape: [points, numbers each]`; 0: none."""
+    shape = settings.get("kpt_shape")
+    if shape is None:
+        return 0
+    whole = isinstance(shape, list) and len(shape) == 2 and all(type(n) is int for n in shape)
+    if not whole or not (0 < shape[0] <= _MOST_POINTS and shape[1] in (2, 3)):
+        raise UserError(f"{path}: kpt_shape must be [points, 2 or 3], not {shape}")
+    return int(shape[0] * shape[1])
 
 
 def _yaml_file(source: Path) -> Path:
@@ -90,7 +77,7 @@ def _settings(path: Path) -> dict[str, Any]:
         settings = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(settings, dict) or not {"train", "val", "test"} & settings.keys():
+    if not isinstance(settings, dict):
         raise UserError(f"{path}: names no train, val or test images")
     return settings
 
@@ -124,9 +111,10 @@ def _place(root: Path, path: Path, entry: str) -> Path:
 
 
 def _entries(value: Any) -> list[str]:
+    """One path, or a list of paths, or a list of such lists."""
     if value is None:
         return []
-    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    return [e for v in value for e in _entries(v)] if isinstance(value, list) else [str(value)]
 
 
 def _images(place: Path, path: Path) -> list[Path]:

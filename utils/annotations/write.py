@@ -12,7 +12,7 @@ from terminaltables import AsciiTable
 from ..command.folders import whole_folder
 from ..command.progress import progress_bar
 from ..data.darknet_files import names_text
-from .collected import SPLITS, Annotated, Collected
+from .collected import EXAMPLES, SPLITS, Annotated, Collected
 
 
 def write_darknet(collected: Collected, target: Path, link: bool) -> Path:
@@ -74,7 +74,7 @@ def summary(collected: Collected) -> str:
     table = AsciiTable(rows)
     table.justify_columns = dict.fromkeys((1, 2, 3), "right")
     noted = [
-        f"{count} {what} (the first: {collected.examples[what]})"
+        f"{count} {what} ({', '.join(collected.examples[what])}{', ...' * (count > EXAMPLES)})"
         for what, count in collected.counts.most_common()
     ]
     return "\n".join([str(table.table), *noted])
