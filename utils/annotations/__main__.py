@@ -1,5 +1,6 @@
 """Turn annotations of other tools into Darknet's layout, and back to COCO's JSON.
 
+    python data/convert.py auto my-set data/my        # finds out which of these it is
     python data/convert.py voc VOCdevkit/VOC2012 data/voc
     python data/convert.py coco coco2017 data/coco --images link
     python data/convert.py ultralytics my-set/data.yaml data/my
@@ -14,7 +15,7 @@ training images become that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..command.cli import Parser, ratio, run_main
@@ -22,15 +23,16 @@ from ..command.errors import UserError
 from ..command.folders import require_free
 from ..data.darknet_files import load_names
 from .coco import read_coco, write_coco
-from .collected import Collected
+from .forms import Reader, reader_for
 from .oxford_hand import read_oxford_hand
 from .ultralytics import read_ultralytics
 from .voc import read_voc
 from .write import summary, write_darknet
-
-Reader = Callable[[Path, Sequence[str] | None], Collected]
+from .yolo_folder import read_yolo_folder
 
 READERS: dict[str, Reader] = {
+    "auto": lambda source, names: reader_for(source)[1](source, names),
+    "yolo": read_yolo_folder,
     "voc": read_voc,
     "coco": read_coco,
     "ultralytics": read_ultralytics,

@@ -140,8 +140,9 @@ def _image(source: Path, path: Path, name: str) -> Path | None:
     relative = Path(name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts:
         relative = Path(relative.name)
-    folders = [path.parent, source, *sorted(p for p in source.iterdir() if p.is_dir())]
-    folders += sorted(p for p in (source / "images").glob("*") if p.is_dir())
+    folders = [path.parent, source]
+    for near in (path.parent, source, source / "images"):
+        folders += sorted(p for p in near.glob("*") if p.is_dir())
     # val2017 for instances_val2017.json comes before train2017.
     folders.sort(key=lambda folder: folder.name not in path.stem)
     return next((f / relative for f in folders if (f / relative).is_file()), None)

@@ -93,15 +93,16 @@ class Collected:
             rows.append((label, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top))
         return np.array(rows, np.float64).reshape(-1, 5)
 
-    def split_off_valid(self, share: float, seed: int) -> None:
-        """Where there is no validation split, draw one from the training images."""
+    def split_off_valid(self, share: float, seed: int) -> int:
+        """Where nothing validates, draw a share of the training images; how many were drawn."""
         train = self.splits["train"]
         if self.splits["valid"] or len(train) < 2:
-            return
+            return 0
         order = random.Random(seed).sample(range(len(train)), len(train))
         chosen = set(order[: max(1, round(share * len(train)))])
         self.splits["valid"] = [a for k, a in enumerate(train) if k in chosen]
         self.splits["train"] = [a for k, a in enumerate(train) if k not in chosen]
+        return len(chosen)
 
     def require_images(self, source: Path) -> None:
         """Raise UserError when nothing usable was found."""
