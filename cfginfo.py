@@ -33,7 +33,8 @@ from utils.describe.layers import (
 )
 from utils.describe.weights import gamma_table, read_weights
 from utils.network.graph import ChannelGraph, channel_graph
-from utils.network.layers import build_layers
+from utils.network.layers import Head, build_layers
+from utils.network.layers.heads import require_equal_classes
 from utils.pictures.diagram import draw_network, save_svg
 
 STRATEGIES = {
@@ -61,7 +62,9 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the report; write the drawing."""
     args = build_parser().parse_args(argv)
-    graph = channel_graph(build_layers(load_cfg(args.cfg), img_size(args.img_size)))
+    layers = build_layers(load_cfg(args.cfg), img_size(args.img_size))
+    require_equal_classes([layer for layer in layers if isinstance(layer, Head)])
+    graph = channel_graph(layers)
     print_structure(graph)
     if args.graph:
         save_svg(draw_network(graph.layers, Path(args.cfg).name), args.graph)

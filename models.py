@@ -30,6 +30,8 @@ from utils.network.layers import (
     build_layers,
     input_shape,
 )
+from utils.network.layers.heads import require_equal_classes
+from utils.network.layers.strides import stride_px
 from utils.network.weights import (
     is_checkpoint,
     load_checkpoint,
@@ -73,6 +75,7 @@ class Darknet(nn.Module):
         with torch.device("meta") if blank else nullcontext():
             self.layers = nn.ModuleList(rule.module(padding_mode) for rule in self.rules)
         self.heads: tuple[Head, ...] = tuple(r for r in self.rules if isinstance(r, Head))
+        require_equal_classes(self.heads)
         self.seen = 0  # images trained on; kept in .weights files
         self._unused_after = _last_readers(self.rules)
         if isinstance(weights, Mapping):
@@ -92,12 +95,8 @@ class Darknet(nn.Module):
 
     @property
     def stride(self) -> int:
-        """The largest head's cell, in pixels; input sizes are multiples of it.
-
-        Raises UserError for a network without heads, as `nc` does.
-        """
-        self._require_heads()
-        return max(self.img_size[0] // head.shape[1] for head in self.heads)
+        """The largest stride of its layers, in pixels; input sizes are multiples of it."""
+        return stride_px(self.rules)
 
     def forward(
         self, x: Tensor, observe: Sequence[int] | None = None

@@ -40,6 +40,7 @@ from utils.command.errors import UserError
 from utils.data.darknet_files import DataSpec, load_data_file
 from utils.masks.files import masks_in, read_masks
 from utils.network.initialize import initialize
+from utils.network.layers.strides import neighbours
 from utils.network.transfer import load_but_heads
 from utils.pruning.targets import planned_targets, sparsity_targets
 from utils.training.batches import make_loaders
@@ -210,8 +211,13 @@ def build_model(
             f"{args.cfg}: is made for {model.nc} classes, but {args.data} has {spec.nc}; "
             "make_cfg.py writes a cfg for a data set"
         )
-    if any(side % model.stride for side in model.img_size):
-        raise UserError(f"--img_size: {model.img_size} must be multiples of {model.stride}")
+    for side in model.img_size:
+        if side % model.stride:
+            near = " or ".join(map(str, neighbours(side, model.stride)))
+            raise UserError(
+                f"--img_size {side}: must be a multiple of {model.stride}, the network's stride: "
+                f"{near}"
+            )
     initialize(model.layers, model.heads)
     if args.weights and start:
         load_start(model, args)

@@ -15,6 +15,7 @@ from ..command.errors import UserError
 from ..data.anchors import FloatArray, distribute
 from ..data.options import Fit
 from .layers import Head, build_layers, input_shape
+from .layers.strides import stride_px
 
 
 def heads_of(cfg: Cfg) -> tuple[Head, ...]:
@@ -53,7 +54,7 @@ def with_img_size(cfg: Cfg, img_hw: tuple[int, int]) -> Cfg:
 
     Anchors stay as they are, in pixels.
     """
-    stride = max(head_stride_px(cfg, head) for head in heads_of(cfg))
+    stride = stride_px(build_layers(cfg))
     if any(side % stride for side in img_hw):
         raise UserError(
             f"input size {img_hw[0]}x{img_hw[1]}: height and width must be multiples of {stride}, "

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...cfg import Cfg, Section, read_note, reads_previous
-from .base import INPUT, Field, Layer, PaddingMode, Params, Shape, UnfoldableError, Window
+from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
+from .base import (
+    INPUT,
+    Field,
+    Layer,
+    PaddingMode,
+    Params,
+    Shape,
+    SizeError,
+    UnfoldableError,
+    Window,
+)
 from .connected import Connected
 from .convolutional import Convolutional, ConvolutionModule
 from .dfl import HEAD_NOTE, Dfl
@@ -27,6 +37,7 @@ from .pooling import AvgPool, LocalAvgPool, MaxPool, Upsample
 from .region import GaussianYolo, Region
 from .reorg import Reorg, Reorg3d
 from .routing import Dropout, Route, Shortcut
+from .strides import size_hint
 
 __all__ = [
     "INPUT",
@@ -118,7 +129,10 @@ def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Lay
         kind = _layer_class(section)
         sources = kind.read_sources(section, index)
         inputs = tuple(start if s == INPUT else layers[s].shape for s in sources)
-        layer = kind(section, index, sources, inputs)
+        try:
+            layer = kind(section, index, sources, inputs)
+        except SizeError as error:
+            raise CfgError(f"{error}{size_hint(layers, start[1], start[2])}") from None
         layers.append(layer)
         layer.check_owner(layers[layer.owner])
         _require_whole_size(layer, [layers[s] for s in sources if s != INPUT])

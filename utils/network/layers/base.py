@@ -27,6 +27,10 @@ PaddingMode = Literal["zeros", "circular"]
 INPUT = -1  # the index that stands for the network's input
 
 
+class SizeError(CfgError):
+    """Inputs of a layer that differ in size, most often since the input's size fits no stride."""
+
+
 class UnfoldableError(Exception):
     """A constant reaches a layer through which it cannot be carried exactly."""
 
@@ -219,14 +223,14 @@ class Layer:
         return name
 
     def require_same_size(self, inputs: Sequence[Shape]) -> None:
-        """Raise CfgError unless all inputs have one height and width."""
+        """Raise SizeError unless all inputs have one height and width."""
         sizes = {shape[1:] for shape in inputs}
         if len(sizes) > 1:
             found = ", ".join(
                 f"layer {s}: {shape[2]}x{shape[1]}"
                 for s, shape in zip(self.sources, inputs, strict=True)
             )
-            raise self.error(f"its inputs differ in size ({found})")
+            raise SizeError(str(self.error(f"its inputs differ in size ({found})")))
 
 
 def wrapped(x: Tensor, pad: int) -> Tensor:

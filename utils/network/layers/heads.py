@@ -170,3 +170,16 @@ def cell_corners(rows: int, columns: int, like: Tensor) -> Tensor:
 def flatten_cells(x: Tensor) -> Tensor:
     """(B, n, entries, H, W) as (B, H*W*n, entries)."""
     return x.permute(0, 3, 4, 1, 2).flatten(1, 3)
+
+
+def require_equal_classes(heads: Sequence[Head]) -> None:
+    """Raise CfgError, naming the head, where heads are made for different numbers of classes."""
+    for head in heads[1:]:
+        first = heads[0]
+        if head.nc != first.nc:
+            raise head.error(
+                f"is made for {head.nc} classes, but the head at {first.section.where('classes')} "
+                f"for {first.nc}: give all heads the same classes= (and filters= before them), or "
+                "let make_cfg.py do both",
+                "classes",
+            )
