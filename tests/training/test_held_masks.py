@@ -11,12 +11,10 @@ import torch
 import mask_prune
 import train
 from models import Darknet
-from tests.training.test_train import assert_same, content, project, run
+from tests.support.training_project import assert_same, content, run
 from utils.command.errors import UserError
 from utils.training import checkpoint as checkpoints
 from utils.training import loop
-
-__all__ = ["project"]  # the fixture
 
 
 @pytest.fixture

@@ -12,11 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.test_train import content, project, run
+from tests.support.training_project import content, run
 from utils.command.errors import UserError
 from utils.training.optimization.ranks import Ranks
-
-__all__ = ["project"]
 
 # BN statistics would be each process's own; plain float32 and SGD, since AdamW divides rounding by
 # rounding where a gradient is 0.
