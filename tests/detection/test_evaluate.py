@@ -18,6 +18,8 @@ from torch import Tensor
 
 import val
 from models import Darknet
+from tests.support.nets import conv, net, section
+from utils.cfg import format_cfg
 from utils.command.errors import UserError
 from utils.command.timing import time_forward_ms
 from utils.data.dataset import DetectionDataset
@@ -29,30 +31,16 @@ NC = 3
 NAMES = ("apple", "pear", "plum")
 NET_HW = (64, 96)
 
-CFG = """[net]
-width=64
-height=64
-channels=3
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-activation=leaky
-[maxpool]
-size=2
-stride=2
-[convolutional]
-filters=16
-size=1
-activation=linear
-[yolo]
-mask=0,1
-anchors=12,16, 30,30
-classes=3
-num=2
-"""
+CFG = format_cfg(
+    net(
+        conv(8, stride=2),
+        section("maxpool", size=2, stride=2),
+        conv(16, 1, batch_normalize=None, activation="linear"),
+        section("yolo", mask="0,1", anchors="12,16, 30,30", classes=NC, num=2),
+        width=64,
+        height=64,
+    )
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,40 +11,10 @@ import pytest
 import torch
 
 import train
+from tests.support.nets import conv, head, net
+from utils.cfg import format_cfg
 
-CFG = """
-[net]
-width=32
-height=32
-channels=3
-
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-activation=leaky
-
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=4
-pad=1
-activation=leaky
-
-[convolutional]
-filters=14
-size=1
-activation=linear
-
-[yolo]
-mask=0,1
-anchors=8,8, 16,16
-classes=2
-num=2
-"""
+CFG = format_cfg(net(conv(8, stride=2), conv(8, stride=4), head()))
 QUICK = [
     "--img_size",
     "32",
