@@ -57,6 +57,9 @@ def test_two_processes_give_the_gammas_of_one(project: Path, root: Path) -> None
     assert rows["val/map"] == pytest.approx(alone["val/map"], abs=1e-6)
     assert rows["loss/total"] == pytest.approx(alone["loss/total"], rel=1e-5)
     assert {path.name for path in Path("runs/train").iterdir()} == {"two", "a", "b"}
+    # Each of two processes takes half of a batch: together they have seen what one alone has.
+    seen = [content(folder / "last.pt")["seen"] for folder in (two, one)]
+    assert seen[0] == seen[1] > 0
     assert done.stdout.count("mAP@.5:.95") == 1  # the first process talks, the other does not
 
 
