@@ -13,6 +13,7 @@ from torch import nn
 
 from models import Darknet
 from tests.support import ultralytics_like as theirs
+from tests.support.nets import conv, head, healthy, net
 from tests.support.translated import SIZE, images, largest_difference, opencv_raw, ours
 from tests.support.yolov7_like import Detect
 from translate import main
@@ -125,6 +126,17 @@ def test_opencv_runs_the_export(export: str, limit: float, shared: Path, tmp_pat
     names = cfg.with_suffix(".names").read_text().splitlines()
     assert len(names) == 80 and names[0] == "person"
     assert read_note(model.cfg.net, "names") == names
+
+
+def test_the_depth_of_a_swish_is_12_deviations_below_its_mean() -> None:
+    """On photographs the deepest values lie that far out; a negative gamma counts like another."""
+    model = healthy(net(conv(4, activation="swish"), conv(4, activation="leaky"), head()))
+    state = {
+        **model.state_dict(),
+        "layers.0.bn.weight": torch.tensor([1.0, -5.0, 2.0, 0.0]),
+        "layers.0.bn.bias": torch.tensor([0.0, 3.0, 0.0, -40.0]),
+    }
+    assert lowest_by_statistics(model.rules, state) == {0: 3 - 12 * 5}  # layer 1 is no swish
 
 
 @torch.no_grad()
