@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 import iterative_prune
 import train
 from models import Darknet
-from tests.support.iterative_project import QUICK, TRAIN_FLAGS
-from tests.support.training_project import content
+from tests.support.training_project import QUICK_STEPS, TRAIN_FLAGS, content
 from utils.chains.iterative import plan_steps, share_to_keep
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
@@ -26,7 +25,7 @@ from utils.training.run_folder import RunFolder
 
 
 def run(*flags: str, name: str = "out") -> list[dict[str, float]]:
-    return iterative_prune.main([*QUICK, *flags, "--output", name])
+    return iterative_prune.main([*QUICK_STEPS, *flags, "--output", name])
 
 
 def steps_csv(name: str) -> list[dict[str, str]]:
@@ -149,7 +148,7 @@ def test_after_a_kill_anywhere_steps_csv_is_the_same(
     note: dict[Any, tuple[str, Any]] = {Journal: ("note", killed_after_each_note)}
     within: dict[Any, tuple[str, Any]] = {loop: ("save", killed_after_an_epoch)}
     resume = ["--resume", "cut"]
-    assert not attempt([*QUICK, "--output", "cut"], note)
+    assert not attempt([*QUICK_STEPS, "--output", "cut"], note)
     assert not attempt(resume, note)  # after the first prune
     assert not attempt(resume, within)
     while not attempt(resume, note):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import train
+from models import Darknet
 from tests.support.nets import conv, head, net
 from utils.cfg import format_cfg
 
@@ -79,3 +80,24 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
             assert_same(x, y, f"{where}[{number}]")
     else:
         assert a == b, where
+
+
+# -- iterative_prune.py ---------------------------------------------------------------------------
+
+TRAIN_FLAGS = "--train-flags=--mosaic 0 --lr0 0.01 --warmup-epochs 0"
+QUICK_STEPS = [
+    "--cfg", "my.cfg", "--weights", "start.weights", "--data", "my.data", "--img_size", "32",
+    "--device", "cpu", "--workers", "0", "--batch-size", "2", TRAIN_FLAGS,
+    "--epochs-per-step", "1", "--steps", "2", "--target", "0.25",
+]  # fmt: skip
+
+
+@pytest.fixture
+def project_with_weights(project: Path) -> Path:
+    """The project with weights to start from: 16 channels that may go, and 14 of the head."""
+    torch.manual_seed(0)
+    model = Darknet("my.cfg")
+    for layer in model.layers[:2]:
+        torch.nn.init.uniform_(layer.bn.weight, 0.1, 1.0)
+    model.save_weights("start.weights")
+    return project

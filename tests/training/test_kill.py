@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.iterative_project import QUICK
-from tests.support.training_project import assert_same, content, run
+from tests.support.training_project import QUICK_STEPS, assert_same, content, run
 from utils.command.errors import UserError
 from utils.training.checkpoint import load_for_resume
 
@@ -74,7 +73,7 @@ def test_iterative_pruning_killed_at_random_ends_the_same(
     def begin(*flags: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, script, *flags], env=environment)
 
-    several = (*QUICK, "--steps", "4", "--epochs-per-step", "8", "--output")
+    several = (*QUICK_STEPS, "--steps", "4", "--epochs-per-step", "8", "--output")
     assert begin(*several, "whole").wait() == 0
     moments = random.Random(1)
     flags: tuple[str, ...] = (*several, "cut")
