@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from terminaltables import AsciiTable
 from tqdm import tqdm
 
 from benchmarks.train_step import DEFAULT, run_alone
 from models import Darknet
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.command.table import table
 from utils.data.darknet_files import load_data_file
 from utils.data.dataset import DetectionDataset
 from utils.data.loader import Loader, make_loader
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         loaded.append(images / (time.perf_counter() - start))
         stepped += [args.batch_size / ms * 1e3 for ms in run_alone(DEFAULT, step)["step"]]
     rows = [("", "images/s (10..90 %)"), ("loader", spread(loaded)), ("step", spread(stepped))]
-    print(AsciiTable([list(row) for row in rows]).table)
+    print(table(rows))
     ratio = float(np.median(loaded) / np.median(stepped))
     print(f"the loader is {ratio:.2f} times as fast as the step")
 

@@ -20,11 +20,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from terminaltables import AsciiTable
 
 from models import Darknet
 from utils.cfg import load_cfg, parse_cfg, plain_text
 from utils.command.cli import Parser, positive_int, ratio, run_main
+from utils.command.table import table
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f"{args.cfg}: {len(layers)} layers, {weights_mb:.0f} MB of weights, {args.threads} threads"
     )
-    print(AsciiTable(rows).table)
+    print(table(rows))
     print(
         f"peak memory above the start's {start_mb:.0f} MB: {peaks[0]:.0f} MB until the gate, "
         f"{peaks[1]:.0f} MB with it, {peaks[1] / weights_mb:.2f} times the weights"

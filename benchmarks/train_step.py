@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from terminaltables import AsciiTable
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -30,6 +29,7 @@ from models import Darknet
 from utils.command.allocator import keep_freed_memory
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
 from utils.command.device import pick_device
+from utils.command.table import table
 from utils.command.timing import synchronize
 from utils.network.initialize import initialize
 from utils.training.losses.loss import DetectionLoss, total
@@ -199,7 +199,7 @@ def report(times: dict[str, dict[str, list[float]]], args: Any, device: torch.de
                 f"{loss_share:.1%}",
             )
         )
-    print(AsciiTable([list(row) for row in rows]).table)
+    print(table(rows))
     height, width = model.img_size
     print(
         f"{args.cfg}, batch {args.batch_size}, {height} x {width} px, {gflop:.0f} GFLOP a step; "

@@ -11,11 +11,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from terminaltables import AsciiTable
 from tqdm import tqdm
 
 from models import Darknet
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
+from utils.command.table import table
 from utils.data.darknet_files import load_data_file
 from utils.data.dataset import DetectionDataset
 from utils.data.loader import make_loader
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for part in rounds[0]:
         p10, median, p90 = np.percentile([spent[part] for spent in rounds], (10, 50, 90))
         rows.append((part, f"{median:.3f} ({p10:.3f}..{p90:.3f})", f"{median / forward:.1%}"))
-    print(AsciiTable([list(row) for row in rows]).table)
+    print(table(rows))
     own = [spent["nms"] + spent["metrics"] for spent in rounds]
     print(
         f"{metrics.images} images, mAP@.5 {metrics.map50:.3f}: "

@@ -11,6 +11,9 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# The fixture of a folder to train in; as a plugin, so that its assertions tell values, too.
+pytest_plugins = ["tests.support.training_project"]
+
 # How long one example takes says something about the machine's load, nothing about the code.
 settings.register_profile("darkslim", deadline=None)
 settings.load_profile("darkslim")

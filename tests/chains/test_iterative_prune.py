@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import iterative_prune
 import train
 from models import Darknet
-from tests.training.test_train import CFG, content, project
+from tests.support.training_project import QUICK_STEPS, TRAIN_FLAGS, content
 from utils.chains.iterative import plan_steps, share_to_keep
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
@@ -24,30 +23,9 @@ from utils.training import checkpoint as checkpoints
 from utils.training import loop
 from utils.training.run_folder import RunFolder
 
-__all__ = ["project"]  # the fixture
-
-TRAIN_FLAGS = "--train-flags=--mosaic 0 --lr0 0.01 --warmup-epochs 0"
-QUICK = [
-    "--cfg", "my.cfg", "--weights", "start.weights", "--data", "my.data", "--img_size", "32",
-    "--device", "cpu", "--workers", "0", "--batch-size", "2", TRAIN_FLAGS,
-    "--epochs-per-step", "1", "--steps", "2", "--target", "0.25",
-]  # fmt: skip
-
-
-@pytest.fixture
-def start(project: Path) -> Path:
-    """The project with weights to start from: 16 channels that may go, and 14 of the head."""
-    torch.manual_seed(0)
-    Path("my.cfg").write_text(CFG)
-    model = Darknet("my.cfg")
-    for layer in model.layers[:2]:
-        torch.nn.init.uniform_(layer.bn.weight, 0.1, 1.0)
-    model.save_weights("start.weights")
-    return project
-
 
 def run(*flags: str, name: str = "out") -> list[dict[str, float]]:
-    return iterative_prune.main([*QUICK, *flags, "--output", name])
+    return iterative_prune.main([*QUICK_STEPS, *flags, "--output", name])
 
 
 def steps_csv(name: str) -> list[dict[str, str]]:
@@ -84,14 +62,16 @@ def test_the_last_step_has_its_own_training_and_one_shot_the_epochs_of_all() -> 
     assert (single.gone, single.epochs) == (0.5, 30)
 
 
-def test_steps_reach_the_target_and_from_scratch_takes_the_structure(start: Path) -> None:
+def test_steps_reach_the_target_and_from_scratch_takes_the_structure(
+    project_with_weights: Path,
+) -> None:
     rows = run()
     # 30 channels in all: an eighth and a quarter gone, as near as whole channels come.
     assert [row["channels"] for row in rows] == [30, 26, 22]
     assert [row["epochs"] for row in rows] == [0, 1, 1]
     best = Darknet("out/best.cfg").load_weights("out/best.weights")
     assert sum(rule.shape[0] for rule in best.rules[:3]) == 22
-    assert (start / "out/steps.png").stat().st_size > 1000
+    assert (project_with_weights / "out/steps.png").stat().st_size > 1000
     scratch = iterative_prune.main(
         ["--from-scratch", "out", "--data", "my.data", "--device", "cpu", "--workers", "0",
          "--img_size", "32", TRAIN_FLAGS, "--output", "scratch"]
@@ -106,7 +86,7 @@ def test_steps_reach_the_target_and_from_scratch_takes_the_structure(start: Path
     ("measure", "count", "gone"), [("params", "parameters", 0.273), ("macs", "macs", 0.276)]
 )
 def test_one_shot_with_a_teacher_and_other_measures(
-    start: Path, measure: str, count: str, gone: float
+    project_with_weights: Path, measure: str, count: str, gone: float
 ) -> None:
     teacher = ("--t_cfg", "my.cfg", "--t_weights", "start.weights")
     rows = run("--one-shot", "--measure", measure, "--target", str(gone), *teacher)
@@ -117,7 +97,7 @@ def test_one_shot_with_a_teacher_and_other_measures(
 
 
 def test_a_drop_beyond_the_limit_ends_it_with_the_last_good_step(
-    start: Path, monkeypatch: pytest.MonkeyPatch
+    project_with_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The start finds nothing, so a drop is a number below 0 here.
     found = iter([(-0.1, 0.0), (-0.3, 0.0)])
@@ -139,7 +119,7 @@ class Killed(BaseException):
 
 
 def test_after_a_kill_anywhere_steps_csv_is_the_same(
-    start: Path, monkeypatch: pytest.MonkeyPatch
+    project_with_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("utils.chains.iterative.best_scores", losses)
     run(name="whole")
@@ -168,7 +148,7 @@ def test_after_a_kill_anywhere_steps_csv_is_the_same(
     note: dict[Any, tuple[str, Any]] = {Journal: ("note", killed_after_each_note)}
     within: dict[Any, tuple[str, Any]] = {loop: ("save", killed_after_an_epoch)}
     resume = ["--resume", "cut"]
-    assert not attempt([*QUICK, "--output", "cut"], note)
+    assert not attempt([*QUICK_STEPS, "--output", "cut"], note)
     assert not attempt(resume, note)  # after the first prune
     assert not attempt(resume, within)
     while not attempt(resume, note):
@@ -190,7 +170,7 @@ def test_after_a_kill_anywhere_steps_csv_is_the_same(
     assert first != control  # negative control: another learning rate shows
 
 
-def test_mistakes_are_told_before_anything_is_made(start: Path) -> None:
+def test_mistakes_are_told_before_anything_is_made(project_with_weights: Path) -> None:
     with pytest.raises(SystemExit):
         run("--train-flags=--no-such-flag 1")
     with pytest.raises(UserError, match="a teacher needs both"):

@@ -11,10 +11,8 @@ import torch
 import mask_prune
 import train
 from models import Darknet
-from tests.training.test_train import content, project
+from tests.support.training_project import content
 from utils.command.errors import UserError
-
-__all__ = ["project"]  # the fixture
 
 FLAGS = [
     "--cfg", "my.cfg", "--data", "my.data", "--img_size", "32", "--device", "cpu", "--workers", "0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tiny_data import box_picture, noise_picture
-from utils.data.letterbox import GREY, Geometry, content_geometry, fitted_size, identity, letterbox
+from utils.data.letterbox import (
+    GREY,
+    Geometry,
+    content_geometry,
+    fitted_size,
+    identity,
+    letterbox,
+    resize,
+)
 from utils.data.options import Fit
 
 sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000))
@@ -87,6 +96,25 @@ def test_padding_is_grey_and_centred() -> None:
     assert (net[10:30] == 0).all()
     assert (net[:10] == GREY).all()
     assert (net[30:] == GREY).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_below_half_the_size_no_pixel_is_skipped(axis: int) -> None:
+    """From 2.5 pixels for one, bilinear would never look at every fifth; an area is a mean of all.
+
+    One axis alone suffices. Down to half the size it is bilinear, as the runtimes do it.
+    """
+    stripes = np.zeros((40, 40, 3), np.uint8)
+    stripes[(slice(None),) * axis + (slice(2, None, 5),)] = 255
+    small = (16, 40) if axis == 0 else (40, 16)
+    assert resize(stripes, small).mean() == pytest.approx(255 / 5, abs=1)
+    skipped = cv2.resize(stripes, small[::-1], interpolation=cv2.INTER_LINEAR)
+    assert not skipped.any()  # what the rule is there for
+    image, near = noise_picture(64, 96, 0), (40, 50)
+    bilinear = cv2.resize(image, near[::-1], interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(resize(image, near), bilinear)
+    by_area = cv2.resize(image, near[::-1], interpolation=cv2.INTER_AREA)
+    assert (by_area != bilinear).any()  # negative control
 
 
 def test_an_image_of_the_net_size_is_untouched_and_copied() -> None:

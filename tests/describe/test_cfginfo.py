@@ -102,6 +102,13 @@ def test_tied_groups_and_through_which_layer() -> None:
     assert line == "0, 2, 4, 6: 8 channels, through shortcut 3; depthwise 4; scale_channels 7"
 
 
+def test_groups_come_in_the_order_of_their_layers() -> None:
+    """They are found by way of sets, whose own order tells a reader nothing."""
+    block = conv(8) + conv(4, 1) + conv(8) + section("shortcut", frm=-3)
+    graph = graph_of(block * 8)
+    assert [group.layers for group in tied_groups(graph)] == [(4 * k, 4 * k + 2) for k in range(8)]
+
+
 def test_partly_tied() -> None:
     graph = graph_of(conv(8), conv(4), section("shortcut", frm=0), conv(6))
     assert tied_groups(graph) == [TiedGroup((0, 1), (2,), 8, 4)]

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,41 +19,38 @@ from torch import Tensor
 
 import val
 from models import Darknet
+from tests.support.nets import conv, net, section
+from utils.cfg import format_cfg
 from utils.command.errors import UserError
 from utils.command.timing import time_forward_ms
 from utils.data.dataset import DetectionDataset
 from utils.data.loader import Loader, make_loader
 from utils.data.options import Fit
-from utils.detection.evaluate import EvalOptions, Metrics, Predict, collect, evaluate, measure
+from utils.detection.evaluate import (
+    EvalOptions,
+    Metrics,
+    Predict,
+    Seconds,
+    collect,
+    evaluate,
+    joined,
+    measure,
+)
 
 NC = 3
 NAMES = ("apple", "pear", "plum")
 NET_HW = (64, 96)
 
-CFG = """[net]
-width=64
-height=64
-channels=3
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-activation=leaky
-[maxpool]
-size=2
-stride=2
-[convolutional]
-filters=16
-size=1
-activation=linear
-[yolo]
-mask=0,1
-anchors=12,16, 30,30
-classes=3
-num=2
-"""
+CFG = format_cfg(
+    net(
+        conv(8, stride=2),
+        section("maxpool", size=2, stride=2),
+        conv(16, 1, batch_normalize=None, activation="linear"),
+        section("yolo", mask="0,1", anchors="12,16, 30,30", classes=NC, num=2),
+        width=64,
+        height=64,
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +162,21 @@ def coco_stats(dataset: DetectionDataset, found: list[dict[str, object]]) -> lis
         run.accumulate()
         run.summarize()
     return list(run.stats)
+
+
+def test_joined_parts_took_as_long_as_the_slowest(data_file: Path) -> None:
+    """Processes work at the same time: the whole takes the slowest one's seconds, first or not."""
+    loader = loader_of(data_file)
+    own = collect(oracle(loader), loader, NC, EvalOptions(), progress=False)
+    quick, slow = (
+        replace(own, seconds=Seconds(data=s, forward=2 * s, nms=3 * s, metrics=0.0))
+        for s in (1.0, 5.0)
+    )
+    for parts in ((quick, slow), (slow, quick), (quick, slow, quick)):
+        whole = joined(parts)
+        assert whole.seconds == slow.seconds
+        assert whole.images == len(parts) * own.images
+        assert len(whole.targets.label) == len(parts) * len(own.targets.label)
 
 
 def test_wrong_outputs_are_refused(data_file: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from models import Darknet
-from tests.support.nets import conv, healthy_state, net, section
+from tests.support.dfl_net import NC, dfl_heads, head, note, two_levels
+from tests.support.nets import conv, healthy_state, net
 from tests.support.ultralytics_like import decoded
 from utils.cfg import (
-    Cfg,
     CfgError,
     drop_layers,
     format_cfg,
@@ -23,8 +23,8 @@ from utils.cfg import (
     without_note,
 )
 from utils.network.graph import channel_graph
-from utils.network.layers import Dfl, build_layers
-from utils.network.layers.dfl import HEAD_NOTE, dfl_note
+from utils.network.layers import build_layers
+from utils.network.layers.dfl import HEAD_NOTE
 from utils.network.retarget import with_classes
 from utils.pruning.blocks import find_blocks
 from utils.pruning.gate import prove
@@ -33,42 +33,6 @@ from utils.pruning.plan import drop_blocks, make_plan
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 from utils.zoo import ZOO
-
-NC, BINS = 3, 16
-
-
-def branch(filters: int) -> str:
-    return conv(8, activation="swish") + conv(filters, 1, batch_normalize=None, activation="linear")
-
-
-def note(level: int, nc: int = NC, **changes: object) -> str:
-    import json
-
-    values = {**dfl_note(level, 2, 8 * 2**level, BINS, nc), **changes}
-    return f"# darkslim {HEAD_NOTE} {json.dumps(values)}\n"
-
-
-def head(level: int, nc: int = NC, **changes: object) -> str:
-    """Behind any layer: box branch, class branch, the [route] with its note."""
-    boxes = branch(4 * BINS)
-    classes = section("route", layers=-3) + branch(nc)
-    joined = f"[route]\n{note(level, nc, **changes)}layers=-4,-1\n\n"
-    return boxes + classes + joined
-
-
-def two_levels() -> Cfg:
-    """Strides 4 and 8: a block that can go, both halves of a C2f, two heads."""
-    stem = conv(8, stride=2, activation="swish") + conv(12, stride=2, activation="swish")
-    halves = conv(6, 1, activation="swish") + section("route", layers=-2)
-    halves += conv(6, 1, activation="swish")
-    block = conv(6, activation="swish") + conv(6, activation="swish") + section("shortcut", frm=-3)
-    join = section("route", layers="2,4,7") + conv(10, 1, activation="swish")
-    down = section("route", layers=9) + conv(9, stride=2, activation="swish")
-    return net(stem, halves, block, join, head(0), down, head(1), width=64, height=48)
-
-
-def dfl_heads(cfg: Cfg) -> list[Dfl]:
-    return [layer for layer in build_layers(cfg) if isinstance(layer, Dfl)]
 
 
 def test_note_is_a_comment_and_survives_every_way_of_writing() -> None:

@@ -67,19 +67,16 @@ def test_the_comparison_sees_another_mask() -> None:
         assert difference(last_values(small, x), last_values(full, x)) > 1e-6
 
 
-@pytest.mark.parametrize("seed", range(15))
+SEEDS = (*range(15), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(15, 400)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_networks(seed: int) -> None:
     rule, ratio = list(RULES)[seed % 3], (0.3, 0.6, 0.9)[seed // 3 % 3]
     case = Case(random_net(seed), rule, ratio, seed)
     proof = case.prove()
     assert max(proof.masked, proof.folded) < 1e-9
     assert compared(case) < 1e-9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(15, 400))
-def test_more_random_networks(seed: int) -> None:
-    test_random_networks(seed)
 
 
 def test_neither_argument_is_changed() -> None:

@@ -11,75 +11,31 @@ import torch
 from torch import Tensor
 
 from models import Darknet
+from tests.support.nets import conv, net, section
+from utils.cfg import format_cfg
 from utils.command.errors import UserError
 from utils.runtimes.opencv import OpenCVDarknet
 
-CFG = """[net]
-width=64
-height=96
-channels=3
-
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-activation=mish
-
-[convolutional]
-batch_normalize=1
-filters=8
-groups=8
-size=3
-pad=1
-activation=leaky
-
-[dropout]
-probability=.1
-
-[shortcut]
-from=-3
-activation=linear
-
-[maxpool]
-size=2
-stride=2
-
-[convolutional]
-filters=14
-size=1
-activation=linear
-
-[yolo]
-mask=2,3
-anchors=8,9, 10,14, 16,30, 33,23
-classes=2
-num=4
-scale_x_y=1.05
-thresh=.6
-nms_threshold=.4
-
-[route]
-layers=4
-
-[upsample]
-stride=2
-
-[route]
-layers=-1,0
-
-[convolutional]
-filters=14
-size=1
-activation=linear
-
-[yolo]
-mask=0,1
-anchors=8,9, 10,14, 16,30, 33,23
-classes=2
-num=4
-"""
+LAST = conv(14, 1, batch_normalize=None, activation="linear")
+YOLO = {"anchors": "8,9, 10,14, 16,30, 33,23", "classes": 2, "num": 4}
+CFG = format_cfg(
+    net(
+        conv(8, stride=2, activation="mish"),
+        conv(8, groups=8),
+        section("dropout", probability=0.1),
+        section("shortcut", frm=-3, activation="linear"),
+        section("maxpool", size=2, stride=2),
+        LAST,
+        section("yolo", mask="2,3", **YOLO, scale_x_y=1.05, thresh=0.6, nms_threshold=0.4),
+        section("route", layers=4),
+        section("upsample", stride=2),
+        section("route", layers="-1,0"),
+        LAST,
+        section("yolo", mask="0,1", **YOLO),
+        width=64,
+        height=96,
+    )
+)
 
 
 @pytest.fixture(scope="module")

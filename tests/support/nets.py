@@ -97,6 +97,16 @@ def healthy(cfg: Cfg, seed: int = 0) -> Darknet:
     return model.eval()
 
 
+SMALL_DETECTOR = (
+    conv(8, stride=2), conv(8, stride=2), section("maxpool", size=2, stride=2), conv(6), head()
+)  # fmt: skip
+
+
+def small_detector(seed: int = 0) -> Darknet:
+    """A `[yolo]` of 2 classes and 2 anchors on 4 x 4 cells of 32 pixels; a healthy state."""
+    return healthy(net(*SMALL_DETECTOR), seed)
+
+
 def image(model: Darknet, seed: int = 0, batch: int = 2) -> Tensor:
     """(B, C, H, W) of noise in 0..1."""
     generator = torch.Generator().manual_seed(seed)

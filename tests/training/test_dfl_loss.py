@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models import Darknet
-from tests.network.test_dfl_head import two_levels
+from tests.support.dfl_net import NC, raw_heads, two_heads, two_levels
 from utils.cfg import CfgError
 from utils.detection.boxes import iou
 from utils.network.initialize import initialize
-from utils.network.layers import Dfl, build_layers
 from utils.training.losses.dfl_loss import (
     TOP_ANCHORS,
     Anchors,
@@ -28,17 +27,6 @@ from utils.training.losses.loss_options import LossOptions
 from utils.training.losses.truth import Truth
 
 SIZE = (48, 64)
-NC, BINS = 3, 16
-
-
-def heads() -> list[Dfl]:
-    return [layer for layer in build_layers(two_levels()) if isinstance(layer, Dfl)]
-
-
-def raw_heads(seed: int, batch: int = 2) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = [(batch, 67, 12, 16), (batch, 67, 6, 8)]
-    return [(2 * torch.randn(s, generator=generator)).requires_grad_() for s in shapes]
 
 
 def some_targets(seed: int, count: int = 9, images: int = 2) -> Tensor:
@@ -110,7 +98,7 @@ def slow_loss(raw: list[Tensor], targets: Tensor) -> dict[str, float]:
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_the_slow_loss(seed: int) -> None:
     raw, targets = raw_heads(seed), some_targets(seed)
-    found = DetectionLoss(heads())(raw, targets, SIZE)
+    found = DetectionLoss(two_heads())(raw, targets, SIZE)
     wanted = slow_loss(raw, targets)
     assert {k: float(v.detach()) for k, v in found.items()} == pytest.approx(wanted, rel=1e-4)
     moved = targets.clone()
@@ -121,11 +109,11 @@ def test_equals_the_slow_loss(seed: int) -> None:
 def test_images_without_targets_and_batches_without_any() -> None:
     raw = raw_heads(0)
     for targets in (some_targets(0)[:1], torch.zeros(0, 6)):
-        losses = DetectionLoss(heads())(raw, targets, SIZE)
+        losses = DetectionLoss(two_heads())(raw, targets, SIZE)
         assert all(bool(value.isfinite()) for value in losses.values())
         total(losses).backward()
     assert all(bool(x.grad is not None and x.grad.isfinite().all()) for x in raw)
-    assert float(DetectionLoss(heads())(raw, torch.zeros(0, 6), SIZE)["box"].detach()) == 0
+    assert float(DetectionLoss(two_heads())(raw, torch.zeros(0, 6), SIZE)["box"].detach()) == 0
 
 
 def assigned(targets: Tensor, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,7 +144,7 @@ def test_tiny_targets_find_anchors() -> None:
 
 def test_order_of_targets_does_not_matter() -> None:
     raw, targets = raw_heads(5), some_targets(5, count=20)
-    loss = DetectionLoss(heads())
+    loss = DetectionLoss(two_heads())
     first = loss(raw, targets, SIZE)
     second = loss(raw, targets.flip(0), SIZE)
     assert all(torch.allclose(first[k], second[k], rtol=1e-5) for k in first)
@@ -164,15 +152,15 @@ def test_order_of_targets_does_not_matter() -> None:
 
 def test_gains_are_factors() -> None:
     raw, targets = raw_heads(1), some_targets(1)
-    plain = DetectionLoss(heads())(raw, targets, SIZE)
-    other = DetectionLoss(heads(), LossOptions(box=15.0, classes=0.25))(raw, targets, SIZE)
+    plain = DetectionLoss(two_heads())(raw, targets, SIZE)
+    other = DetectionLoss(two_heads(), LossOptions(box=15.0, classes=0.25))(raw, targets, SIZE)
     assert torch.allclose(other["box"], 2 * plain["box"])
     assert torch.allclose(other["cls"], plain["cls"] / 2)
     assert torch.equal(other["dfl"], plain["dfl"])
 
 
 def test_heads_that_do_not_belong_together() -> None:
-    a, b = heads()
+    a, b = two_heads()
     b.nc = 4
     with pytest.raises(CfgError, match="same classes"):
         DflLoss([a, b], LossOptions())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models import Darknet
 from slim_prune import STRATEGY as SLIM
-from tests.support.nets import conv, head, healthy_state, net, section
+from tests.support.nets import SMALL_DETECTOR, head, net, small_detector
 from utils.cfg import parse_cfg, plain_text
 from utils.command.errors import UserError
 from utils.network.channel_links import Link, plan_path, read_links, write_links
@@ -31,15 +31,8 @@ from utils.training.distillation.distiller import (
     relative_error,
 )
 
-NET = (conv(8, stride=2), conv(8, stride=2), section("maxpool", size=2, stride=2), conv(6), head())
 TARGETS = torch.tensor([[0, 1, 0.4, 0.6, 0.3, 0.3], [1, 0, 0.7, 0.2, 0.5, 0.4]])
 KINDS: tuple[DistillKind, ...] = ("1", "2", "response", "feature")
-
-
-def model(seed: int = 0) -> Darknet:
-    made = Darknet(net(*NET))
-    made.load_state(healthy_state(made, seed))
-    return made.eval()
 
 
 def images() -> Tensor:
@@ -85,7 +78,7 @@ def test_relative_error_by_hand() -> None:
 
 def test_strategy_one_by_hand() -> None:
     """All rows alike: 0.001 T^2 rows KL, since the division by B meets B times the rows."""
-    student, teacher = model(), model()
+    student, teacher = small_detector(), small_detector()
     with torch.no_grad():
         for net_, bias in ((student, 0.0), (teacher, 1.0)):
             last = net_.layers[4].conv
@@ -100,7 +93,7 @@ def test_strategy_one_by_hand() -> None:
 
 def test_strategy_two_by_hand() -> None:
     """Equal scores, and boxes off by the teacher's less: the sum of the squared distances."""
-    student, teacher = model(), model()
+    student, teacher = small_detector(), small_detector()
     with torch.no_grad():
         for net_, size in ((student, 1.0), (teacher, 0.0)):
             last = net_.layers[4].conv
@@ -121,15 +114,15 @@ def test_strategy_two_by_hand() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_student_that_equals_its_teacher_learns_nothing(kind: DistillKind) -> None:
-    assert taught(model(), model(), kind) == pytest.approx(0, abs=1e-7)
-    assert taught(model(1), model(), kind) > 1e-4  # negative control
+    assert taught(small_detector(), small_detector(), kind) == pytest.approx(0, abs=1e-7)
+    assert taught(small_detector(1), small_detector(), kind) > 1e-4  # negative control
 
 
 @pytest.mark.parametrize("loss", ["cwd", "mse"])
 def test_features_of_a_pruned_student_without_its_dead_channels_are_the_teachers(
     loss: str, tmp_path: Path
 ) -> None:
-    teacher = model()
+    teacher = small_detector()
     state = teacher.state_dict()
     with torch.no_grad():
         for index in (0, 1, 3):
@@ -159,7 +152,7 @@ def test_features_of_a_pruned_student_without_its_dead_channels_are_the_teachers
 
 
 def test_plans_of_other_networks_and_files_that_are_none_are_refused(tmp_path: Path) -> None:
-    student, path = model(), tmp_path / "x.plan.json"
+    student, path = small_detector(), tmp_path / "x.plan.json"
     for links in ([Link(0, 0, (0, 1))], [Link(0, 99, tuple(range(8)))], [Link(0, 0, (99,) * 8)]):
         write_links(path, "t.cfg", links)
         with pytest.raises(UserError, match="another student or teacher"):
@@ -171,8 +164,8 @@ def test_plans_of_other_networks_and_files_that_are_none_are_refused(tmp_path: P
 
 
 def test_heads_are_matched_by_grid_anchors_and_classes() -> None:
-    mine = model().heads
+    mine = small_detector().heads
     assert matched_heads(mine, mine) == ((0, 0),)
     for other in (head(3), head(2, 1), head(anchors=2).replace("6,5", "9,9")):
         with pytest.raises(UserError, match="no head of the teacher"):
-            matched_heads(mine, Darknet(net(*NET[:-1], other)).heads)
+            matched_heads(mine, Darknet(net(*SMALL_DETECTOR[:-1], other)).heads)

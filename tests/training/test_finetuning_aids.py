@@ -11,14 +11,12 @@ import torch
 import train
 from models import Darknet
 from tests.support.nets import conv, head, net
-from tests.training.test_train import CFG, content, project, run
+from tests.support.training_project import CFG, content, run
 from utils.command.errors import UserError
 from utils.network.transfer import load_but_heads
 from utils.training.flags import chosen_rates
 from utils.training.hyp import with_hyp
 from utils.training.optimization.freezing import Freezing
-
-__all__ = ["project"]
 
 STOP = CFG.replace("stride=4", "stride=4\nstopbackward=1")
 

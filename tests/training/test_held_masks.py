@@ -11,12 +11,10 @@ import torch
 import mask_prune
 import train
 from models import Darknet
-from tests.training.test_train import assert_same, content, project, run
+from tests.support.training_project import assert_same, content, run
 from utils.command.errors import UserError
 from utils.training import checkpoint as checkpoints
 from utils.training import loop
-
-__all__ = ["project"]  # the fixture
 
 
 @pytest.fixture
@@ -51,6 +49,28 @@ def test_masked_weights_stay_0_and_the_others_learn(masked: Path, flags: tuple[s
     )
     if not flags:  # negative control: without --masks they grow
         assert not held(run(*given) / "last.pt", masks)
+
+
+def test_the_optimizer_knows_nothing_of_masked_weights(masked: Path) -> None:
+    """Their gradients are cleared before a step: no moment of theirs ever leaves 0.
+
+    Setting the weights back to 0 after each step is not enough: their gradients would count in the
+    length that --clip-norm bounds, and their moments would stay behind.
+    """
+    given = ("--epochs", "1", "--optimizer", "adamw", "--weights", str(masked))
+    masks = content(masked)["masks"]
+
+    def moments(*flags: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Adam's squared gradients of each masked weight, with its mask; no two shapes agree."""
+        states = content(run(*given, *flags) / "last.pt")["optimizer"]["state"].values()
+        by_shape = {state["exp_avg_sq"].shape: state["exp_avg_sq"] for state in states}
+        return [(by_shape[mask.shape], mask) for mask in masks.values()]
+
+    assert len({mask.shape for mask in masks.values()}) == len(masks) == 3
+    for squares, mask in moments("--masks", str(masked)):
+        assert not squares[~mask].any()
+        assert squares[mask].any()
+    assert any(squares[~mask].any() for squares, mask in moments())  # negative control
 
 
 def test_a_resumed_run_holds_them_too_without_the_file(

@@ -11,13 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chains.test_iterative_prune import QUICK
-from tests.chains.test_iterative_prune import start as start_weights
-from tests.training.test_train import assert_same, content, project, run
+from tests.support.training_project import QUICK_STEPS, assert_same, content, run
 from utils.command.errors import UserError
 from utils.training.checkpoint import load_for_resume
-
-__all__ = ["project", "start_weights"]
 
 EPOCHS, KILLS = "60", 10
 FLAGS = ("--epochs", EPOCHS, "-sr", "--s", "0.01", "--name")
@@ -68,14 +64,16 @@ def test_killed_ten_times_it_ends_as_an_uninterrupted_run(project: Path, root: P
 
 
 @pytest.mark.slow
-def test_iterative_pruning_killed_at_random_ends_the_same(start_weights: Path, root: Path) -> None:
+def test_iterative_pruning_killed_at_random_ends_the_same(
+    project_with_weights: Path, root: Path
+) -> None:
     script = str(root / "iterative_prune.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def begin(*flags: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, script, *flags], env=environment)
 
-    several = (*QUICK, "--steps", "4", "--epochs-per-step", "8", "--output")
+    several = (*QUICK_STEPS, "--steps", "4", "--epochs-per-step", "8", "--output")
     assert begin(*several, "whole").wait() == 0
     moments = random.Random(1)
     flags: tuple[str, ...] = (*several, "cut")

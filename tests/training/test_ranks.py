@@ -12,11 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.test_train import content, project, run
+from tests.support.training_project import content, run
 from utils.command.errors import UserError
 from utils.training.optimization.ranks import Ranks
-
-__all__ = ["project"]
 
 # BN statistics would be each process's own; plain float32 and SGD, since AdamW divides rounding by
 # rounding where a gradient is 0.
@@ -59,6 +57,9 @@ def test_two_processes_give_the_gammas_of_one(project: Path, root: Path) -> None
     assert rows["val/map"] == pytest.approx(alone["val/map"], abs=1e-6)
     assert rows["loss/total"] == pytest.approx(alone["loss/total"], rel=1e-5)
     assert {path.name for path in Path("runs/train").iterdir()} == {"two", "a", "b"}
+    # Each of two processes takes half of a batch: together they have seen what one alone has.
+    seen = [content(folder / "last.pt")["seen"] for folder in (two, one)]
+    assert seen[0] == seen[1] > 0
     assert done.stdout.count("mAP@.5:.95") == 1  # the first process talks, the other does not
 
 

@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 
-from tests.training.test_dfl_loss import heads as dfl_heads
-from tests.training.test_dfl_loss import raw_heads
-from tests.training.test_distill import model
+from tests.support.dfl_net import raw_heads, two_heads
+from tests.support.nets import small_detector
 from utils.network.layers import Yolo
 from utils.training.distillation.distiller import Distiller, DistillOptions
 from utils.training.distillation.response import response_loss
@@ -19,7 +18,7 @@ THREE_TO_ONE = math.log(3.0)
 
 
 def yolo() -> Yolo:
-    found = model().heads[0]
+    found = small_detector().heads[0]
     assert isinstance(found, Yolo)
     return found
 
@@ -52,7 +51,7 @@ def test_boxes_by_hand() -> None:
 
 def test_sides_and_classes_of_yolov8_by_hand() -> None:
     """One of 3 classes at 3/4 everywhere, and the left side's first bin three times as likely."""
-    head = dfl_heads()[0]
+    head = two_heads()[0]
     student = torch.full((2, 67, 12, 16), -30.0)
     student[:, :64], student[:, 65] = 0, 0
     teacher = student.clone()
@@ -67,7 +66,7 @@ def test_sides_and_classes_of_yolov8_by_hand() -> None:
 def test_an_equal_teaches_nothing_and_another_does() -> None:
     maker = torch.Generator().manual_seed(0)
     a, b = (torch.randn(2, 14, 4, 4, generator=maker) for _ in range(2))
-    levels = list(zip(dfl_heads(), raw_heads(0), raw_heads(1), strict=True))
+    levels = list(zip(two_heads(), raw_heads(0), raw_heads(1), strict=True))
     for same, other, size in (
         ([(yolo(), a, a)], [(yolo(), a, b)], (32, 32)),
         ([(h, x, x) for h, x, _ in levels], [(h, x, y) for h, x, y in levels], (48, 64)),
@@ -77,7 +76,7 @@ def test_an_equal_teaches_nothing_and_another_does() -> None:
 
 
 def test_a_student_learns_from_it() -> None:
-    student, teacher = model(1).train(), model()
+    student, teacher = small_detector(1).train(), small_detector()
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     distiller = Distiller(teacher, student.heads, DistillOptions(kinds=("response",)))
     optimizer = torch.optim.Adam(student.parameters(), 1e-2)

@@ -11,12 +11,10 @@ import torch
 
 import slim_prune
 from models import Darknet
-from tests.training.test_train import content, project, run
+from tests.support.training_project import content, run
 from utils.command.errors import UserError
 from utils.pruning.command.run import Pruned, run_pruning
 from utils.pruning.targets import planned_targets
-
-__all__ = ["project"]  # the fixture
 
 AMOUNT = ("--cfg", "my.cfg", "--img_size", "32", "--global_percent", "0.5", "--layer_keep", "0.1")
 

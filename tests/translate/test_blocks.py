@@ -6,60 +6,22 @@ import copy
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import slim_prune
 from models import Darknet
 from tests.support import ultralytics_like as theirs
+from tests.support.nets import conv, head, healthy, net
+from tests.support.translated import SIZE, images, largest_difference, opencv_raw, ours
 from tests.support.yolov7_like import Detect
 from translate import main
 from utils.cfg import load_cfg, plain_text, read_note
 from utils.cfg.strict import strict_cfg
 from utils.command.errors import UserError
-from utils.pruning.command.run import Pruned, run_pruning
 from utils.translate.guard import DANGER, guarded, lowest_by_statistics, lowest_swish_inputs
 from utils.translate.translation import translate_checkpoint
-from utils.translate.writer import Translated
-
-SIZE = (64, 96)
-
-
-def images(seed: int = 0, batch: int = 1) -> torch.Tensor:
-    return torch.rand(batch, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
-
-
-def ours(found: Translated) -> Darknet:
-    model = Darknet(found.cfg).eval()
-    model.load_state(found.state)
-    return model
-
-
-@torch.no_grad()
-def largest_difference(found: Translated, reference: theirs.DetectionModel) -> float:
-    x = images()
-    raw, wanted = ours(found).raw_heads(x), reference.float().raw(x)
-    assert len(raw) == len(wanted) == 3
-    pairs = zip(raw, wanted, strict=True)
-    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
-
-
-def assert_prunes(checkpoint: Path) -> None:
-    """It translates into a network that slim_prune.py cuts, exactly."""
-    cfg = checkpoint.with_suffix(".cfg")
-    main(["--weights", str(checkpoint), "--output", str(cfg), "--img_size", "64",
-          "--bn-export", "native"])  # fmt: skip
-    found = run_pruning(
-        slim_prune.STRATEGY, Darknet, None,
-        ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights")),
-         "--global_percent", "0.4", "--layer_keep", "0.1"],
-    )  # fmt: skip
-    assert isinstance(found, Pruned)
-    assert max(found.proof.masked, found.proof.folded) < 1e-12
-    assert found.after.parameters < 0.7 * found.before.parameters
 
 
 @pytest.mark.parametrize("name", ["yolov8n_random_nc3", "yolov8n_coco_recovered"])
@@ -137,14 +99,6 @@ def test_fused_checkpoint(tmp_path: Path) -> None:
     assert largest_difference(found, reference) < 1e-5
 
 
-def opencv_raw(cfg: Path, x: torch.Tensor) -> list[torch.Tensor]:
-    net = cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
-    net.setInput(x.numpy())
-    names = net.getUnconnectedOutLayersNames()
-    assert len(names) == 3  # the heads and nothing else
-    return [torch.from_numpy(np.array(out)) for out in net.forward(names)]
-
-
 @pytest.mark.parametrize(
     ("export", "limit"), [("pow2", 5e-4), ("fused", 5e-4), ("native", 1.0), ("guard", 5e-4)]
 )
@@ -172,6 +126,17 @@ def test_opencv_runs_the_export(export: str, limit: float, shared: Path, tmp_pat
     names = cfg.with_suffix(".names").read_text().splitlines()
     assert len(names) == 80 and names[0] == "person"
     assert read_note(model.cfg.net, "names") == names
+
+
+def test_the_depth_of_a_swish_is_12_deviations_below_its_mean() -> None:
+    """On photographs the deepest values lie that far out; a negative gamma counts like another."""
+    model = healthy(net(conv(4, activation="swish"), conv(4, activation="leaky"), head()))
+    state = {
+        **model.state_dict(),
+        "layers.0.bn.weight": torch.tensor([1.0, -5.0, 2.0, 0.0]),
+        "layers.0.bn.bias": torch.tensor([0.0, 3.0, 0.0, -40.0]),
+    }
+    assert lowest_by_statistics(model.rules, state) == {0: 3 - 12 * 5}  # layer 1 is no swish
 
 
 @torch.no_grad()

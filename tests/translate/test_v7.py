@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from tests.support import ultralytics_like as theirs
+from tests.support.translated import SIZE, assert_prunes, images, ours
 from tests.support.yolov7_like import BottleneckCSP, Focus, ReOrg, RepConv, yolov7
-from tests.translate.test_blocks import SIZE, assert_prunes, images, ours
 from translate import main
 from utils.command.errors import UserError
 from utils.runtimes.opencv import OpenCVDarknet
