@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from .options import OptimizerKind
 from .schedule import Schedule
 
-OptimizerKind = Literal["sgd", "adamw"]
-
-# Where each trains well from random weights on a small data set.
-LR0: dict[OptimizerKind, float] = {"adamw": 0.0015, "sgd": 0.02}
-MOMENTUM: dict[OptimizerKind, float] = {"adamw": 0.9, "sgd": 0.937}
 _ADAM_BETA2 = 0.999
 
 
