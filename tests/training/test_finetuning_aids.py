@@ -14,9 +14,10 @@ from tests.support.nets import conv, head, net
 from tests.training.test_train import CFG, content, project, run
 from utils.command.errors import UserError
 from utils.network.transfer import load_but_heads
-from utils.training.flags import chosen_rates
-from utils.training.hyp import with_hyp
+from utils.training import build
+from utils.training.flags import make_parser, with_hyp
 from utils.training.optimization.freezing import Freezing
+from utils.training.options import TrainOptions
 
 __all__ = ["project"]
 
@@ -56,7 +57,7 @@ def test_stopbackward_with_a_number_holds_that_many_steps() -> None:
 
 def test_hyper_parameters_of_a_file_give_way_to_flags(project: Path) -> None:
     (project / "h.yaml").write_text("lr0: 0.5\nbatch-size: 3\ncache_images: true\nmosaic: 0\n")
-    parser = train.make_parser("", ("prune",))
+    parser = make_parser("", ("prune",))
     args = parser.parse_args(with_hyp(parser, ["--hyp", "h.yaml", "--lr0", "0.1"]))
     assert (args.lr0, args.batch_size, args.cache_images, args.mosaic) == (0.1, 3, True, 0)
 
@@ -87,7 +88,7 @@ def test_hyper_parameters_that_mean_nothing_are_errors(
 
 
 def test_the_hyper_parameters_that_we_ship_are_flags(root: Path) -> None:
-    parser = train.make_parser("", tuple(train.STRATEGIES))
+    parser = make_parser("", tuple(train.STRATEGIES))
     files = sorted((root / "data" / "hyp").glob("*.yaml"))
     assert files
     for file in files:
@@ -95,12 +96,12 @@ def test_the_hyper_parameters_that_we_ship_are_flags(root: Path) -> None:
 
 
 def test_the_file_of_defaults_changes_nothing(root: Path) -> None:
-    parser = train.make_parser("", tuple(train.STRATEGIES))
-    plain = parser.parse_args([])
-    plain.optimizer, plain.lr0, plain.momentum = chosen_rates(plain)
+    parser = make_parser("", tuple(train.STRATEGIES))
+    plain = TrainOptions.of_flags(vars(parser.parse_args([]))).rates
+    rates = {"optimizer": plain.kind, "lr0": plain.lr0, "momentum": plain.momentum}
     base = ["--hyp", str(root / "data" / "hyp" / "base.yaml")]
     args = parser.parse_args(with_hyp(parser, base))
-    assert vars(args) == {**vars(plain), "hyp": base[1]}
+    assert vars(args) == {**vars(parser.parse_args([])), **rates, "hyp": base[1]}
 
 
 @pytest.mark.parametrize("kind", ["pt", "weights"])
@@ -147,7 +148,7 @@ def test_a_teacher_teaches_and_stays_as_it_is(
 ) -> None:
     run("--epochs", "1", "--name", "t", "--seed", "5")
     teachers = []
-    real = train.build_distiller
+    real = build.build_distiller
 
     def kept(*arguments: Any) -> Any:
         distiller = real(*arguments)
@@ -155,7 +156,7 @@ def test_a_teacher_teaches_and_stays_as_it_is(
         teachers.append((distiller.teacher, state))
         return distiller
 
-    monkeypatch.setattr(train, "build_distiller", kept)
+    monkeypatch.setattr(build, "build_distiller", kept)
     teacher = ("--t_cfg", "my.cfg", "--t_weights", "runs/train/t/best.pt")
     rows = content(run("--epochs", "1", *teacher, "--distill", "1", "2") / "last.pt")["results"]
     assert rows[0]["loss/kd"] > 0

@@ -11,7 +11,8 @@ from tests.training.test_dfl_loss import heads as dfl_heads
 from tests.training.test_dfl_loss import raw_heads
 from tests.training.test_distill import model
 from utils.network.layers import Yolo
-from utils.training.distillation.distiller import Distiller, DistillOptions
+from utils.training.distillation.distiller import Distiller
+from utils.training.distillation.options import DistillOptions
 from utils.training.distillation.response import response_loss
 
 KL = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)  # of the probabilities (3/4, 1/4) from (1/2, 1/2)

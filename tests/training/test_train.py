@@ -17,8 +17,8 @@ from models import Darknet
 from utils.command.errors import UserError
 from utils.training import checkpoint as checkpoints
 from utils.training import loop
+from utils.training.parts import Run
 from utils.training.record import draw_batch
-from utils.training.run import Run
 
 CFG = """
 [net]

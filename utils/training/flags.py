@@ -8,13 +8,14 @@ from typing import Any, get_args
 
 from ..command.cli import Parser, add_device, add_img_size, positive_int, ratio
 from ..command.errors import UserError
+from ..command.flag_fields import to_flags
 from ..data.options import AugmentOptions
 from ..detection.as_the_cfg_says import add_fit, add_nms
 from ..detection.options import IouKind
 from .cfg_recipe import with_recipe
 from .distillation.flags import add_distillation_flags
 from .hyp import hyp_flags
-from .losses.options import DFL_GAINS, GAINS, LossOptions, ObjectnessTarget
+from .losses.options import DFL_GAINS, GAINS, ObjectnessTarget
 from .optimization.options import LR0, MOMENTUM, Amp, OptimizerKind, ScheduleKind
 from .options import TrainOptions
 from .sparse.flags import add_sparsity_flags
@@ -25,24 +26,19 @@ _ABSENT = object()
 
 
 def make_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
-    """Every flag with its default; `strategies` are the names of the prune scripts."""
-    o = TrainOptions()
+    """Every flag, by default as in `TrainOptions`; `strategies` are the prune scripts' names."""
     parser = Parser(doc)
-    _add_run_flags(parser, o)
-    _add_optimisation_flags(parser, o)
+    # For flags that name no default of their own, and what --hyp-from-cfg finds beyond the flags.
+    parser.set_defaults(**to_flags(TrainOptions()))
+    _add_run_flags(parser)
+    _add_optimisation_flags(parser)
     _add_loss_flags(parser)
     add_sparsity_flags(parser, strategies)
     add_distillation_flags(parser)
     AugmentOptions.add_flags(parser)
     parser.add_argument(
-        "--close-mosaic",
-        type=int,
-        default=o.images.close_mosaic,
-        metavar="N",
-        help="no mosaic in the last N epochs",
+        "--close-mosaic", type=int, metavar="N", help="no mosaic in the last N epochs"
     )
-    # What --hyp-from-cfg finds beyond the flags; a run's saved arguments hold it.
-    parser.set_defaults(loss_from_cfg=[], lr_marks=[], burn_in=None, max_batches=None)
     return parser
 
 
@@ -85,15 +81,11 @@ def resumed_flags(parser: Parser, argv: Sequence[str], saved: Mapping[str, Any])
     return typed
 
 
-def _add_run_flags(parser: Parser, o: TrainOptions) -> None:
+def _add_run_flags(parser: Parser) -> None:
     add = parser.add_argument
-    add("--cfg", default=o.cfg, help="structure of the model")
-    add(
-        "--data",
-        default=o.data,
-        help=".data file: classes, lists of images, names",
-    )
-    add("--weights", default="", help="start from a .weights or .pt file; '' is random")
+    add("--cfg", help="structure of the model")
+    add("--data", help=".data file: classes, lists of images, names")
+    add("--weights", help="start from a .weights or .pt file; '' is random")
     add(
         "--strict-weights",
         action="store_true",
@@ -101,15 +93,14 @@ def _add_run_flags(parser: Parser, o: TrainOptions) -> None:
     )
     add(
         "--masks",
-        default="",
         metavar="FILE",
         help="hold the weights at 0 that this .pt masks (see mask_prune.py)",
     )
     add("--cutoff", type=positive_int, metavar="N", help="load only the layers before N")
     add("--transfer", action="store_true", help="train the heads' last convolutions only")
-    add("--freeze", type=int, default=0, metavar="N", help="the first N layers stay as they are")
+    add("--freeze", type=int, metavar="N", help="the first N layers stay as they are")
     add("--freeze-bn", action="store_true", help="BN statistics stay as they are, in all layers")
-    add("--name", default="", help="folder below runs/train; '' takes the cfg's name")
+    add("--name", help="folder below runs/train; '' takes the cfg's name")
     add(
         "--resume",
         nargs="?",
@@ -119,22 +110,16 @@ def _add_run_flags(parser: Parser, o: TrainOptions) -> None:
     )
     add("--nosave", action="store_true", help="write checkpoints after the last epoch only")
     add("--notest", action="store_true", help="evaluate after the last epoch only")
-    add("--seed", type=int, default=o.seed, help="of weights, order and augmentation")
+    add("--seed", type=int, help="of weights, order and augmentation")
     add_device(parser)
     add("--threads", type=positive_int, metavar="N", help="CPU threads of the forward pass")
-    add(
-        "--workers",
-        type=int,
-        default=o.images.workers,
-        metavar="N",
-        help="processes that load images; -1 picks",
-    )
+    add("--workers", type=int, metavar="N", help="processes that load images; -1 picks")
     add("--cache-images", action="store_true", help="keep resized images in RAM if they fit")
     add("--img-weights", action="store_true", help="draw images with rare classes more often")
     add("--strict", action="store_true", help="problems in the data are errors, not warnings")
 
 
-def _add_optimisation_flags(parser: Parser, o: TrainOptions) -> None:
+def _add_optimisation_flags(parser: Parser) -> None:
     add = parser.add_argument
     add(
         "--hyp-from-cfg",
@@ -147,19 +132,9 @@ def _add_optimisation_flags(parser: Parser, o: TrainOptions) -> None:
         metavar="FILE",
         help="YAML file of flags and values, as in data/hyp; flags given here win",
     )
-    add("--epochs", type=positive_int, default=o.epochs, help="passes over the training images")
-    add(
-        "--batch-size",
-        type=positive_int,
-        default=o.images.batch_size,
-        help="images per forward pass",
-    )
-    add(
-        "--accumulate",
-        type=positive_int,
-        default=o.optimizer.accumulate,
-        help="batches per optimizer step",
-    )
+    add("--epochs", type=positive_int, help="passes over the training images")
+    add("--batch-size", type=positive_int, help="images per forward pass")
+    add("--accumulate", type=positive_int, help="batches per optimizer step")
     add_img_size(parser)
     add("--multi-scale", action="store_true", help="another input size every 10 batches, 0.67-1.5x")
     add("--rect", action="store_true", help="batches of images of similar aspect ratio")
@@ -173,49 +148,25 @@ def _add_optimisation_flags(parser: Parser, o: TrainOptions) -> None:
     )
     add("--adam", action="store_const", const="adamw", dest="optimizer", help="--optimizer adamw")
     add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {LR0}")
+    add("--lrf", type=ratio, help="share of it at the end of the cosine")
+    add("--schedule", choices=get_args(ScheduleKind), help="of the learning rate")
     add(
-        "--lrf",
-        type=ratio,
-        default=o.schedule.final_factor,
-        help="share of it at the end of the cosine",
+        "--cos-lr",
+        action="store_const",
+        const="cosine",
+        dest="schedule",
+        default=None,
+        help="--schedule cosine",
     )
-    add(
-        "--schedule",
-        choices=get_args(ScheduleKind),
-        default=o.schedule.kind,
-        help="of the learning rate",
-    )
-    add("--cos-lr", action="store_const", const="cosine", dest="schedule", help="--schedule cosine")
-    add(
-        "--warmup-epochs",
-        type=float,
-        default=o.schedule.warmup_epochs,
-        help="over which the learning rate rises",
-    )
+    add("--warmup-epochs", type=float, help="over which the learning rate rises")
     add("--momentum", type=ratio, metavar="X", help=f"or AdamW's beta1; left out: {MOMENTUM}")
-    add(
-        "--weight-decay",
-        type=float,
-        default=o.optimizer.weight_decay,
-        help="of the convolution kernels",
-    )
-    add(
-        "--clip-norm",
-        type=float,
-        default=o.optimizer.clip_norm,
-        help="longest gradient; 0 leaves it alone",
-    )
-    add(
-        "--patience",
-        type=int,
-        default=o.after_epoch.patience,
-        help="stop after N epochs without a better one; 0 never",
-    )
+    add("--weight-decay", type=float, help="of the convolution kernels")
+    add("--clip-norm", type=float, help="longest gradient; 0 leaves it alone")
+    add("--patience", type=int, help="stop after N epochs without a better one; 0 never")
     add_switch(parser, "ema", "evaluate and save the moving average of the weights")
     add(
         "--amp",
         choices=get_args(Amp),
-        default=o.machine.amp,
         help="type of the convolutions; auto: the fastest that this device multiplies",
     )
     add_switch(parser, "channels-last", "lay images out as the fast kernels like them")
@@ -231,9 +182,8 @@ def add_switch(parser: Parser, name: str, text: str) -> None:
 
 
 def _add_loss_flags(parser: Parser) -> None:
-    o = LossOptions()
     add = parser.add_argument
-    add("--box-loss", choices=get_args(IouKind), default=o.box_loss, help="which IoU")
+    add("--box-loss", choices=get_args(IouKind), help="which IoU")
     for flag, name, what in (
         ("box", "box", "boxes"), ("obj", "objectness", "objectness"), ("cls", "classes", "classes")
     ):  # fmt: skip
@@ -241,12 +191,11 @@ def _add_loss_flags(parser: Parser) -> None:
             f", {DFL_GAINS[name]} for YOLOv8's heads" if name in DFL_GAINS else ""
         )
         add(f"--{flag}-gain", type=float, metavar="X", help=f"weight of the {what}; {own}")
-    add("--iou_t", type=ratio, default=o.iou_t, help="IoU of sizes from which an anchor matches")
+    add("--iou_t", type=ratio, help="IoU of sizes from which an anchor matches")
     add(
         "--obj-target",
         choices=get_args(ObjectnessTarget),
-        default=o.objectness_target,
         help="objectness of a positive: the IoU of its box, or one",
     )
     add("--ignore-thresh", type=ratio, help="more IoU is no background; left out: the cfg's")
-    add("--label-smoothing", type=ratio, default=o.label_smoothing, help="of the class targets")
+    add("--label-smoothing", type=ratio, help="of the class targets")

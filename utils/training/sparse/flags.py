@@ -8,19 +8,11 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ...command.cli import Parser, ratio
-from .options import (
-    AUTO,
-    PRUNE_SCRIPTS,
-    REMEASURED,
-    SparsityOptions,
-    SparsitySchedule,
-    SparsityUpdate,
-)
+from .options import AUTO, PRUNE_SCRIPTS, REMEASURED, SparsitySchedule, SparsityUpdate
 
 
 def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
-    """Add the flags that `SparsityOptions` holds; `strategies` are the names of prune scripts."""
-    o = SparsityOptions()
+    """Add the flags of `SparsityOptions`, which has their defaults; `strategies`: prune scripts."""
     add = parser.add_argument
     add(
         "-sr",
@@ -31,7 +23,6 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
     add(
         "--s",
         type=strength,
-        default=o.strength,
         metavar="X",
         help="its strength, once per optimizer step; auto: a gamma that nothing opposes is gone "
         "half-way through this training",
@@ -39,20 +30,18 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
     add(
         "--sparsity-update",
         choices=get_args(SparsityUpdate),
-        default=o.update,
         help="subgradient: --s is added to the gradients, for --optimizer sgd; prox: after each "
         "step gammas move --s times the learning rate towards zero, with any optimizer",
     )
     add(
         "--sparsity-schedule",
         choices=get_args(SparsitySchedule),
-        default=o.decay.kind,
         help="of --s: linear falls to a tenth; the decays leave --decay-factor of it after "
         "--decay-at, local-decay only for the --keep-percent-th percentile and above",
     )
-    add("--decay-at", type=ratio, default=o.decay.at, help="share of the training before the decay")
-    add("--decay-factor", type=ratio, default=o.decay.factor, help="what the decay leaves of --s")
-    add("--keep-percent", type=ratio, default=o.decay.keep_percent, help="gammas spared above it")
+    add("--decay-at", type=ratio, help="share of the training before the decay")
+    add("--decay-factor", type=ratio, help="what the decay leaves of --s")
+    add("--keep-percent", type=ratio, help="gammas spared above it")
     add(
         "--prune",
         type=int,
@@ -60,7 +49,12 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         default=1,
         help="for which script: 0 is prune, 1 is slim_prune",
     )
-    add("--strategy", choices=tuple(strategies), help="the script by name, instead of --prune")
+    add(
+        "--strategy",
+        choices=tuple(strategies),
+        default=None,
+        help="the script by name, instead of --prune",
+    )
     add(
         "--sparsity-plan",
         metavar="FILE",
