@@ -41,11 +41,11 @@ def hyp_flags(path: str, parser: Parser) -> list[str]:
 
 
 def _read(path: Path) -> dict[Any, Any]:
-    import yaml  # here: no other command line needs it
-
     file = require_file(path, "the hyper-parameters")
     if file.stat().st_size > _LARGEST_BYTES:
         raise UserError(f"{path}: is too large for a file of hyper-parameters")
+    import yaml  # here: no other command line needs it
+
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
