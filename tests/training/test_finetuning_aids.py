@@ -55,6 +55,16 @@ def test_stopbackward_with_a_number_holds_that_many_steps() -> None:
     assert Freezing.of(model.rules, 0, temporary=False).count(0) == 0
 
 
+def test_layers_that_learn_later_do(project: Path) -> None:
+    """SGD's momenta of theirs begin when the others' are there already."""
+    (project / "my.cfg").write_text(CFG.replace("stride=4", "stride=4\nstopbackward=2"))
+    flags = ("--epochs", "1", "--hyp-from-cfg", "--no-ema", "--amp", "off")
+    start = content(run(*flags, "--lr0", "0", "--name", "a") / "last.pt")["model"]
+    weights = ("--weights", "runs/train/a/best.pt", "--lr0", "0.01", "--momentum", "0.9")
+    after = content(run(*flags, *weights) / "last.pt")["model"]
+    assert changed(start, after) == {0, 1, 2}
+
+
 def test_hyper_parameters_of_a_file_give_way_to_flags(project: Path) -> None:
     (project / "h.yaml").write_text("lr0: 0.5\nbatch-size: 3\ncache_images: true\nmosaic: 0\n")
     parser = make_parser("", ("prune",))

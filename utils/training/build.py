@@ -71,8 +71,9 @@ def build_run(
     spec = load_data_file(options.data)
     model = build(cfg, options.images.size)
     _prepare(model, options, spec, device, anew=resumed is None)
-    decay = options.optimizer.weight_decay
-    optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay)
+    freezing = Freezing.of(model.rules, frozen.layers, frozen.as_darknet, frozen.statistics)
+    decay, later = options.optimizer.weight_decay, bool(freezing.until)
+    optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
     share, plain_too = (ranks.rank, ranks.world), bool(options.remeasured)
     loaders = make_loaders(options.images, spec, model, device, options.seed, plain_too, share)
     per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
@@ -83,7 +84,6 @@ def build_run(
     sparsity = make_sparsity(found, options.sparsity, rates, schedule)
     # A resumed run pulls as it did, whatever its gammas are by then.
     options = replace(options, sparsity=replace(options.sparsity, strength=sparsity.s))
-    freezing = Freezing.of(model.rules, frozen.layers, frozen.as_darknet, frozen.statistics)
     distiller = build_distiller(options, build, model, device)
     loss = DetectionLoss(model.heads, options.loss, ranks)
     network = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
