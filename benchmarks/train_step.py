@@ -35,7 +35,8 @@ from utils.network.initialize import initialize
 from utils.training.losses.loss import DetectionLoss, total
 from utils.training.optimization.ema import make_ema
 from utils.training.optimization.optimizer import make_optimizer
-from utils.training.optimization.precision import Amp, resolve_precision
+from utils.training.optimization.options import Amp
+from utils.training.optimization.precision import resolve_precision
 
 TARGETS_PER_IMAGE = 8
 MATRIX = 2048

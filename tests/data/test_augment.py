@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.tiny_data import box_picture, centre_of_light, noise_picture
 from utils.command.errors import UserError
+from utils.command.flag_fields import from_flags
 from utils.data.augment import (
     Tile,
     augment_colour,
@@ -248,8 +249,8 @@ def test_flags_give_the_options_and_ranges_are_checked() -> None:
     parser = argparse.ArgumentParser()
     AugmentOptions.add_flags(parser)
     args = parser.parse_args(["--degrees", "5", "--mosaic", "0"])
-    assert AugmentOptions.from_args(args) == AugmentOptions(degrees=5, mosaic=0)
-    assert AugmentOptions.from_args(parser.parse_args([])) == AugmentOptions()
+    assert from_flags(AugmentOptions, vars(args)) == AugmentOptions(degrees=5, mosaic=0)
+    assert from_flags(AugmentOptions, vars(parser.parse_args([]))) == AugmentOptions()
     for knob in fields(AugmentOptions):
         for value in (-0.1, float("nan"), 1e9):
             with pytest.raises(UserError, match=f"--{knob.name} "):

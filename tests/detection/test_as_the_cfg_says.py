@@ -22,6 +22,8 @@ from utils.detection.as_the_cfg_says import add_fit, add_nms, chosen_fit, chosen
 from utils.detection.evaluate import Collected, EvalOptions
 from utils.detection.options import NmsKind
 from utils.training import batches, loop
+from utils.training.flags import make_parser, typed_flags
+from utils.training.options import TrainOptions
 
 
 @pytest.mark.parametrize(
@@ -141,8 +143,8 @@ def test_train_warns_when_the_cfg_says_otherwise(
 ) -> None:
     write_model(net(head(classes=1)), letter_box)
     with caplog.at_level(logging.WARNING):
-        args, _, _ = train.open_run(["--cfg", "my.cfg", "--data", "my.data", *flags])
-        batches.fit_of_run(args, load_cfg("my.cfg"))
+        typed = typed_flags(make_parser(None, ("slim_prune",)), ["--cfg", "my.cfg", *flags])
+        batches.fit_of_run(TrainOptions.of_flags(typed).images, load_cfg("my.cfg"))
     assert ("letter_box=" in caplog.text) == warned
 
 

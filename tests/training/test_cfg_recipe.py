@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import train
 from tests.support.tiny_data import box_picture, write_sample
 from utils.command.errors import UserError
-from utils.training.cfg_recipe import epochs_for, with_recipe
-from utils.training.flags import loss_options, make_parser, make_schedule
-from utils.training.losses.loss_options import CFG_DECIDES
+from utils.training.flags import make_parser, typed_flags
+from utils.training.losses.options import CFG_DECIDES
+from utils.training.optimization.schedule import Schedule, epochs_for, make_schedule
+from utils.training.options import TrainOptions
 
 NET = """[net]
 width=32
@@ -50,47 +52,50 @@ def cfg_text(kind: str = "yolo", net: str = NET) -> str:
     return f"{net}{body}filters={filters}\n[{kind}]\nnum=2\nclasses=2\n{rest}"
 
 
-def parsed(tmp_path: Path, *flags: str, text: str = "") -> argparse.Namespace:
+def parsed(tmp_path: Path, *flags: str, text: str = "") -> dict[str, Any]:
     path = tmp_path / "my.cfg"
     path.write_text(text or cfg_text())
-    argv = ["--cfg", str(path), *flags]
-    parser = make_parser(None, ("slim_prune",))
-    return with_recipe(parser.parse_args(argv), parser, argv)
+    return typed_flags(make_parser(None, ("slim_prune",)), ["--cfg", str(path), *flags])
+
+
+def schedule_of(options: TrainOptions, per_epoch: int) -> Schedule:
+    return make_schedule(options.schedule, options.epochs, per_epoch, options.rates.momentum)
 
 
 def test_the_cfg_gives_what_no_flag_does(tmp_path: Path) -> None:
-    args = parsed(tmp_path, "--hyp-from-cfg")
+    typed = parsed(tmp_path, "--hyp-from-cfg")
     wanted = {
         "batch_size": 2, "accumulate": 2, "optimizer": "sgd", "lr0": 0.002, "momentum": 0.8,
         "weight_decay": 0.001, "burn_in": 2, "max_batches": 20, "mosaic": 0.5, "hsv_h": 0.1,
         "hsv_s": 0.5, "hsv_v": 0.25, "degrees": 7, "flip": 0, "multi_scale": True,
     }  # fmt: skip
-    assert {key: getattr(args, key) for key in wanted} == wanted
-    assert loss_options(args).from_cfg == CFG_DECIDES
+    assert {key: typed[key] for key in wanted} == wanted
+    assert TrainOptions.of_flags(typed).loss.from_cfg == CFG_DECIDES
     assert epochs_for(20, 3) == 7
 
 
 def test_flags_win(tmp_path: Path) -> None:
     flags = ["--lr0", "0.5", "--mosaic", "1", "--epochs", "9", "--batch-size", "1"]
-    args = parsed(tmp_path, "--hyp-from-cfg", *flags, "--box-loss", "diou", "--schedule", "cosine")
-    assert (args.lr0, args.mosaic, args.epochs, args.batch_size) == (0.5, 1, 9, 1)
-    assert args.accumulate == 4  # still 4 images per step
-    assert args.max_batches is None
-    assert loss_options(args).from_cfg == CFG_DECIDES - {"box_loss"}
-    assert make_schedule(args, 10).kind == "cosine"
+    typed = parsed(tmp_path, "--hyp-from-cfg", *flags, "--box-loss", "diou", "--schedule", "cosine")
+    options = TrainOptions.of_flags(typed)
+    found = (options.rates.lr0, options.images.augment.mosaic, options.epochs)
+    assert (*found, options.images.batch_size) == (0.5, 1, 9, 1)
+    assert options.optimizer.accumulate == 4  # still 4 images per step
+    assert options.schedule.max_batches is None
+    assert options.loss.from_cfg == CFG_DECIDES - {"box_loss"}
+    assert schedule_of(options, 10).kind == "cosine"
 
 
 def test_without_the_flag_nothing_changes(tmp_path: Path) -> None:
-    plain = vars(parsed(tmp_path))
+    plain = parsed(tmp_path)
     assert plain["lr0"] is None
     assert plain["batch_size"] == 8
-    assert not loss_options(argparse.Namespace(**plain)).from_cfg
+    assert not TrainOptions.of_flags(plain).loss.from_cfg
 
 
 def test_burn_in_and_steps_are_those_of_darknet(tmp_path: Path) -> None:
-    args = parsed(tmp_path, "--hyp-from-cfg")
-    args.epochs = 20
-    schedule = make_schedule(args, 1)
+    options = TrainOptions.of_flags(parsed(tmp_path, "--hyp-from-cfg"))
+    schedule = schedule_of(replace(options, epochs=20), 1)
     factors = [schedule.lr_factor(step) for step in (0, 1, 9, 10, 14, 15, 19)]
     assert factors == pytest.approx([0.5**4, 1, 1, 0.1, 0.1, 0.05, 0.05])
     assert schedule.momentum_at(0) == pytest.approx(0.8)
@@ -99,7 +104,7 @@ def test_burn_in_and_steps_are_those_of_darknet(tmp_path: Path) -> None:
 def test_a_batch_of_one_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Published cfgs say batch=1, for testing: training so is seldom meant."""
     text = cfg_text(net=NET.replace("batch=4\nsubdivisions=2", "batch=1\nsubdivisions=1"))
-    assert parsed(tmp_path, "--hyp-from-cfg", text=text).batch_size == 1
+    assert parsed(tmp_path, "--hyp-from-cfg", text=text)["batch_size"] == 1
     (record,) = caplog.records
     assert "batch 1 comes from the cfg" in record.getMessage()
     caplog.clear()
@@ -114,7 +119,7 @@ def test_an_unknown_policy_is_refused(tmp_path: Path) -> None:
     text = cfg_text(net=NET.replace("policy=steps", "policy=poly"))
     with pytest.raises(UserError, match=r"my.cfg:\d+: \[net\] policy: 'poly'"):
         parsed(tmp_path, "--hyp-from-cfg", text=text)
-    assert parsed(tmp_path, "--hyp-from-cfg", "--schedule", "step", text=text).lr_marks == []
+    assert parsed(tmp_path, "--hyp-from-cfg", "--schedule", "step", text=text)["lr_marks"] == []
 
 
 @pytest.mark.parametrize("kind", list(HEADS))

@@ -23,7 +23,7 @@ from utils.training.losses.dfl_loss import (
     flatten_levels,
 )
 from utils.training.losses.loss import DetectionLoss, total
-from utils.training.losses.loss_options import LossOptions
+from utils.training.losses.options import LossOptions
 from utils.training.losses.truth import Truth
 
 SIZE = (48, 64)

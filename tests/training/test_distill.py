@@ -22,14 +22,13 @@ from utils.pruning.plan import make_plan
 from utils.pruning.surgery import links_of, prune
 from utils.training.distillation.distiller import (
     Distiller,
-    DistillKind,
-    DistillOptions,
     channel_wise,
-    default_links,
     divergence,
     matched_heads,
     relative_error,
 )
+from utils.training.distillation.links import default_links
+from utils.training.distillation.options import DistillKind, DistillOptions
 
 TARGETS = torch.tensor([[0, 1, 0.4, 0.6, 0.3, 0.3], [1, 0, 0.7, 0.2, 0.5, 0.4]])
 KINDS: tuple[DistillKind, ...] = ("1", "2", "response", "feature")
@@ -47,10 +46,9 @@ def own_links(student: Darknet) -> tuple[Link, ...]:
     return default_links(every, student.rules)
 
 
-def taught(student: Darknet, teacher: Darknet, kind: DistillKind, **more: object) -> float:
+def taught(student: Darknet, teacher: Darknet, kind: DistillKind, iou_t: float = 0.2635) -> float:
     links = own_links(student) if kind == "feature" else ()
-    options = DistillOptions(kinds=(kind,), **more)  # type: ignore[arg-type]
-    distiller = Distiller(teacher, student.heads, options, links)
+    distiller = Distiller(teacher, student.heads, DistillOptions(kinds=(kind,)), links, iou_t)
     with torch.no_grad():
         raw, values = student.observe(images(), distiller.observed)
         return float(distiller(images(), raw, values, TARGETS)["kd"])
@@ -101,7 +99,7 @@ def test_strategy_two_by_hand() -> None:
             last.bias.zero_()
             last.bias[2::7] = size  # log of the width over the anchor's
     # Anchor 1 (14 x 12) fits target 0 (9.6 x 9.6) and 1 (16 x 12.8); anchor 0 (6 x 5) target 0.
-    got = taught(student, teacher, "2", iou_t=0.2635)
+    got = taught(student, teacher, "2")
     total = 0.0
     for anchor, target in (((14, 12), 0), ((6, 5), 0), ((14, 12), 1)):
         x, y, w, h = (float(v) for v in TARGETS[target, 2:])

@@ -14,9 +14,10 @@ from tests.support.nets import conv, head, net
 from tests.support.training_project import CFG, content, run
 from utils.command.errors import UserError
 from utils.network.transfer import load_but_heads
-from utils.training.flags import chosen_rates
-from utils.training.hyp import with_hyp
+from utils.training import build
+from utils.training.flags import make_parser, with_hyp
 from utils.training.optimization.freezing import Freezing
+from utils.training.options import TrainOptions
 
 STOP = CFG.replace("stride=4", "stride=4\nstopbackward=1")
 
@@ -52,9 +53,19 @@ def test_stopbackward_with_a_number_holds_that_many_steps() -> None:
     assert Freezing.of(model.rules, 0, temporary=False).count(0) == 0
 
 
+def test_layers_that_learn_later_do(project: Path) -> None:
+    """SGD's momenta of theirs begin when the others' are there already."""
+    (project / "my.cfg").write_text(CFG.replace("stride=4", "stride=4\nstopbackward=2"))
+    flags = ("--epochs", "1", "--hyp-from-cfg", "--no-ema", "--amp", "off")
+    start = content(run(*flags, "--lr0", "0", "--name", "a") / "last.pt")["model"]
+    weights = ("--weights", "runs/train/a/best.pt", "--lr0", "0.01", "--momentum", "0.9")
+    after = content(run(*flags, *weights) / "last.pt")["model"]
+    assert changed(start, after) == {0, 1, 2}
+
+
 def test_hyper_parameters_of_a_file_give_way_to_flags(project: Path) -> None:
     (project / "h.yaml").write_text("lr0: 0.5\nbatch-size: 3\ncache_images: true\nmosaic: 0\n")
-    parser = train.make_parser("", ("prune",))
+    parser = make_parser("", ("prune",))
     args = parser.parse_args(with_hyp(parser, ["--hyp", "h.yaml", "--lr0", "0.1"]))
     assert (args.lr0, args.batch_size, args.cache_images, args.mosaic) == (0.1, 3, True, 0)
 
@@ -85,7 +96,7 @@ def test_hyper_parameters_that_mean_nothing_are_errors(
 
 
 def test_the_hyper_parameters_that_we_ship_are_flags(root: Path) -> None:
-    parser = train.make_parser("", tuple(train.STRATEGIES))
+    parser = make_parser("", tuple(train.STRATEGIES))
     files = sorted((root / "data" / "hyp").glob("*.yaml"))
     assert files
     for file in files:
@@ -93,12 +104,12 @@ def test_the_hyper_parameters_that_we_ship_are_flags(root: Path) -> None:
 
 
 def test_the_file_of_defaults_changes_nothing(root: Path) -> None:
-    parser = train.make_parser("", tuple(train.STRATEGIES))
-    plain = parser.parse_args([])
-    plain.optimizer, plain.lr0, plain.momentum = chosen_rates(plain)
+    parser = make_parser("", tuple(train.STRATEGIES))
+    plain = TrainOptions.of_flags(vars(parser.parse_args([]))).rates
+    rates = {"optimizer": plain.kind, "lr0": plain.lr0, "momentum": plain.momentum}
     base = ["--hyp", str(root / "data" / "hyp" / "base.yaml")]
     args = parser.parse_args(with_hyp(parser, base))
-    assert vars(args) == {**vars(plain), "hyp": base[1]}
+    assert vars(args) == {**vars(parser.parse_args([])), **rates, "hyp": base[1]}
 
 
 @pytest.mark.parametrize("kind", ["pt", "weights"])
@@ -145,7 +156,7 @@ def test_a_teacher_teaches_and_stays_as_it_is(
 ) -> None:
     run("--epochs", "1", "--name", "t", "--seed", "5")
     teachers = []
-    real = train.build_distiller
+    real = build.build_distiller
 
     def kept(*arguments: Any) -> Any:
         distiller = real(*arguments)
@@ -153,7 +164,7 @@ def test_a_teacher_teaches_and_stays_as_it_is(
         teachers.append((distiller.teacher, state))
         return distiller
 
-    monkeypatch.setattr(train, "build_distiller", kept)
+    monkeypatch.setattr(build, "build_distiller", kept)
     teacher = ("--t_cfg", "my.cfg", "--t_weights", "runs/train/t/best.pt")
     rows = content(run("--epochs", "1", *teacher, "--distill", "1", "2") / "last.pt")["results"]
     assert rows[0]["loss/kd"] > 0

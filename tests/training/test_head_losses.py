@@ -14,8 +14,8 @@ from utils.cfg import parse_cfg
 from utils.command.errors import UserError
 from utils.detection.boxes import iou, xywh_to_xyxy
 from utils.network.layers import Head
-from utils.training.losses.loss import DetectionLoss, LossOptions, total
-from utils.training.losses.loss_options import CFG_DECIDES
+from utils.training.losses.loss import DetectionLoss, total
+from utils.training.losses.options import CFG_DECIDES, LossOptions
 
 NC = 2
 IMG_HW = (64, 64)

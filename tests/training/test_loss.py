@@ -14,7 +14,9 @@ from utils.cfg import parse_cfg
 from utils.detection.boxes import iou, xywh_to_xyxy
 from utils.network.layers import Yolo
 from utils.training.losses.assign import Grid, Matches, assign, reach_of
-from utils.training.losses.loss import DetectionLoss, LossOptions, decode_px, total
+from utils.training.losses.box_loss import decode_px
+from utils.training.losses.loss import DetectionLoss, total
+from utils.training.losses.options import LossOptions
 
 NC = 2
 IMG_HW = (64, 64)

@@ -12,13 +12,8 @@ from utils.cfg import parse_cfg
 from utils.pruning.targets import sparsity_targets
 from utils.training.optimization.optimizer import make_optimizer, set_rates
 from utils.training.optimization.schedule import Schedule
-from utils.training.sparse.pull import (
-    Sparsity,
-    SparsityDecay,
-    SparsitySchedule,
-    SparsityUpdate,
-    auto_strength,
-)
+from utils.training.sparse.options import SparsityDecay, SparsitySchedule, SparsityUpdate
+from utils.training.sparse.pull import Sparsity, auto_strength
 
 S = 0.01
 

@@ -10,7 +10,8 @@ import torch
 from tests.support.dfl_net import raw_heads, two_heads
 from tests.support.nets import small_detector
 from utils.network.layers import Yolo
-from utils.training.distillation.distiller import Distiller, DistillOptions
+from utils.training.distillation.distiller import Distiller
+from utils.training.distillation.options import DistillOptions
 from utils.training.distillation.response import response_loss
 
 KL = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)  # of the probabilities (3/4, 1/4) from (1/2, 1/2)

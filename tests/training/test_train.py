@@ -16,8 +16,8 @@ from tests.support.training_project import CFG, assert_same, content, run
 from utils.command.errors import UserError
 from utils.training import checkpoint as checkpoints
 from utils.training import loop
+from utils.training.parts import Run
 from utils.training.record import draw_batch
-from utils.training.run import Run
 
 
 def test_a_run_leaves_its_files(project: Path) -> None:

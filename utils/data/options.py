@@ -64,9 +64,3 @@ class AugmentOptions:
                 metavar="X",
                 help=knob.metadata["help"],
             )
-
-    @staticmethod
-    def from_args(args: argparse.Namespace) -> AugmentOptions:
-        """The options of a parser that `add_flags` extended; UserError when one is out of range."""
-        names = [knob.name for knob in fields(AugmentOptions)]
-        return AugmentOptions(**{name: getattr(args, name) for name in names})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..command.errors import UserError
 from ..command.files import atomic_write
+from ..network.saved_masks import masks_in, read_masks
 from ..network.weights import State, is_checkpoint, load_checkpoint
 
 FORMAT = 1
@@ -29,27 +28,6 @@ def save_masked(
     }
     with atomic_write(path) as temporary:
         torch.save(content, temporary)
-
-
-def masks_in(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor] | None:
-    """The masks of a checkpoint, None without any. Raises UserError for what are no masks."""
-    masks = checkpoint.get("masks")
-    if masks is None:
-        return None
-    if not isinstance(masks, dict) or not all(
-        isinstance(key, str) and isinstance(mask, Tensor) and mask.dtype == torch.bool
-        for key, mask in masks.items()
-    ):
-        raise UserError(f"{source}: its 'masks' are none: tensors of bool by name are wanted")
-    return masks
-
-
-def read_masks(path: str | Path) -> dict[str, Tensor]:
-    """The masks of a file that mask_prune.py or train.py --masks wrote. Raises UserError."""
-    masks = masks_in(load_checkpoint(path), path) if is_checkpoint(path) else None
-    if masks is None:
-        raise UserError(f"{path}: holds no masks; mask_prune.py writes a .pt that does")
-    return masks
 
 
 def earlier_masks(weights: str | Path, masks: str | None) -> dict[str, Tensor]:

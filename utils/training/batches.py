@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from ..data.loader import Loader, make_loader
 from ..data.options import AugmentOptions, Fit
 from ..data.samples import class_balance_weights
 from ..detection.as_the_cfg_says import FROM_CFG, chosen_fit
+from ..network.darknet import Network
+from .options import ImageOptions
 
 MOST_WORKERS = 8
 BATCHES_PER_SIZE = 10
@@ -39,46 +40,48 @@ class Loaders:
 
 
 def make_loaders(
-    args: argparse.Namespace,
+    options: ImageOptions,
     spec: DataSpec,
-    cfg: Cfg,
-    net_hw: tuple[int, int],
+    network: Network,
     device: torch.device,
+    seed: int,
+    plain_too: bool,
     share: tuple[int, int] = (0, 1),
 ) -> Loaders:
-    """The loaders of a run; with `share` (rank, of), this process's part of each batch.
+    """The loaders of a run, for this network; `plain_too`: with one of images as they are.
 
-    Raises UserError when there is nothing to train on.
+    With `share` (rank, of), this process's part of each batch. Raises UserError when there is
+    nothing to train on.
     """
-    fit = fit_of_run(args, cfg)
+    fit = fit_of_run(options, network.cfg)
     if spec.train is None:
-        raise UserError(f"{args.data}: names no list of training images (train=)")
-    _require_even_shares(args.batch_size, share[1])
+        raise UserError(f"{spec.source}: names no list of training images (train=)")
+    _require_even_shares(options.batch_size, share[1])
 
     def dataset(path: Path, cache: bool, augment: AugmentOptions | None = None) -> DetectionDataset:
         return DetectionDataset(
             str(path),
             spec.nc,
-            net_hw,
+            network.img_size,
             augment=augment,
             fit=fit,
             cache=cache,
-            strict=args.strict,
-            seed=args.seed,
-            rect=args.rect and augment is not None,
+            strict=options.strict,
+            seed=seed,
+            rect=options.rect and augment is not None,
         )
 
-    images = dataset(spec.train, args.cache_images, AugmentOptions.from_args(args))
-    valid = None if spec.valid is None else dataset(spec.valid, args.cache_images)
+    images = dataset(spec.train, options.cache, options.augment)
+    valid = None if spec.valid is None else dataset(spec.valid, options.cache)
     # A few images now and then: not worth the memory of a cache.
-    plain = dataset(spec.train, False) if args.remeasure else None
-    workers = args.workers if args.workers >= 0 else _pick_workers(device)
+    plain = dataset(spec.train, False) if plain_too else None
+    workers = options.workers if options.workers >= 0 else _pick_workers(device)
+    size = options.batch_size
     # A short last batch would weigh its few images more, and shake the BN statistics.
-    full = len(images) >= args.batch_size
+    full = len(images) >= size
     if not full and share[1] > 1:
-        raise UserError(f"{args.data}: {len(images)} training images are less than one batch")
-    weights = class_balance_weights(images.samples, spec.nc) if args.img_weights else None
-    size = args.batch_size
+        raise UserError(f"{spec.source}: {len(images)} training images are less than one batch")
+    weights = class_balance_weights(images.samples, spec.nc) if options.weighted else None
     return Loaders(
         make_loader(images, size, workers, True, full, weights, share),
         None if valid is None else make_loader(valid, size, share=share),
@@ -94,13 +97,14 @@ def _require_even_shares(batch_size: int, processes: int) -> None:
         )
 
 
-def fit_of_run(args: argparse.Namespace, cfg: Cfg) -> Fit:
+def fit_of_run(options: ImageOptions, cfg: Cfg) -> Fit:
     """How this run fits images into the network's input: `--rect` needs a letterbox.
 
     Warns when other commands, which only have the cfg to go by, would do it another way.
     """
     of_cfg = chosen_fit(FROM_CFG, cfg)
-    fit = "letterbox" if args.rect and args.fit == FROM_CFG else chosen_fit(args.fit, cfg)
+    by_rect = options.rect and options.fit == FROM_CFG
+    fit = "letterbox" if by_rect else chosen_fit(options.fit, cfg)
     if fit != of_cfg:
         logger.warning(
             "%s: trained with --fit %s, but its [net] says letter_box=%d: give --fit %s to the "

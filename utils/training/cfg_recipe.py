@@ -6,72 +6,52 @@ does and this does not is named in a warning.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..cfg import Cfg, Section, load_cfg
-from ..command.cli import Parser
-from .losses.loss_options import CFG_DECIDES
+from ..command.flag_fields import flag_names
+from .losses.options import CFG_DECIDES, LossOptions
 
 logger = logging.getLogger(__name__)
 
-# The flags of the options that each head's section can decide.
-_LOSS_FLAGS = {
-    "box": "box_gain",
-    "objectness": "obj_gain",
-    "classes": "cls_gain",
-    "box_loss": "box_loss",
-    "iou_t": "iou_t",
-    "objectness_target": "obj_target",
-    "ignore_thresh": "ignore_thresh",
-}
 _NOT_HONOURED_IN_NET = ("mixup", "cutmix", "gaussian_noise", "blur", "adversarial_lr", "sgdr_cycle")
 _NOT_HONOURED_IN_HEADS = (
     "focal_loss", "label_smooth_eps", "counters_per_class", "objectness_smooth", "resize",
 )  # fmt: skip
-WARMUP_POWER = 4.0  # Darknet's `power`
 # Darknet takes a mosaic for every other batch.
 _MOSAIC_SHARE = 0.5
-_ABSENT = object()
 
 
-def with_recipe(
-    args: argparse.Namespace, parser: Parser, argv: Sequence[str] | None
-) -> argparse.Namespace:
-    """The arguments with the cfg's values for all flags that were not given.
+def with_recipe(typed: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """The flags' values, with the cfg's for all flags but the `given` ones.
 
-    As they are without `--hyp-from-cfg`. Raises CfgError for a learning rate policy that train.py
-    does not have.
+    Raises CfgError for a learning rate policy that train.py does not have.
     """
-    if not args.hyp_from_cfg:
-        return args
-    # argparse sets no default where an attribute exists: what is no longer absent was given.
-    absent = argparse.Namespace(**dict.fromkeys(vars(args), _ABSENT))
-    given = {k for k, v in vars(parser.parse_args(argv, absent)).items() if v is not _ABSENT}
-    cfg = load_cfg(args.cfg)
-    found = {key: value for key, value in recipe(cfg, args, given).items() if key not in given}
+    cfg = load_cfg(typed["cfg"])
+    found = {key: value for key, value in recipe(cfg, typed, given).items() if key not in given}
     logger.info(
-        "%s: %s", args.cfg, ", ".join(f"{key} {value}" for key, value in sorted(found.items()))
+        "%s: %s", typed["cfg"], ", ".join(f"{key} {value}" for key, value in sorted(found.items()))
     )
     _warn_about_the_rest(cfg)
     if found.get("batch_size") == found.get("accumulate") == 1:
         logger.warning(
             "%s: batch 1 comes from the cfg ([net] batch, as published for testing); "
-            "--batch-size or batch= changes it", args.cfg
+            "--batch-size or batch= changes it", typed["cfg"]
         )  # fmt: skip
-    return argparse.Namespace(**{**vars(args), **found})
+    return {**typed, **found}
 
 
-def recipe(cfg: Cfg, args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
-    """Values of the flags, by their names in `args`."""
+def recipe(cfg: Cfg, typed: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """What the cfg says, as values by the names of flags."""
     net = cfg.net
     batch = max(1, net.integer("batch", 1))
     batch_size = max(1, batch // max(1, net.integer("subdivisions", 1)))
     if "batch_size" in given:
-        batch_size = args.batch_size
+        batch_size = typed["batch_size"]
+    flag_of = flag_names(LossOptions)
     found: dict[str, Any] = {
         "batch_size": batch_size,
         "accumulate": max(1, round(batch / batch_size)),
@@ -79,9 +59,9 @@ def recipe(cfg: Cfg, args: argparse.Namespace, given: set[str]) -> dict[str, Any
         "lr0": net.number("learning_rate", 0.001),
         "momentum": net.number("momentum", 0.9),
         "weight_decay": net.number("decay", 0.0001),
-        "loss_from_cfg": sorted(o for o, flag in _LOSS_FLAGS.items() if flag not in given),
+        # The options that each head's section can decide.
+        "loss_from_cfg": sorted(name for name in CFG_DECIDES if flag_of[name] not in given),
     }
-    assert set(_LOSS_FLAGS) == CFG_DECIDES
     if "schedule" not in given:
         found |= {"schedule": "step", "lr_marks": lr_marks(net)}
     if "warmup_epochs" not in given:
@@ -106,11 +86,6 @@ def lr_marks(net: Section) -> list[list[float]]:
         factor *= scale
         marks.append([max(0.0, step / end) if end > 0 else 1.0, factor])
     return marks
-
-
-def epochs_for(max_batches: int, per_epoch: int) -> int:
-    """Whole epochs that hold so many optimizer steps."""
-    return max(1, math.ceil(max_batches / max(1, per_epoch)))
 
 
 def _augmentation(cfg: Cfg) -> dict[str, Any]:

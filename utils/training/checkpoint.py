@@ -6,6 +6,8 @@ what one evaluates, prunes and ships (the averaged weights); `cfg` is the networ
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +22,14 @@ from ..command.errors import UserError
 from ..command.files import atomic_write
 from ..network.weights import load_checkpoint
 from .optimization.held_masks import HeldMasks
+from .run_folder import RunFolder
 
 FORMAT = 1
 
 Row = dict[str, float]
 Args = dict[str, Any]  # plain values, as in args.json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -121,6 +126,31 @@ def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
         best_epoch=checkpoint["best_epoch"],
         rows=[dict(row) for row in checkpoint["results"]],
     )
+
+
+def leave_copies(run: RunFolder, folder: Path) -> None:
+    """Put last.pt and best.pt into `folder` as well, over what an earlier run left there.
+
+    A file that is no checkpoint of this program stays, with a warning.
+    """
+    for source in (run.last, run.best):
+        target = folder / source.name
+        if not source.is_file():
+            continue
+        if target.exists() and not _is_ours(target):
+            logger.warning("%s: is not from train.py and stays; see %s", target, source)
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as temporary:
+            shutil.copyfile(source, temporary)
+        logger.info("%s: the same as %s", target, source)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return {"format", "cfg"} <= load_checkpoint(path).keys()
+    except UserError:
+        return False
 
 
 def _rng_states() -> dict[str, Any]:

@@ -7,11 +7,8 @@ as that flag's would be.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ..command.cli import Parser
 from ..command.errors import UserError
@@ -22,15 +19,12 @@ _NOT_HERE = {"help", "hyp", "resume", "name", "cfg", "data", "weights", "device"
 _LARGEST_BYTES = 1 << 20  # aliases in a larger one could grow without end
 
 
-def with_hyp(parser: Parser, argv: Sequence[str]) -> list[str]:
-    """`argv` with the file's flags before its own, which therefore win.
+def hyp_flags(path: str, parser: Parser) -> list[str]:
+    """The words of a command line that say what the file does.
 
     Raises UserError for a file that is not YAML, a key that is no flag, or a value that does not
     fit its flag.
     """
-    path = parser.parse_known_args(argv)[0].hyp
-    if path is None:
-        return list(argv)
     actions = {
         option.lstrip("-").replace("-", "_"): (option, action)
         for action in parser._actions
@@ -43,13 +37,15 @@ def with_hyp(parser: Parser, argv: Sequence[str]) -> list[str]:
         if name not in actions or name in _NOT_HERE:
             raise UserError(f"{path}: {key}: no such hyper-parameter; see train.py --help")
         flags += _as_flags(f"{path}: {key}", *actions[name], value)
-    return [*flags, *argv]
+    return flags
 
 
 def _read(path: Path) -> dict[Any, Any]:
     file = require_file(path, "the hyper-parameters")
     if file.stat().st_size > _LARGEST_BYTES:
         raise UserError(f"{path}: is too large for a file of hyper-parameters")
+    import yaml  # here: no other command line needs it
+
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import time
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,13 @@ from ..data.loader import Batch, resize_batch
 from ..detection.as_the_cfg_says import chosen_nms
 from ..detection.evaluate import EvalOptions, Metrics, collect, joined, measure
 from ..network.bn_statistics import recalibrate_
+from ..network.darknet import Network
 from .batches import pick_size
 from .checkpoint import Progress, Row, save, training_content, weights_content
 from .losses.loss import Losses, total
 from .optimization.optimizer import set_rates
+from .parts import Run
 from .record import Record, one_line, scores
-from .run import Network, Run
 from .sparse.pull import gammas_by_layer
 
 logger = logging.getLogger("train")
@@ -35,14 +37,15 @@ def train(run: Run, progress: Progress, record: Record | None) -> None:
     """
     if progress.epoch == 0 and record is not None:
         record.gammas_per_layer("before", gammas_by_layer(run.model.layers))
-    if progress.epoch == 0 and not run.args.nosave:
+    if progress.epoch == 0 and not run.options.after_epoch.nosave:
         save_last(run, progress)
-    for epoch in range(progress.epoch, run.args.epochs):
+    for epoch in range(progress.epoch, run.options.epochs):
         row = train_epoch(run, epoch, progress, record)
         if not all(bool(tensor.isfinite().all()) for tensor in run.model.state_dict().values()):
             raise not_finite(run, "state of the network", epoch)
         if finish_epoch(run, epoch, row, progress, record):
-            logger.info("no better epoch for %d epochs: stopping early", run.args.patience)
+            patience = run.options.after_epoch.patience
+            logger.info("no better epoch for %d epochs: stopping early", patience)
             break
     if record is not None:
         record.gammas_per_layer("after", gammas_by_layer(run.model.layers))
@@ -50,10 +53,10 @@ def train(run: Run, progress: Progress, record: Record | None) -> None:
 
 def finish_epoch(run: Run, epoch: int, row: Row, progress: Progress, record: Record | None) -> bool:
     """Score, save and write down what an epoch gave; whether training stops early."""
-    args = run.args
-    last = epoch + 1 == args.epochs
-    scored = run.valid is not None and (last or not args.notest)
-    if args.remeasure and (scored or last):
+    wanted, epochs = run.options.after_epoch, run.options.epochs
+    last = epoch + 1 == epochs
+    scored = run.valid is not None and (last or not wanted.notest)
+    if run.options.remeasured and (scored or last):
         remeasure(run)
     if scored:
         row |= scores(validate(run))
@@ -62,34 +65,35 @@ def finish_epoch(run: Run, epoch: int, row: Row, progress: Progress, record: Rec
     better = row.get("fitness", 0.0) > progress.best_fitness
     if better:
         progress.best_fitness, progress.best_epoch = row.get("fitness", 0.0), epoch
-    stop: bool = 0 < args.patience <= epoch - progress.best_epoch
-    if last or stop or not args.nosave:
+    stop = 0 < wanted.patience <= epoch - progress.best_epoch
+    if last or stop or not wanted.nosave:
         # best.pt first: a run killed between the two repeats this epoch and writes it again.
-        if (better or args.nosave) and run.ranks.first:
+        if (better or wanted.nosave) and run.ranks.first:
             save(run.folder.best, weights_content(run.trainee, run.cfg_text, progress))
         save_last(run, progress)
     if record is not None:
         record.epoch(progress.rows, run.sparsity.magnitudes())
-    logger.info("epoch %d/%d  %s", epoch + 1, args.epochs, one_line(row))
+    logger.info("epoch %d/%d  %s", epoch + 1, epochs, one_line(row))
     return stop
 
 
 def save_last(run: Run, progress: Progress) -> None:
     """Write last.pt (the first rank alone)."""
     if run.ranks.first:
-        content = training_content(run.trainee, run.cfg_text, progress, vars(run.args))
+        content = training_content(run.trainee, run.cfg_text, progress, run.options.saved())
         save(run.folder.last, content)
 
 
 def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None) -> Row:
     """One pass over the training images; returns its line of results.csv."""
-    args, trainee = run.args, run.trainee
-    run.loader.set_epoch(epoch, mosaic=epoch < args.epochs - args.close_mosaic)
+    options, trainee = run.options, run.trainee
+    accumulate = options.optimizer.accumulate
+    run.loader.set_epoch(epoch, mosaic=epoch < options.epochs - options.images.close_mosaic)
     run.model.train()
     run.freezing.apply(run.model.layers, progress.step, anew=True)
     sums: dict[str, float] = {}
     lr, waiting, seen_before, start = 0.0, 0, progress.seen, time.perf_counter()
-    title = f"epoch {epoch + 1}/{args.epochs}"
+    title = f"epoch {epoch + 1}/{options.epochs}"
     bar = progress_bar(run.loader, title, "batch", show=run.ranks.first)
     for number, batch in enumerate(bar):
         if epoch == number == 0 and record is not None:
@@ -97,10 +101,11 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None)
         batch = fitted(run, batch, epoch, number)
         losses = batch_losses(run, batch)
         add_finite(sums, losses, run, epoch)
-        trainee.scaler.scale(total(losses) / args.accumulate).backward()
+        scaled = trainee.scaler.scale(total(losses) / accumulate)
+        scaled.backward()  # type: ignore[no-untyped-call]
         progress.seen += len(batch.images) * run.ranks.world
         waiting += 1
-        if waiting == args.accumulate:
+        if waiting == accumulate:
             lr, waiting = update(run, progress), 0
         bar.set_postfix({name: f"{part / (number + 1):.3f}" for name, part in sums.items()})
     if waiting:  # the last group of an epoch may be shorter: each batch weighs the same
@@ -123,7 +128,7 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None)
 
 def batch_losses(run: Run, batch: Batch) -> Losses:
     """The parts of the loss of one batch; with a teacher, its part as well."""
-    images = images_in(batch, run.args.channels_last)
+    images = images_in(batch, run.options.machine.channels_last)
     distiller = run.distiller
     with run.precision.autocast():
         if distiller is None:
@@ -135,27 +140,27 @@ def batch_losses(run: Run, batch: Batch) -> Losses:
 
 def update(run: Run, progress: Progress) -> float:
     """One optimizer step from the gradients at hand; returns its learning rate."""
-    args, trainee = run.args, run.trainee
-    lr = set_rates(trainee.optimizer, run.schedule, args.lr0, progress.step)
+    options, trainee = run.options, run.trainee
+    lr = set_rates(trainee.optimizer, run.schedule, options.rates.lr0, progress.step)
     trainee.scaler.unscale_(trainee.optimizer)
     if trainee.masks is not None:
         trainee.masks.quiet_gradients_()
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), args.clip_norm or math.inf)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), options.optimizer.clip_norm or math.inf)
     # With a scaler, gradients may overflow now and then: it skips such a step by itself.
     if not (trainee.scaler.is_enabled() or math.isfinite(norm)):
         raise not_finite(run, "gradient", progress.epoch)
     done = progress.step / run.schedule.steps
-    if args.sparsity_regularization:
+    if options.sparsity.on:
         run.sparsity.add_grad_(done)
     trainee.scaler.step(trainee.optimizer)
-    if args.sparsity_regularization:
+    if options.sparsity.on:
         run.sparsity.shrink_(lr, done)
     if trainee.masks is not None:
         trainee.masks.hold_()
     trainee.scaler.update()
     trainee.optimizer.zero_grad(set_to_none=True)
     if trainee.ema is not None:
-        trainee.ema.update_parameters(run.model)
+        trainee.ema.update_parameters(trainee.model)
     progress.step += 1
     run.freezing.apply(run.model.layers, progress.step)
     return lr
@@ -183,10 +188,10 @@ def not_finite(run: Run, what: str, epoch: int) -> UserError:
 def fitted(run: Run, batch: Batch, epoch: int, number: int) -> Batch:
     """The batch on the device, at another size with --multi-scale."""
     batch = batch.to(run.device)
-    if not run.args.multi_scale:
+    if not run.options.images.multi_scale:
         return batch
     stride = run.model.stride
-    return resize_batch(batch, pick_size(size_of(batch), stride, run.args.seed, epoch, number))
+    return resize_batch(batch, pick_size(size_of(batch), stride, run.options.seed, epoch, number))
 
 
 def images_in(batch: Batch, channels_last: bool) -> Tensor:
@@ -208,11 +213,11 @@ def remeasure(run: Run) -> None:
     """
     assert run.plain is not None
     run.plain.set_epoch(0)
-    wanted = -(-run.args.remeasure // run.args.batch_size)
+    wanted = -(-run.options.remeasured // run.options.images.batch_size)
     batches = itertools.islice(run.plain, wanted)
-    layout = run.args.channels_last
-    averaged: Network = run.trainee.averaged()
-    frozen = averaged.layers[: run.freezing.held]
+    layout = run.options.machine.channels_last
+    averaged = run.trainee.averaged()
+    frozen = cast(Network, averaged).layers[: run.freezing.held]
     before = copy.deepcopy(frozen.state_dict())
     recalibrate_(
         averaged, (images_in(b.to(run.device), layout) for b in batches if len(b.images) > 1)
@@ -226,9 +231,9 @@ def validate(run: Run) -> Metrics:
     network = copy.deepcopy(run.trainee.averaged()).eval()
     network.fuse()  # type: ignore[operator]
     options = EvalOptions(
-        nms_kind=chosen_nms(run.args.nms, run.model.heads[-1].section),
+        nms_kind=chosen_nms(run.options.after_epoch.nms, run.model.heads[-1].section),
         device=run.device,
-        channels_last=run.args.channels_last,
+        channels_last=run.options.machine.channels_last,
     )
     own = collect(network, run.valid, run.spec.nc, options, progress=False)
     return measure(joined(run.ranks.gather(own)), run.spec.nc, run.spec.names)

@@ -10,11 +10,11 @@ from types import TracebackType
 import cv2
 import numpy as np
 import numpy.typing as npt
-from terminaltables import AsciiTable
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..command.csv_file import write_csv
+from ..command.table import table
 from ..data.loader import Batch
 from ..detection.evaluate import Metrics
 from .checkpoint import Progress, Row
@@ -100,7 +100,7 @@ def summary(progress: Progress) -> str:
         if row is not None:
             cells = [f"{row[name]:.3f}" if name in row else "-" for name in names]
             rows.append((f"{title} ({number + 1})", *cells))
-    return str(AsciiTable([list(row) for row in rows]).table)
+    return table(rows)
 
 
 def draw_batch(images: Tensor, targets: Tensor) -> npt.NDArray[np.uint8]:

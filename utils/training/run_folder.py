@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,8 @@ from typing import Any
 
 from ..command.errors import UserError
 from ..command.files import atomic_write
-from ..network.weights import load_checkpoint
 
-logger = logging.getLogger(__name__)
+RUNS = Path("runs/train")
 
 
 @dataclass(frozen=True)
@@ -33,11 +30,6 @@ class RunFolder:
     def best(self) -> Path:
         """Weights of the epoch with the highest fitness."""
         return self.path / "best.pt"
-
-    @property
-    def results(self) -> Path:
-        """One line per epoch."""
-        return self.path / "results.csv"
 
     def write_args(self, args: Mapping[str, Any]) -> None:
         """args.json: how the run was started."""
@@ -79,28 +71,3 @@ def find_run(root: Path, resume: str, name: str) -> RunFolder:
     if not folder.last.is_file():
         raise UserError(f"--resume: {folder.last} does not exist; which run? (--name NAME)")
     return folder
-
-
-def leave_copies(run: RunFolder, folder: Path) -> None:
-    """Put last.pt and best.pt into `folder` as well, over what an earlier run left there.
-
-    A file that is no checkpoint of this program stays, with a warning.
-    """
-    for source in (run.last, run.best):
-        target = folder / source.name
-        if not source.is_file():
-            continue
-        if target.exists() and not _is_ours(target):
-            logger.warning("%s: is not from train.py and stays; see %s", target, source)
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(target) as temporary:
-            shutil.copyfile(source, temporary)
-        logger.info("%s: the same as %s", target, source)
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return {"format", "cfg"} <= load_checkpoint(path).keys()
-    except UserError:
-        return False

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ...cfg import Section, read_note, references, with_note
 from .base import Params, Shape, UnfoldableError
-from .heads import Head, cell_corners
+from .heads import Head, cell_corners, logit
 from .ties import Ids, Ties
 
 HEAD_NOTE = "head"
@@ -44,6 +44,7 @@ class Dfl(Head):
     """One level: channels are left, top, right, bottom times reg_max bins, then class logits."""
 
     kind = "dfl"
+    loss_kind = "dfl"
     mask = ()
     all_anchors = ()
 
@@ -105,6 +106,18 @@ class Dfl(Head):
     def raw(self, inputs: Sequence[Tensor]) -> Tensor:
         """(B, 4 * reg_max + nc, H, W)."""
         return torch.cat(list(inputs), 1)
+
+    def answers_as(self, other: Head) -> bool:
+        """With the same grid, bins and classes."""
+        return (
+            isinstance(other, Dfl) and self.shape == other.shape and self.reg_max == other.reg_max
+        )
+
+    def set_priors_(self, source: int, bias: Tensor) -> None:
+        """Of the class branch: 5 objects per image of 640 px, among the cells of the level."""
+        if source == self.sources[-1]:
+            cells = (640 / self.stride_px) ** 2
+            bias.fill_(logit(min(0.5, 5 / self.nc / cells)))
 
     def activate(self, raw: Tensor) -> Tensor:
         """As they are: to Darknet this is a [route]."""

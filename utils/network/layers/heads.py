@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from ...cfg import Section, set_option
 from .base import Layer, Params, Shape, UnfoldableError
 from .ties import Ids, Ties
 
+OBJECTNESS_PRIOR = 0.01  # share of anchors with an object, as RetinaNet's prior (arXiv:1708.02002)
+
 
 class Head(Layer):
     """A layer whose input is a detector's raw output, (B, anchors * entries, H, W)."""
@@ -21,6 +24,7 @@ class Head(Layer):
     all_anchors: tuple[tuple[float, float], ...]  # width, height, in `anchor_unit_px` pixels
     entries: int  # numbers per anchor: box, objectness, classes
     objectness_entry = 4  # which of them is the objectness
+    loss_kind: str = ""  # which loss of utils/training/losses trains it; '': none does
 
     def infer_shape(self) -> Shape:
         """Reads classes and anchors; the channels must be exactly anchors * entries."""
@@ -57,6 +61,13 @@ class Head(Layer):
     def anchors_px(self) -> Tensor:
         """The anchors of this head (n, 2): width, height in network pixels."""
         return self.all_anchors_px[list(self.mask)]
+
+    def answers_as(self, other: Head) -> bool:
+        """Whether a raw value of `other` means what one of its own does, number by number."""
+        return False
+
+    def set_priors_(self, source: int, bias: Tensor) -> None:
+        """Set the bias of the convolution `source` that it reads, so that it sees background."""
 
     @abstractmethod
     def activate(self, raw: Tensor) -> Tensor:
@@ -119,7 +130,10 @@ class Yolo(Head):
     """
 
     kind = "yolo"
+    loss_kind = "yolo"
     shift: float = 0.0
+    box_entries = slice(0, 4)  # x, y, w, h among the numbers of an anchor
+    spread_entries: slice | None = None  # how unsure each of them is, if the head says so
 
     def _read_options(self) -> None:
         s = self.section
@@ -133,6 +147,27 @@ class Yolo(Head):
         self.scale_x_y = s.number("scale_x_y", 1.0)
         self.new_coords = s.flag("new_coords")
         self.entries = 5 + self.nc
+
+    def answers_as(self, other: Head) -> bool:
+        """With the same grid, anchors and classes, and the same way to put them."""
+        return (
+            isinstance(other, Yolo)
+            and type(self) is type(other)
+            and self.shape == other.shape
+            and self.nc == other.nc
+            and self.new_coords == other.new_coords
+            and all(abs(a - b) <= 0.5 for a, b in zip(self._sides(), other._sides(), strict=True))
+        )
+
+    def _sides(self) -> list[float]:
+        return [side for k in self.mask for side in self.all_anchors[k]]
+
+    def set_priors_(self, source: int, bias: Tensor) -> None:
+        """Objectness at its prior, each class at 1 / nc; `bias` (n * entries,)."""
+        entries = bias.view(len(self.mask), self.entries)
+        entries[:, self.objectness_entry] = logit(OBJECTNESS_PRIOR)
+        # A single class is certain: leave it where its gradient is already small.
+        entries[:, self.entries - self.nc :] = logit(min(1 / self.nc, 0.9))
 
     def activate(self, raw: Tensor) -> Tensor:
         """Logistic on all but width and height (none with new_coords); centres are scaled."""
@@ -155,6 +190,11 @@ class Yolo(Head):
         raw_wh = x[:, :, 2:4]
         wh = (4 * raw_wh**2 if self.new_coords else raw_wh.exp()) * anchors
         return flatten_cells(torch.cat((xy, wh, x[:, :, 4:]), 2))
+
+
+def logit(probability: float) -> float:
+    """The number whose logistic this is."""
+    return math.log(probability / (1 - probability))
 
 
 def cell_corners(rows: int, columns: int, like: Tensor) -> Tensor:

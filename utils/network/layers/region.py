@@ -14,9 +14,13 @@ from .heads import Head, Yolo, cell_corners, flatten_cells
 
 
 class Region(Head):
-    """`[region]` of v2: anchors in cells, classes as they are, by softmax, or down a tree."""
+    """`[region]` of v2: anchors in cells, classes as they are, by softmax, or down a tree.
+
+    It has no priors: squared errors of a logistic go nowhere from where it saturates.
+    """
 
     kind = "region"
+    loss_kind = "region"
 
     def _read_options(self) -> None:
         s = self.section
@@ -144,6 +148,8 @@ class GaussianYolo(Yolo):
 
     kind = "Gaussian_yolo"
     objectness_entry = 8
+    box_entries = slice(0, 8, 2)
+    spread_entries = slice(1, 8, 2)
 
     def _read_options(self) -> None:
         super()._read_options()

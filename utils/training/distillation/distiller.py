@@ -19,9 +19,8 @@ compared channel by channel, without adapters, at the last layer of each scale a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,14 +28,17 @@ from torch import Tensor
 
 from ...command.errors import UserError
 from ...network.channel_links import Link
-from ...network.layers import INPUT, Dfl, Head, Layer, Yolo
+from ...network.darknet import Network
+from ...network.layers import Head, Yolo
 from ..losses.assign import Grid, Matches, assign, reach_of
-from ..losses.box_loss import box_columns, decode_px, grid_of
+from ..losses.box_loss import decode_px, grid_of
 from ..losses.loss import Losses
-from .response import response_loss
+from ..losses.options import LossOptions
+from .options import DistillOptions
+from .response import RESPONSES, response_loss
 
-DistillKind = Literal["1", "2", "response", "feature"]
-FeatureLoss = Literal["cwd", "mse"]
+# Heads by their `loss_kind` that strategies 1 and 2 compare, cell by cell.
+_CELL_BY_CELL = ("yolo",)
 
 _ROWS_FACTOR = 0.001
 _CLASS_FACTOR = 0.0001
@@ -44,46 +46,29 @@ _BOX_FACTOR = 0.001
 _VARIANCE_FLOOR = 1e-6  # a dead channel of the teacher has no scale
 
 
-class Teacher(Protocol):
-    """What is needed of `models.Darknet`, in evaluation mode."""
-
-    rules: tuple[Layer, ...]
-    heads: tuple[Head, ...]
-
-    def observe(self, x: Tensor, layers: Sequence[int]) -> tuple[list[Tensor], dict[int, Tensor]]:
-        """Raw heads, and the values of `layers`."""
-
-
-@dataclass(frozen=True)
-class DistillOptions:
-    """kinds: whose losses are added up; gains: factors of the strategies' and of the features'."""
-
-    kinds: tuple[DistillKind, ...] = ("response",)
-    temperature: float = 3.0
-    gain: float = 1.0
-    feature_gain: float = 5.0
-    feature_loss: FeatureLoss = "cwd"
-    iou_t: float = 0.2635  # of the assignment in strategy 2
-
-
 class Distiller:
     """Callable: images and what the student made of them -> {"kd": scalar}."""
 
     def __init__(
         self,
-        teacher: Teacher,
+        teacher: Network,
         heads: Sequence[Head],
         options: DistillOptions,
         links: Sequence[Link] = (),
+        iou_t: float = LossOptions.iou_t,
     ) -> None:
-        """Raises UserError where no head of the teacher answers to one of the student."""
+        """`teacher`: in evaluation mode; `links`: features to compare; `iou_t`: of strategy 2.
+
+        Raises UserError where no head of the teacher answers to one of the student.
+        """
         self.teacher = teacher
         self.options = options
         self.links = tuple(links)
+        self.iou_t = iou_t
         self.heads = tuple(heads)
         self.pairs: tuple[tuple[int, int], ...] = ()
         if set(options.kinds) & {"1", "2"}:
-            self.pairs = matched_heads(heads, teacher.heads, (Yolo,))
+            self.pairs = matched_heads(heads, teacher.heads, _CELL_BY_CELL)
         elif "response" in options.kinds:
             self.pairs = matched_heads(heads, teacher.heads)
 
@@ -108,13 +93,16 @@ class Distiller:
             taught, features = self.teacher.observe(images, wanted)
         kinds, hw = self.options.kinds, (images.shape[2], images.shape[3])
         total = images.new_zeros(())
-        pairs = [(self.heads[i], raw[i].float(), taught[j].float()) for i, j in self.pairs]
-        yolo = [(head, mine, theirs) for head, mine, theirs in pairs if isinstance(head, Yolo)]
+        # Heads of a kind know what its losses ask of them.
+        pairs: list[tuple[Any, Tensor, Tensor]] = [
+            (self.heads[i], raw[i].float(), taught[j].float()) for i, j in self.pairs
+        ]
+        cellwise = [pair for pair in pairs if pair[0].loss_kind in _CELL_BY_CELL]
         if "1" in kinds:
-            total = total + self.options.gain * self._rows(yolo)
+            total = total + self.options.gain * self._rows(cellwise)
         if "2" in kinds:
-            boxes = _boxes(yolo, targets, hw, self.options.iou_t)
-            total = total + self.options.gain * (self._classes(yolo) + boxes)
+            boxes = _boxes(cellwise, targets, hw, self.iou_t)
+            total = total + self.options.gain * (self._classes(cellwise) + boxes)
         if "response" in kinds:
             total = total + self.options.gain * response_loss(pairs, hw)
         if self.links:
@@ -171,16 +159,19 @@ def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
 def matched_heads(
     student: Sequence[Head],
     teacher: Sequence[Head],
-    kinds: tuple[type[Head], ...] = (Yolo, Dfl),
+    kinds: Collection[str] = tuple(RESPONSES),
 ) -> tuple[tuple[int, int], ...]:
     """Positions (student's, teacher's) of heads of the same grid, anchors or bins, and classes.
 
-    A teacher may have more heads, or others. Raises UserError when none fits.
+    A teacher may have more heads, or others; heads of other `kinds` are left out. Raises UserError
+    when none fits.
     """
     pairs = []
     for i, mine in enumerate(student):
         same = [
-            j for j, other in enumerate(teacher) if isinstance(mine, kinds) and _alike(mine, other)
+            j
+            for j, other in enumerate(teacher)
+            if mine.loss_kind in kinds and mine.answers_as(other)
         ]
         pairs += [(i, same[0])] if same else []
     if not pairs:
@@ -190,31 +181,6 @@ def matched_heads(
             "as well; --distill feature compares features, with any head"
         )
     return tuple(pairs)
-
-
-def default_links(links: Mapping[int, Link], rules: Sequence[Layer]) -> tuple[Link, ...]:
-    """The last layer of each scale, and what the heads' last convolutions read."""
-    before_heads = {source for rule in rules if isinstance(rule, Head) for source in rule.sources}
-    chosen = {source for index in before_heads for source in rules[index].sources}
-    for rule in rules:
-        for source in rule.sources:
-            if source != INPUT and rules[source].shape[1:] != rule.shape[1:]:
-                chosen.add(source)
-    return tuple(links[index] for index in sorted(chosen) if index in links)
-
-
-def _alike(mine: Head, other: Head) -> bool:
-    if isinstance(mine, Dfl) and isinstance(other, Dfl):
-        return mine.shape == other.shape and mine.reg_max == other.reg_max
-    return (
-        isinstance(mine, Yolo)
-        and type(mine) is type(other)
-        and isinstance(other, Yolo)
-        and mine.shape == other.shape
-        and mine.nc == other.nc
-        and mine.new_coords == other.new_coords
-        and torch.allclose(mine.anchors_px, other.anchors_px, atol=0.5)
-    )
 
 
 def _entries(head: Yolo, raw: Tensor) -> Tensor:
@@ -249,7 +215,7 @@ def _distances(
 ) -> Tensor:
     """Squared distances (M,) of the positives' x, y, w, h to their targets', in cells."""
     rows = head.split(raw)[match.image, match.anchor, :, match.row, match.column]
-    boxes_px = decode_px(head, grid, box_columns(head, rows), match, img_hw)
+    boxes_px = decode_px(head, grid, rows[:, head.box_entries], match, img_hw)
     cells = targets.new_tensor([grid.columns, grid.rows, grid.columns, grid.rows])
     full = targets.new_tensor([img_hw[1], img_hw[0], img_hw[1], img_hw[0]])
     wanted = targets[match.target, 2:6] * cells

@@ -17,7 +17,8 @@ the teacher's distribution to the student's: 0 where both answer alike, as CIoU'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +27,9 @@ from torch import Tensor
 from ...detection.boxes import iou, xywh_to_xyxy
 from ...network.layers import Dfl, Head, Yolo
 from ..losses.assign import Matches, reach_of
-from ..losses.box_loss import box_columns, decode_px, grid_of
-from ..losses.loss import cross_entropy
-from ..losses.loss_options import DFL_GAINS, GAINS
+from ..losses.box_loss import decode_px, grid_of
+from ..losses.options import DFL_GAINS, GAINS
+from ..losses.yolo_loss import cross_entropy
 
 Pair = tuple[Head, Tensor, Tensor]  # a head, the student's raw value of it, the teacher's
 
@@ -37,12 +38,11 @@ _WORTH_TEACHING = 0.01
 
 
 def response_loss(pairs: Sequence[Pair], img_hw: tuple[int, int]) -> Tensor:
-    """The scalar; raw values (B, C, H, W) float32, of inputs of (height, width) `img_hw`."""
-    sums = [
-        _dfl(head, mine, taught) if isinstance(head, Dfl) else _yolo(head, mine, taught, img_hw)
-        for head, mine, taught in pairs
-        if isinstance(head, Dfl | Yolo)
-    ]
+    """The scalar; raw values (B, C, H, W) float32, of inputs of (height, width) `img_hw`.
+
+    The heads are of the kinds in RESPONSES.
+    """
+    sums = [RESPONSES[head.loss_kind](head, mine, taught, img_hw) for head, mine, taught in pairs]
     loss, objects = (torch.stack(parts).sum() for parts in zip(*sums, strict=True))
     return loss / objects.clamp(min=1)
 
@@ -61,7 +61,7 @@ def _yolo(
     )
     grid = grid_of(head, raw, reach_of(head.scale_x_y))
     boxes = [
-        xywh_to_xyxy(decode_px(head, grid, box_columns(head, rows), cells, img_hw))
+        xywh_to_xyxy(decode_px(head, grid, rows[:, head.box_entries], cells, img_hw))
         for rows in (own, theirs)
     ]
     weight = sure[image, anchor, row, column]
@@ -72,8 +72,8 @@ def _yolo(
     return parts, sure.sum()
 
 
-def _dfl(head: Dfl, raw: Tensor, taught: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for a head of YOLOv8."""
+def _dfl(head: Dfl, raw: Tensor, taught: Tensor, _hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The same for a head of YOLOv8, which needs no size: its sides are in cells."""
     bins = 4 * head.reg_max
     aims = taught[:, bins:].sigmoid()
     classes = _kl(F.binary_cross_entropy_with_logits(raw[:, bins:], aims, reduction="none"), aims)
@@ -92,3 +92,10 @@ def _binary(head: Yolo, raw: Tensor, aims: Tensor) -> Tensor:
 def _kl(crossed: Tensor, aims: Tensor) -> Tensor:
     """Cross-entropies less the entropies of the binary aims."""
     return crossed + torch.xlogy(aims, aims) + torch.xlogy(1 - aims, 1 - aims)
+
+
+# A head's `loss_kind` -> what is compared, as (weighted sum, the teacher's count of objects).
+RESPONSES: dict[str, Callable[[Any, Tensor, Tensor, tuple[int, int]], tuple[Tensor, Tensor]]] = {
+    "yolo": _yolo,
+    "dfl": _dfl,
+}

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ...detection.boxes import iou, xywh_to_xyxy
 from ...detection.options import IouKind
-from ...network.layers import GaussianYolo, Yolo
+from ...network.layers import Yolo
 from .assign import Grid, Matches
-from .loss_options import HeadRules
+from .head_rules import HeadRules
 
 # Wider than any box; keeps a stray logit of an untrained network from overflowing.
 _LARGEST_LOG = math.log(1e4)
@@ -28,11 +28,6 @@ _DENSITY_EPS = 1e-9
 def grid_of(head: Yolo, raw: Tensor, reach: float) -> Grid:
     """The head of this raw value (B, C, H, W), as the assignment sees it."""
     return Grid(raw.shape[2], raw.shape[3], head.anchors_px.to(raw.device), reach, head.shift)
-
-
-def box_columns(head: Yolo, rows: Tensor) -> Tensor:
-    """The raw x, y, w, h (M, 4) among all entries (M, entries) of a head."""
-    return rows[:, 0:8:2] if isinstance(head, GaussianYolo) else rows[:, :4]
 
 
 def decode_px(
@@ -59,19 +54,19 @@ def box_loss(
 
     `rows` (M, entries), `wanted` (M, 4) xywh of the input. The fit is the IoU of the box's loss.
     """
-    raw = box_columns(head, rows)
+    raw = rows[:, head.box_entries]
     kind: IouKind = "iou" if rules.box_loss == "mse" else rules.box_loss
     full = raw.new_tensor([img_hw[1], img_hw[0], img_hw[1], img_hw[0]])
     fit = iou(
         xywh_to_xyxy(decode_px(head, grid, raw, cells, img_hw)), xywh_to_xyxy(wanted * full), kind
     )
     part = raw.new_zeros(())
-    if isinstance(head, GaussianYolo):
+    if head.spread_entries is not None:
         # With an IoU for the box itself, the likelihood trains the uncertainties alone.
         centres = raw if rules.box_loss == "mse" else raw.detach()
         factor = rules.box if rules.box_loss == "mse" else rules.uncertainty
         aims = _aims(head, grid, cells, wanted, img_hw)
-        part = factor * _surprise(head, centres, rows[:, 1:8:2], aims, wanted)
+        part = factor * _surprise(head, centres, rows[:, head.spread_entries], aims, wanted)
     elif rules.box_loss == "mse":
         part = rules.box * _squares(head, raw, _aims(head, grid, cells, wanted, img_hw), wanted)
     if rules.box_loss == "mse":

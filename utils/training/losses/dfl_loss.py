@@ -22,7 +22,7 @@ from ...detection.boxes import iou, xywh_to_xyxy
 from ...network.layers import Dfl
 from ...network.layers.heads import cell_corners
 from ..optimization.ranks import Ranks
-from .loss_options import DFL_GAINS, LossOptions
+from .options import DFL_GAINS, LossOptions
 from .truth import Truth
 
 TOP_ANCHORS = 10

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...detection.boxes import iou, xywh_to_xyxy
 from ...network.layers.region import Region
 from .assign import Grid, Matches, flat_place
-from .loss_options import LossOptions
+from .options import LossOptions
 from .truth import Truth
 
 _LARGEST_LOG = 9.0

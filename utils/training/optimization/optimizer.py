@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from .options import OptimizerKind
 from .schedule import Schedule
 
-OptimizerKind = Literal["sgd", "adamw"]
-
-# Where each trains well from random weights on a small data set.
-LR0: dict[OptimizerKind, float] = {"adamw": 0.0015, "sgd": 0.02}
-MOMENTUM: dict[OptimizerKind, float] = {"adamw": 0.9, "sgd": 0.937}
 _ADAM_BETA2 = 0.999
 
 
 def make_optimizer(
-    model: nn.Module, kind: OptimizerKind, lr: float, momentum: float, weight_decay: float
+    model: nn.Module,
+    kind: OptimizerKind,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    some_learn_later: bool = False,
 ) -> Optimizer:
     """Groups: kernels, with decay; BN and biases, without (decay would blur what gammas mean).
 
-    The update of all tensors is one fused kernel.
+    The update of all tensors is one fused kernel; that of SGD cannot have `some_learn_later`.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -32,7 +31,8 @@ def make_optimizer(
     ]
     if kind == "adamw":
         return AdamW(groups, lr=lr, betas=(momentum, _ADAM_BETA2), fused=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+    nesterov, fused = momentum > 0, not some_learn_later
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
 
 
 def set_rates(optimizer: Optimizer, schedule: Schedule, lr0: float, step: int) -> float:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-Kind = Literal["cosine", "step"]
+from .options import ScheduleKind, ScheduleOptions
 
+WARMUP_POWER = 4.0  # Darknet's `power`
 # Step schedule: (share of training, factor from there on), as Darknet's and the YOLO tools' cfgs.
 _STEPS = ((0.7, 0.1), (0.9, 0.01))
 
@@ -25,7 +26,7 @@ class Schedule:
 
     steps: int
     warmup_steps: int = 0
-    kind: Kind = "cosine"
+    kind: ScheduleKind = "cosine"
     final_factor: float = 0.01  # where the cosine ends
     momentum: float = 0.937
     warmup_momentum: float = 0.8
@@ -51,3 +52,25 @@ class Schedule:
             return next((f for start, f in reversed(self.marks) if progress >= start), 1.0)
         swing = (1 + math.cos(math.pi * progress)) / 2
         return self.final_factor + (1 - self.final_factor) * swing
+
+
+def make_schedule(
+    options: ScheduleOptions, epochs: int, per_epoch: int, momentum: float
+) -> Schedule:
+    """The schedule of a run with `per_epoch` optimizer steps in each of its epochs."""
+    steps = epochs * per_epoch
+    rest: dict[str, Any] = {"marks": options.marks} if options.marks else {}
+    if options.burn_in is None:
+        warmup_steps = round(options.warmup_epochs * per_epoch)
+    else:
+        # Darknet's: the momentum is the same from the start. A short run is not all warm-up.
+        warmup_steps = min(options.burn_in, steps // 10)
+        rest |= {"warmup_power": WARMUP_POWER, "warmup_momentum": momentum}
+    return Schedule(
+        steps, warmup_steps, options.kind, options.final_factor, momentum=momentum, **rest
+    )
+
+
+def epochs_for(max_batches: int, per_epoch: int) -> int:
+    """Whole epochs that hold so many optimizer steps."""
+    return max(1, math.ceil(max_batches / max(1, per_epoch)))

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ...command.errors import UserError
 from ...network.gammas import gini
 from ...network.layers import ConvolutionModule
+from ..optimization.options import Rates
 from ..optimization.schedule import Schedule
-
-SparsityUpdate = Literal["subgradient", "prox"]
-SparsitySchedule = Literal["constant", "global-decay", "local-decay", "linear"]
+from .options import SparsityDecay, SparsityOptions, SparsityUpdate
 
 NEAR_ZERO = 1e-2  # a gamma below it counts as gone
 VANISHED_BY = 0.5  # what `--s auto` aims at: a gamma that nothing opposes is gone half-way
 
+Targets = Sequence[tuple[Tensor, Tensor]]  # see Sparsity
 
-@dataclass(frozen=True)
-class SparsityDecay:
-    """How the pull changes in the course of a training.
-
-    linear: falls to a tenth, so that gammas part early and what is left recovers late (the
-    published recipe for slimming YOLOv8). global-decay: `factor` of it once the share `at` of the
-    training is over. local-decay: from then on only for the gammas above the percentile
-    `keep_percent` of all candidates, which are the ones that will stay.
-    """
-
-    kind: SparsitySchedule = "constant"
-    at: float = 0.5
-    factor: float = 0.01
-    keep_percent: float = 0.85
-
-    def factors(self, done: float) -> tuple[float, float]:
-        """Factors of s for the gammas below and above the percentile, at the share `done`."""
-        if self.kind == "linear":
-            return 1.0 - 0.9 * done, 1.0 - 0.9 * done
-        if self.kind == "constant" or done <= self.at:
-            return 1.0, 1.0
-        return (1.0 if self.kind == "local-decay" else self.factor), self.factor
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +56,7 @@ class Sparsity:
 
     def __init__(
         self,
-        targets: Sequence[tuple[Tensor, Tensor]],
+        targets: Targets,
         s: float,
         decay: SparsityDecay | None = None,
         update: SparsityUpdate = "subgradient",
@@ -144,6 +124,27 @@ def gammas_by_layer(layers: nn.ModuleList) -> dict[int, Tensor]:
         for index, layer in enumerate(layers)
         if isinstance(layer, ConvolutionModule) and layer.bn is not None
     }
+
+
+def make_sparsity(
+    targets: Targets, options: SparsityOptions, rates: Rates, schedule: Schedule
+) -> Sparsity:
+    """The pull on `targets` that the options describe.
+
+    Raises UserError for a strength "auto" where the optimizer rescales the pull.
+    """
+    sparsity = Sparsity(targets, 0.0, options.decay, options.update)
+    if isinstance(options.strength, int | float):
+        sparsity.s = options.strength
+    elif options.on:
+        if options.by_gradient and rates.kind != "sgd":
+            raise UserError(
+                "--s auto: AdamW rescales a subgradient, so no strength can be told beforehand; "
+                "give --sparsity-update prox, or --optimizer sgd"
+            )
+        sparsity.s = auto_strength(sparsity, schedule, rates.lr0)
+        logger.info("--s auto: %.3g for %d optimizer steps", sparsity.s, schedule.steps)
+    return sparsity
 
 
 def auto_strength(

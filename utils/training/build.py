@@ -1,0 +1,206 @@
+"""From options to a `Run`: the network, its data, and all else that the loop needs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ..cfg import Cfg, format_cfg, load_cfg
+from ..command.device import pick_device
+from ..command.errors import UserError
+from ..data.darknet_files import DataSpec, load_data_file
+from ..detection.score import require_classes
+from ..network.darknet import Build, Network
+from ..network.initialize import initialize
+from ..network.layers.strides import neighbours
+from ..network.saved_masks import masks_in, read_masks
+from ..network.transfer import load_but_heads
+from .batches import make_loaders
+from .checkpoint import Trainee
+from .distillation.distiller import Distiller
+from .distillation.links import links_to_teach
+from .losses.loss import DetectionLoss
+from .optimization.ema import make_ema
+from .optimization.freezing import Freezing
+from .optimization.held_masks import HeldMasks
+from .optimization.optimizer import make_optimizer
+from .optimization.precision import resolve_precision
+from .optimization.ranks import Ranks
+from .optimization.schedule import epochs_for, make_schedule
+from .options import StartOptions, TrainOptions
+from .parts import Run
+from .run_folder import RUNS, RunFolder, new_run
+from .sparse.options import SparsityOptions
+from .sparse.pull import Targets, make_sparsity
+
+# What sparse training may pull in a network: train.py knows the prune scripts, utils does not.
+FindTargets = Callable[[Network, SparsityOptions], Targets]
+
+logger = logging.getLogger("train")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that goes on: its folder, and what its last.pt holds."""
+
+    folder: RunFolder
+    checkpoint: Mapping[str, Any]
+
+
+def build_run(
+    options: TrainOptions,
+    cfg: Cfg,
+    build: Build,
+    targets: FindTargets | None,
+    resumed: Resumed | None,
+    ranks: Ranks,
+) -> Run:
+    """Everything, with what the run decides itself decided; a new folder unless one is resumed.
+
+    Raises UserError for what does not fit together.
+    """
+    options = options.decided()
+    rates, frozen = options.rates, options.freeze
+    device = pick_device(ranks.device(options.machine.device))
+    precision = resolve_precision(options.machine.amp, device)
+    spec = load_data_file(options.data)
+    model = build(cfg, options.images.size)
+    _prepare(model, options, spec, device, anew=resumed is None)
+    freezing = Freezing.of(model.rules, frozen.layers, frozen.as_darknet, frozen.statistics)
+    decay, later = options.optimizer.weight_decay, bool(freezing.until)
+    optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
+    share, plain_too = (ranks.rank, ranks.world), bool(options.remeasured)
+    loaders = make_loaders(options.images, spec, model, device, options.seed, plain_too, share)
+    per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
+    if options.schedule.max_batches and resumed is None:
+        options = replace(options, epochs=epochs_for(options.schedule.max_batches, per_epoch))
+    schedule = make_schedule(options.schedule, options.epochs, per_epoch, rates.momentum)
+    found = targets(model, options.sparsity) if targets is not None else ()
+    sparsity = make_sparsity(found, options.sparsity, rates, schedule)
+    # A resumed run pulls as it did, whatever its gammas are by then.
+    options = replace(options, sparsity=replace(options.sparsity, strength=sparsity.s))
+    distiller = build_distiller(options, build, model, device)
+    loss = DetectionLoss(model.heads, options.loss, ranks)
+    network = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
+    if options.machine.compile:
+        network = cast(nn.Module, torch.compile(network))
+    masks = _held_masks(options.start, resumed, model)
+    ema = make_ema(model) if options.optimizer.ema else None
+    return Run(
+        options=options,
+        # Last of what can fail: a command with a mistake leaves no empty folder.
+        folder=resumed.folder if resumed else _one_folder(options, ranks),
+        spec=spec,
+        device=device,
+        ranks=ranks,
+        model=model,
+        network=network,
+        trainee=Trainee(model, ema, optimizer, precision.scaler(), masks),
+        loss=loss,
+        distiller=distiller,
+        sparsity=sparsity,
+        freezing=freezing,
+        precision=precision,
+        schedule=schedule,
+        loader=loaders.train,
+        valid=loaders.valid,
+        plain=loaders.plain,
+        cfg_text=format_cfg(model.cfg),
+    )
+
+
+def _require_multiples(img_hw: tuple[int, int], stride: int) -> None:
+    """Raise UserError, with the nearest that do, for sides in pixels that the stride divides not."""
+    for side in img_hw:
+        if side % stride:
+            near = " or ".join(map(str, neighbours(side, stride)))
+            rule = f"must be a multiple of {stride}, the network's stride"
+            raise UserError(f"--img_size {side}: {rule}: {near}")
+
+
+def _prepare(
+    model: Any, options: TrainOptions, spec: DataSpec, device: torch.device, anew: bool
+) -> None:
+    """Give a network what it starts from if it trains `anew`, and hold and place it as asked.
+
+    Raises UserError if it does not fit the data.
+    """
+    require_classes(spec, model)
+    _require_multiples(model.img_size, model.stride)
+    initialize(model.layers, model.heads)
+    if options.start.weights and anew:
+        _load_start(model, options.start)
+    if options.machine.sync_bn:
+        if device.type != "cuda":
+            raise UserError("--sync-bn: torch has it for GPUs only")
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    if options.freeze.but_heads:
+        last = {f"layers.{source}." for head in model.heads for source in head.sources}
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(tuple(last)))
+    model.to(device)
+    if options.machine.channels_last:
+        model.to(memory_format=torch.channels_last)
+
+
+def _load_start(model: Any, start: StartOptions) -> None:
+    """Load the weights; where they were trained for other classes, all but the heads' last layers.
+
+    Raises UserError for weights of another network.
+    """
+    try:
+        model.load_weights(start.weights, start.cutoff)
+    except UserError:
+        own = model.state_dict()
+        usable = start.cutoff is None and not start.strict
+        state = load_but_heads(start.weights, model.cfg, own) if usable else None
+        if state is None:
+            raise
+        model.load_state({**own, **state}, start.weights)
+        logger.info(
+            "%s: is for other classes: %d of %d tensors loaded, not the heads' last layers",
+            start.weights, len(state), len(own),
+        )  # fmt: skip
+
+
+def build_distiller(
+    options: TrainOptions, build: Build, student: Network, device: torch.device
+) -> Distiller | None:
+    """The teacher, frozen, with what it is asked; None without one.
+
+    Raises UserError where it has nothing to say to this student.
+    """
+    asked = options.teacher
+    if not asked.cfg:
+        return None
+    teacher = build(load_cfg(asked.cfg), student.img_size)
+    teacher.load_weights(asked.weights)
+    if teacher.nc != student.nc:
+        raise UserError(
+            f"--t_cfg: the teacher knows {teacher.nc} classes, the student {student.nc}"
+        )
+    teacher.fuse().eval().requires_grad_(False).to(device)
+    if options.machine.channels_last:
+        teacher.to(memory_format=torch.channels_last)
+    links = links_to_teach(asked, options.cfg, student.rules, teacher.rules)
+    return Distiller(teacher, student.heads, asked.lessons, links, options.loss.iou_t)
+
+
+def _held_masks(start: StartOptions, resumed: Resumed | None, model: nn.Module) -> HeldMasks | None:
+    """The masks to start with; a resumed run has its own copy of them."""
+    if resumed is None:
+        return HeldMasks.of(model, read_masks(start.masks), start.masks) if start.masks else None
+    masks = masks_in(resumed.checkpoint, "the run to resume")
+    return None if masks is None else HeldMasks.of(model, masks, "the run to resume")
+
+
+def _one_folder(options: TrainOptions, ranks: Ranks) -> RunFolder:
+    """A new folder, made by the first process."""
+    made = new_run(RUNS, options.name or Path(options.cfg).stem) if ranks.first else None
+    return ranks.same(made) or RunFolder(Path())

@@ -1,0 +1,46 @@
+"""What a teacher is asked, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...command.errors import UserError
+from ...command.flag_fields import flag
+
+DistillKind = Literal["1", "2", "response", "feature"]
+FeatureLoss = Literal["cwd", "mse"]
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """kinds: whose losses are added up; gains: factors of the strategies' and of the features'.
+
+    temperature: of the softmaxes. feature_loss: which distance of features.
+    """
+
+    kinds: tuple[DistillKind, ...] = field(default=("response",), metadata=flag("distill"))
+    temperature: float = 3.0
+    gain: float = field(default=1.0, metadata=flag("distill_gain"))
+    feature_gain: float = 5.0
+    feature_loss: FeatureLoss = "cwd"
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """A network that teaches: its cfg ('' is no teacher) and weights, and what it teaches.
+
+    plan: the .plan.json that links its channels to the student's; None is the one beside the
+    student's cfg. Raises UserError for a cfg without weights, and the reverse.
+    """
+
+    cfg: str = field(default="", metadata=flag("t_cfg"))
+    weights: str = field(default="", metadata=flag("t_weights"))
+    plan: str | None = field(default=None, metadata=flag("t_plan"))
+    lessons: DistillOptions = field(default_factory=DistillOptions)
+
+    def __post_init__(self) -> None:
+        if self.weights and not self.cfg:
+            raise UserError("--t_weights: needs the teacher's structure, too: --t_cfg")
+        if self.cfg and not self.weights:
+            raise UserError("--t_cfg: a teacher without --t_weights knows nothing")
