@@ -116,7 +116,7 @@ def build_run(
 
 
 def _require_multiples(img_hw: tuple[int, int], stride: int) -> None:
-    """Raise UserError, with the nearest that do, for sides in pixels that the stride divides not."""
+    """Raise UserError, with the nearest that would do, for sides in pixels that fit no stride."""
     for side in img_hw:
         if side % stride:
             near = " or ".join(map(str, neighbours(side, stride)))
