@@ -5,6 +5,7 @@
 PYTHON ?= python3
 export PYTHON TORCH_INDEX PIP_ARGS
 
+# The environment; .ci/run names another (a variable of the command line goes before this).
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -13,7 +14,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo   train, slim, finetune and run a small detector; ends with a table and a picture"
 	@echo "make test   the default test suite"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff and mypy, then the lines of each room and what a change adds"
 	@echo "make zoo    write cfg/*.cfg again from utils/zoo"
 
 setup: $(STAMP)
@@ -27,13 +28,15 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup .ci/requirements.py
 demo: $(STAMP)
 	OMP_WAIT_POLICY=passive $(RUN) demo.py
 
+# make's own exit status says only that something failed: with STATUS=FILE pytest's goes there.
 test: $(STAMP)
-	$(RUN) -m pytest
+	$(RUN) -m pytest$(if $(STATUS),; echo $$? >"$(STATUS)")
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) .ci/rooms.py
 
 zoo: $(STAMP)
 	$(RUN) -m utils.zoo --output cfg
