@@ -114,7 +114,7 @@ def candidates(
 
 def keep(rows: Sequence[Row], output: str, clock: Clock) -> None:
     """Write compare.csv and, where something was scored, compare.png."""
-    from utils.pruning.report.charts import save_png  # matplotlib takes a second to load
+    from utils.pictures.charts import save_png  # matplotlib takes a second to load
     from utils.runtimes.compare.chart import comparison_chart
 
     with whole_folder(output, "--output") as folder:

@@ -54,7 +54,7 @@ from utils.command.errors import UserError
 from utils.command.files import require_file
 from utils.command.folders import first_free
 from utils.pruning.command.flags import parse_args as parse_prune_args
-from utils.pruning.importance.kinds import IMPORTANCES
+from utils.pruning.importance.options import IMPORTANCES
 from utils.training.flags import make_parser as make_train_parser
 
 STRATEGIES = {

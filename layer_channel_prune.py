@@ -9,13 +9,26 @@ weights, after showing that the pruned network equals the masked one. Train spar
 python train.py ... -sr --prune 1
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import replace
 
 import slim_prune
-from models import Darknet
-from utils.pruning.command.run import run
+from utils.command.cli import run_main
+from utils.pruning.command.flags import read_flags
 
 STRATEGY = replace(slim_prune.STRATEGY, blocks=True, ratio=0.6)
 
+
+def main(argv: Sequence[str] | None = None) -> object:
+    """Prune as the flags say; returns the result, or the sweep."""
+    options = read_flags(STRATEGY, __doc__, argv)
+    from models import Darknet
+    from utils.pruning.command.run import run_pruning
+
+    return run_pruning(options, Darknet)
+
+
 if __name__ == "__main__":
-    run(STRATEGY, Darknet, __doc__)
+    run_main(main)

@@ -10,11 +10,25 @@ the cfg and prune_8_shortcut_last.weights beside the weights, after showing that
 equals the masked one. Train sparsely first: python train.py ... -sr --prune 1
 """
 
-from models import Darknet
-from utils.pruning.command.run import run
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from utils.command.cli import run_main
+from utils.pruning.command.flags import read_flags
 from utils.pruning.strategy import Strategy
 
 STRATEGY = Strategy(blocks=True)
 
+
+def main(argv: Sequence[str] | None = None) -> object:
+    """Prune as the flags say; returns the result, or the sweep."""
+    options = read_flags(STRATEGY, __doc__, argv)
+    from models import Darknet
+    from utils.pruning.command.run import run_pruning
+
+    return run_pruning(options, Darknet)
+
+
 if __name__ == "__main__":
-    run(STRATEGY, Darknet, __doc__)
+    run_main(main)

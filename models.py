@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
 from utils.command.errors import UserError
 from utils.command.files import atomic_write
-from utils.network.bn_epsilon import BnEpsilon, for_epsilon
+from utils.network.bn_epsilon import for_epsilon
 from utils.network.graph import interpret
 from utils.network.layers import (
     INPUT,
@@ -32,6 +32,7 @@ from utils.network.layers import (
 )
 from utils.network.layers.heads import require_equal_classes
 from utils.network.layers.strides import stride_px
+from utils.network.options import BnEpsilon
 from utils.network.weights import (
     is_checkpoint,
     load_checkpoint,

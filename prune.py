@@ -8,11 +8,25 @@ prune_0.8_my.cfg beside the cfg and prune_0.8_last.weights beside the weights, a
 the pruned network equals the masked one. Train sparsely first: python train.py ... -sr --prune 0
 """
 
-from models import Darknet
-from utils.pruning.command.run import run
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from utils.command.cli import run_main
+from utils.pruning.command.flags import read_flags
 from utils.pruning.strategy import ChannelRule, Strategy
 
 STRATEGY = Strategy(ChannelRule(tied="keep"), ratio=0.8)
 
+
+def main(argv: Sequence[str] | None = None) -> object:
+    """Prune as the flags say; returns the result, or the sweep."""
+    options = read_flags(STRATEGY, __doc__, argv)
+    from models import Darknet
+    from utils.pruning.command.run import run_pruning
+
+    return run_pruning(options, Darknet)
+
+
 if __name__ == "__main__":
-    run(STRATEGY, Darknet, __doc__)
+    run_main(main)

@@ -10,8 +10,12 @@ after showing that the pruned network equals the masked one. Train sparsely firs
 python train.py ... -sr --s 0.001 --strategy slim_prune
 """
 
-from models import Darknet
-from utils.pruning.command.run import run
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from utils.command.cli import run_main
+from utils.pruning.command.flags import read_flags
 from utils.pruning.strategy import ChannelRule, Strategy
 
 STRATEGY = Strategy(
@@ -20,5 +24,15 @@ STRATEGY = Strategy(
     ratio=0.8,
 )
 
+
+def main(argv: Sequence[str] | None = None) -> object:
+    """Prune as the flags say; returns the result, or the sweep."""
+    options = read_flags(STRATEGY, __doc__, argv)
+    from models import Darknet
+    from utils.pruning.command.run import run_pruning
+
+    return run_pruning(options, Darknet)
+
+
 if __name__ == "__main__":
-    run(STRATEGY, Darknet, __doc__)
+    run_main(main)

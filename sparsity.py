@@ -142,7 +142,7 @@ def _warn(names: Sequence[str], found: Sequence[Sparseness], states: Sequence[St
 
 
 def _draw(columns: Sequence[tuple[str, Sparseness]], args: argparse.Namespace) -> None:
-    from utils.pruning.report.charts import save_png  # matplotlib takes a second to load
+    from utils.pictures.charts import save_png  # matplotlib takes a second to load
     from utils.pruning.report.gamma_chart import gamma_chart
 
     first = Path(args.weights[0])

@@ -35,11 +35,11 @@ from models import Darknet
 from utils.command.cli import Parser, add_img_size, positive_int, ratio, run_main
 from utils.command.errors import UserError
 from utils.command.progress import progress_bar
-from utils.pruning.command.decide import make_chooser
+from utils.pruning.choice.chooser import make_chooser
 from utils.pruning.command.flags import parse_args
 from utils.pruning.command.run import Pruned, run_pruning
 from utils.pruning.goals.budget import cost, pruned_layers
-from utils.pruning.importance.kinds import IMPORTANCES
+from utils.pruning.importance.options import IMPORTANCES
 
 STRATEGIES = {
     "prune": prune.STRATEGY,

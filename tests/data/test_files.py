@@ -21,13 +21,7 @@ from tests.support.tiny_data import (
     write_sample,
 )
 from utils.command.errors import UserError
-from utils.data.darknet_files import (
-    load_data_file,
-    load_list,
-    load_names,
-    names_text,
-    read_text,
-)
+from utils.data.darknet_files import load_data_file, load_list, load_names, names_text, read_text
 from utils.data.dataset import DetectionDataset
 from utils.data.labels import clip_to_image, label_path, read_labels
 from utils.data.samples import class_balance_weights, class_counts, load_samples

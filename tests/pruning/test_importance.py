@@ -26,7 +26,7 @@ from utils.pruning.importance.batch_norm import (
     mean_magnitude,
 )
 from utils.pruning.importance.kernels import fpgm, l1, l2, lamp, random_scores
-from utils.pruning.importance.kinds import IMPORTANCES, Kind
+from utils.pruning.importance.options import IMPORTANCES, Kind
 from utils.pruning.importance.scores import Scores, normalize
 from utils.pruning.importance.taylor import taylor
 from utils.pruning.plan import make_plan

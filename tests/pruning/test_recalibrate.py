@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from utils.pruning.command.recalibrate import recalibrate_
 
 from layer_prune import STRATEGY as LAYERS
 from models import Darknet
@@ -20,7 +21,6 @@ from tests.support.tiny_data import make_set
 from utils.cfg import load_cfg, plain_text
 from utils.command.errors import UserError
 from utils.network.layers.normalization import DarknetBatchNorm
-from utils.pruning.command.recalibrate import recalibrate_
 from utils.pruning.command.run import Pruned, run_pruning
 
 

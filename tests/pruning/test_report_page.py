@@ -22,10 +22,11 @@ from tests.support.nets import conv, head, healthy, net, section
 from tests.support.tiny_data import make_set
 from utils.cfg import plain_text
 from utils.command.errors import UserError
-from utils.pruning.command.decide import make_chooser
+from utils.pictures.charts import BLUE, PALE, inline_svg
+from utils.pruning.choice.chooser import make_chooser
 from utils.pruning.command.flags import parse_args
 from utils.pruning.command.run import Pruned, run_pruning
-from utils.pruning.report.charts import BLUE, PALE, LayerBar, channels_chart, inline_svg
+from utils.pruning.report.charts import LayerBar, channels_chart
 from utils.pruning.report.record import Case, layer_rows, make_record
 from utils.pruning.sweeps.curve import Sweep, SweepPoint
 

@@ -22,8 +22,9 @@ from tests.support.tiny_data import make_set
 from utils.cfg import plain_text
 from utils.command.errors import UserError
 from utils.command.timing import Latency
-from utils.detection.figures import Model, ModelFigures
+from utils.detection.figures import ModelFigures
 from utils.network.cost import count_parameters
+from utils.network.darknet import Network as Model
 from utils.pruning.command.flags import parse_args
 from utils.pruning.command.run import Pruned, run_pruning
 from utils.pruning.strategy import Strategy

@@ -21,11 +21,12 @@ from tests.support.nets import image
 from tests.support.prune_case import Case
 from tests.support.zoo_cfgs import small, zoo
 from utils.cfg import Cfg, plain_text
-from utils.network.bn_epsilon import BnEpsilon, for_epsilon
+from utils.network.bn_epsilon import for_epsilon
 from utils.network.bn_statistics import recalibrate_
 from utils.network.initialize import initialize
 from utils.network.layers import build_layers
 from utils.network.layers.dfl import Dfl
+from utils.network.options import BnEpsilon
 from utils.network.weights import State, load_darknet_weights, save_darknet_weights
 
 TOLERANCE = 1e-4

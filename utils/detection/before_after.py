@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..command.device import pick_device
+from ..data.darknet_files import load_data_file
 from ..data.dataset import DetectionDataset, Draw
 from ..data.images import read_image
 from ..data.letterbox import Geometry
+from ..network.darknet import Network
 from ..pictures.detections import Picture, draw_detections
 from .as_the_cfg_says import chosen_fit, chosen_nms
 from .evaluate import Predict
-from .figures import Model, data_spec
 from .nms import nms
-from .options import PLAIN, NmsKind
+from .options import PLAIN, NmsKind, Scoring
+from .score import require_classes
 
 Rows = NDArray[np.float64]  # (n, 6): x1, y1, x2, y2 in pixels, score, class
 
@@ -45,14 +46,20 @@ class Shown:
     found_after: int
 
 
-def compare_detections(model: Model, compact: Model, args: argparse.Namespace) -> list[Shown]:
-    """`showcase` of two models on the validation images of `--data`, fed as when scoring."""
-    spec = data_spec(model, args)
-    fit = chosen_fit(args.fit, model.cfg)
-    dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size, fit=fit)
-    device = pick_device(args.device)
-    kind = chosen_nms(args.nms, model.heads[-1].section)
-    before, after = (copy.deepcopy(one).fuse().eval().to(device) for one in (model, compact))
+def compare_detections(network: Network, compact: Network, how: Scoring) -> list[Shown]:
+    """`showcase` of two networks on the validation images, fed as when scoring."""
+    spec = load_data_file(how.data)
+    require_classes(spec, network)
+    dataset = DetectionDataset(
+        spec.require("valid"),
+        spec.nc,
+        network.img_size,
+        fit=chosen_fit(how.fit, network.cfg),
+        channels=network.in_channels,
+    )
+    device = pick_device(how.device)
+    kind = chosen_nms(how.nms, network.heads[-1].section)
+    before, after = (copy.deepcopy(one).fuse().eval().to(device) for one in (network, compact))
     return showcase(before, after, dataset, spec.names, device, kind)
 
 

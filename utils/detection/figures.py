@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
 
-from ..cfg import Cfg
 from ..command.device import pick_device
-from ..command.errors import UserError
 from ..command.table import table
 from ..command.timing import Latency, time_forward_ms
-from ..data.darknet_files import DataSpec, load_data_file
-from ..data.dataset import DetectionDataset
-from ..data.loader import make_loader
+from ..data.darknet_files import load_data_file
 from ..network.cost import count_macs, count_parameters, file_bytes
-from ..network.layers import Head, Layer
-from ..network.weights import State
-from .as_the_cfg_says import chosen_fit, chosen_nms
-from .evaluate import Metrics, evaluate
+from ..network.darknet import Network
+from .evaluate import EvalOptions
+from .options import Scoring
+from .score import score
 
 _MOST_S = 5.0  # for timing a network
 # A pass of a larger network takes a second: it is timed only along with an evaluation.
@@ -42,75 +34,32 @@ class ModelFigures:
     map: float | None = None
 
 
-class Model(Protocol):
-    """What the engine needs of `models.Darknet`."""
-
-    rules: tuple[Layer, ...]
-    heads: tuple[Head, ...]
-    cfg: Cfg
-    nc: int
-    seen: int
-    img_size: tuple[int, int]
-    in_channels: int
-
-    def load_weights(self, path: str | Path) -> Any: ...
-
-    def load_state(self, state: State) -> None: ...
-
-    def fuse(self) -> nn.Module: ...
-
-    def state_dict(self) -> State: ...
-
-
-def worth_timing(model: Model, args: argparse.Namespace) -> bool:
+def worth_timing(network: Network, scored: bool) -> bool:
     """Whether a pass is short, or an evaluation takes longer anyway."""
-    return bool(args.data) or count_macs(model.rules) <= _GLANCE_MACS
+    return scored or count_macs(network.rules) <= _GLANCE_MACS
 
 
-def figures(model: Model, args: argparse.Namespace, timed: bool = True) -> ModelFigures:
-    """Size, latency of the fused network if it is to be `timed`, and mAP when `--data` is given."""
-    macs = count_macs(model.rules)
-    if not (args.data or timed):
-        return ModelFigures(count_parameters(model.rules), macs, file_bytes(model.rules))
-    device = pick_device(args.device)
-    fused = copy.deepcopy(model).fuse().eval().to(device)
-    image = torch.rand(1, model.in_channels, *model.img_size, device=device)
+def figures(network: Network, how: Scoring, timed: bool = True) -> ModelFigures:
+    """Size, latency of the fused network if it is to be `timed`, and mAP where there is data."""
+    macs = count_macs(network.rules)
+    if not (how.data or timed):
+        return ModelFigures(count_parameters(network.rules), macs, file_bytes(network.rules))
+    device = pick_device(how.device)
+    fused = copy.deepcopy(network).fuse().eval().to(device)
+    image = torch.rand(1, network.in_channels, *network.img_size, device=device)
     image = image.contiguous(memory_format=torch.channels_last)
     latency = time_forward_ms(lambda: fused(image), runs=20, warmup=3, most_s=_MOST_S)
-    metrics = _score(fused, model, args) if args.data else None
+    metrics = None
+    if how.data:
+        metrics = score(fused, load_data_file(how.data), network, how, EvalOptions(device=device))
     return ModelFigures(
-        parameters=count_parameters(model.rules),
+        parameters=count_parameters(network.rules),
         macs=macs,
-        file_bytes=file_bytes(model.rules),
+        file_bytes=file_bytes(network.rules),
         latency=latency,
         map50=metrics.map50 if metrics else None,
         map=metrics.map if metrics else None,
     )
-
-
-def data_spec(model: Model, args: argparse.Namespace) -> DataSpec:
-    """The data set of `--data`. Raises UserError when it has other classes than the model."""
-    spec = load_data_file(args.data)
-    if spec.nc != model.nc:
-        raise UserError(
-            f"{args.data}: has {spec.nc} classes, but {model.cfg.source} is made for {model.nc}"
-        )
-    return spec
-
-
-def _score(network: nn.Module, model: Model, args: argparse.Namespace) -> Metrics:
-    spec = data_spec(model, args)
-    fit = chosen_fit(args.fit, model.cfg)
-    dataset = DetectionDataset(spec.require("valid"), spec.nc, model.img_size, fit=fit)
-    loader = make_loader(dataset, args.batch_size, args.workers)
-
-    def predict(images: Tensor) -> Tensor:
-        boxes: Tensor = network(images)
-        return boxes
-
-    kind = chosen_nms(args.nms, model.heads[-1].section)
-    device = pick_device(args.device)
-    return evaluate(predict, loader, spec.nc, spec.names, nms_kind=kind, device=device)
 
 
 def comparison_table(before: ModelFigures, after: ModelFigures) -> str:

@@ -37,7 +37,11 @@ def score(
     """
     require_classes(spec, network)
     dataset = DetectionDataset(
-        spec.require("valid"), spec.nc, network.img_size, fit=chosen_fit(how.fit, network.cfg)
+        spec.require("valid"),
+        spec.nc,
+        network.img_size,
+        fit=chosen_fit(how.fit, network.cfg),
+        channels=network.in_channels,
     )
     loader = make_loader(dataset, how.batch_size, how.workers)
     kind = chosen_nms(how.nms, network.heads[-1].section)

@@ -7,31 +7,17 @@ channels of tiny variance, where that is the difference between right and wrong 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ..command.cli import Parser
 from .layers import Layer
 from .layers.normalization import BN_EPS
+from .options import BnEpsilon
 from .weights import State, key_of, split_state
 
 OPENCV_BN_EPS = 1e-6
 _LEAST_DEVIATION = 4.0  # then an epsilon of 1e-5 is 3e-7 of the deviation, below float32's grain
-
-BnEpsilon = Literal["darknet", "opencv", "any"]
-
-
-def add_bn_epsilon(parser: Parser) -> None:
-    """Add `--bn-epsilon` to a command that writes weights."""
-    parser.add_argument(
-        "--bn-epsilon",
-        choices=get_args(BnEpsilon),
-        default="darknet",
-        help="what the written weights are for: darknet (and further training), opencv, whose "
-        "batch normalisation adds another epsilon, or any runtime",
-    )
 
 
 def for_epsilon(state: Mapping[str, Tensor], layers: Sequence[Layer], epsilon: BnEpsilon) -> State:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ from ..command.errors import UserError
 from ..network.layers import Layer
 from ..network.weights import save_darknet_weights
 from .opencv import require_importer
+from .options import Runtime
 
-Runtime = Literal["torch", "opencv"]
 Pass = Callable[[], object]
 Build = Callable[..., Any]  # models.Darknet
 

@@ -3,32 +3,133 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 from ...cfg.strict import add_strict_darknet
-from ...command.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio
+from ...command.cli import (
+    Parser,
+    add_device,
+    add_img_size,
+    add_workers,
+    img_size,
+    positive_int,
+    ratio,
+)
 from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
-from ...network.bn_epsilon import add_bn_epsilon
-from ...runtimes.passes import Runtime
-from ..goals.budget import Budget, LatencyBudget, Measure
+from ...detection.inputs import require_inputs
+from ...detection.options import Inputs, Scoring
+from ...network.options import add_bn_epsilon
+from ...runtimes.options import Runtime
+from ..importance.options import IMPORTANCES, Normalization, Ranking
+from ..options import (
+    DEFAULT_SHORTCUTS,
+    LEAST_IMAGES,
+    Budget,
+    LatencyBudget,
+    LayerRules,
+    Measure,
+    Outputs,
+    PruneOptions,
+    Typed,
+)
 from ..strategy import Strategy
-from ..sweeps.flags import DEFAULT_SHORTCUTS, add_sweep_flags, settled
-from .recalibrate import add_recalibrate
-from .scoring import add_importance
+from ..sweeps.flags import Amounts, add_sweep_flags, sweep_wish
 
 
-def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) -> Any:
-    """The flags of a pruning script."""
+def read_flags(
+    strategy: Strategy, doc: str | None, argv: Sequence[str] | None = None
+) -> PruneOptions:
+    """`prune_flags`, after a look at the files that they name. Raises UserError."""
+    options = prune_flags(strategy, doc, argv)
+    require_inputs(options.inputs.cfg, options.inputs.weights, options.scoring.data)
+    return options
+
+
+def prune_flags(
+    strategy: Strategy, doc: str | None, argv: Sequence[str] | None = None
+) -> PruneOptions:
+    """What the flags of a pruning script ask for; argv None: those of this process.
+
+    Raises UserError for flags that do not go together.
+    """
+    args = _parser(strategy, doc).parse_args(argv)
+    given = vars(args)
+    amounts = Amounts(
+        given.get("ratio"), given.get("shortcuts"), given.get("budget"), args.max_map_drop
+    )
+    wish = sweep_wish(strategy, amounts, args.data, args.output, args.report)
+    options = PruneOptions(
+        strategy,
+        Inputs(args.cfg, args.weights, img_size(args.img_size)),
+        Scoring(
+            args.data, args.fit, args.nms, args.batch_size, args.workers, args.device, args.seed
+        ),
+        amounts.one("ratio"),
+        amounts.budget,
+        wish,
+        int(amounts.one("shortcuts") or DEFAULT_SHORTCUTS),
+        given.get("layer_keep", 0.0),
+        _rules(given),
+        Ranking(args.importance, args.normalize, args.taylor_batches),
+        given.get("runtime", "torch"),
+        args.recalibrate,
+        args.bn_epsilon,
+        args.strict_darknet,
+        Outputs(args.force, args.dry_run, args.report or "", args.output or ""),
+    )
+    settled = {
+        "ratio": options.chosen_ratio,
+        "shortcuts": options.chosen_shortcuts,
+        "layer_keep": options.floor,
+        "budget": amounts.budget,
+        "sweep": wish,
+    }
+    return replace(options, typed=Typed({**given, **settled}, _command_line(argv)))
+
+
+def _rules(given: Mapping[str, Any]) -> LayerRules:
+    """What the limits say; a script that removes blocks alone has no flags for them."""
+    if "round_to" not in given:
+        return LayerRules()
+    return LayerRules(
+        given["round_to"],
+        given["max_ratio"],
+        tuple(given["exclude"]),
+        tuple(given["only"]),
+        given["compat"],
+    )
+
+
+def _command_line(argv: Sequence[str] | None) -> tuple[str, ...]:
+    """The command as a user would type it; `argv` None: that of this process."""
+    given = sys.argv[1:] if argv is None else argv
+    return ("python", Path(sys.argv[0]).name, *given)
+
+
+def _parser(strategy: Strategy, doc: str | None) -> Parser:
     parser = Parser(doc)
     add = parser.add_argument
     add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
-    add("--data", help=".data file to score before and after; left out, nothing is scored")
+    add(
+        "--data",
+        default="",
+        help=".data file to score before and after; left out, nothing is scored",
+    )
     add("--weights", default="weights/last.pt", help=".weights or .pt, best after sparse training")
     _add_strategy_flags(parser, strategy)
-    add_importance(parser)
-    add_recalibrate(parser)
+    _add_importance(parser)
+    add(
+        "--recalibrate",
+        type=_image_count,
+        metavar="N",
+        help="measure the BN statistics of the pruned network again, on N training images (200 do; "
+        "needs --data)",
+    )
     add_img_size(parser)
     add_fit(parser)
     add_nms(parser)
@@ -42,9 +143,38 @@ def parse_args(strategy: Strategy, doc: str | None, argv: Sequence[str] | None) 
     add("--dry-run", action="store_true", help="everything up to the table; write nothing")
     add("--report", metavar="FOLDER", help="also write report.html and report.json into FOLDER")
     add_sweep_flags(parser)
-    # What a script has no flag for is there all the same.
-    absent = {"ratio": None, "shortcuts": None, "layer_keep": 0.0, "budget": None}
-    return settled(strategy, argparse.Namespace(**{**absent, **vars(parser.parse_args(argv))}))
+    return parser
+
+
+def _add_importance(parser: Parser) -> None:
+    add = parser.add_argument
+    kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in IMPORTANCES.items())
+    add(
+        "--importance",
+        choices=tuple(IMPORTANCES),
+        default="bn",
+        help=f"what ranks the channels. {kinds}",
+    )
+    add(
+        "--normalize",
+        choices=get_args(Normalization),
+        help="divide channels' scores by their layer's mean (layer), by that of all (global: same "
+        "order), or not; left out: layer for l1, l2 and fpgm, which grow with kernels, else none",
+    )
+    add(
+        "--taylor-batches",
+        type=positive_int,
+        default=16,
+        metavar="N",
+        help="training batches that --importance taylor averages over (needs --data)",
+    )
+
+
+def _image_count(text: str) -> int:
+    count = positive_int(text)
+    if count < LEAST_IMAGES:
+        raise argparse.ArgumentTypeError(f"must be at least {LEAST_IMAGES}, got {text}")
+    return count
 
 
 def _add_limit_flags(parser: Parser) -> None:

@@ -1,192 +1,214 @@
-"""The engine behind every pruning script: the command line and the order of the steps.
+"""A prune from end to end: the order of the steps, and what is written at the end.
 
-parse -> channel graph -> importance -> plan -> fold and cut -> gate -> evaluate -> table -> write.
+channel graph -> importance -> plan -> fold and cut -> gate -> evaluate -> table -> write.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
 from ...cfg.strict import strict_cfg
 from ...command.allocator import keep_freed_memory
-from ...command.cli import img_size, run_main
 from ...command.errors import UserError
 from ...command.files import atomic_write
 from ...command.folders import require_free
-from ...detection.before_after import compare_detections
-from ...detection.figures import Model, ModelFigures, comparison_table, figures, worth_timing
-from ...detection.training_images import require_training_images
+from ...data.darknet_files import load_data_file
+from ...detection.figures import ModelFigures, comparison_table, figures, worth_timing
 from ...network.bn_epsilon import for_epsilon
 from ...network.channel_links import plan_path, write_links
+from ...network.darknet import Build, Network
 from ...network.layers import build_layers
 from ...network.weights import State, require_usable, save_checked_weights
+from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
+from ..choice.tables import kept_table
 from ..gate import Proof, prove
-from ..goals.budget import LatencyBudget
-from ..goals.latency_goal import LatencyCheck, measure_goal
+from ..goals.latency_goal import LatencyGoal, measure_goal
+from ..options import Budget, LatencyBudget, PruneOptions
 from ..plan import PrunePlan
-from ..report.record import Case, command_line
-from ..report.tables import layer_table
-from ..strategy import Strategy
+from ..recalibrate import recalibrate, recalibrated
+from ..report.result import Pruned
 from ..surgery import links_of, prune
 from ..sweeps.curve import Sweep
 from ..sweeps.run import require_choice, show_sweep, sweep_folder, try_values, write_sweep
-from .decide import Chooser, decide, make_chooser, tell_sparseness
-from .flags import parse_args
-from .recalibrate import Recalibration, recalibrate, recalibrated
-
-Build = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """The result: what was found, and where it was written."""
-
-    cfg: Cfg
-    state: State
-    plan: PrunePlan
-    proof: Proof
-    before: ModelFigures
-    after: ModelFigures
-    cfg_path: Path
-    weights_path: Path
-    recalibration: Recalibration | None = None
-    latency: LatencyCheck | None = None
 
 
 @dataclass(frozen=True)
 class _Original:
-    """The model to prune, and how to build one like it."""
+    """The network to prune, and how to build one like it."""
 
     build: Build
-    model: Model
+    network: Network
     state: State
-    args: argparse.Namespace
+    options: PruneOptions
 
-    def cut(self, plan: PrunePlan, source: str) -> tuple[Cfg, State, Model]:
-        """The pruned cfg (to be called `source`), its state, and its model."""
-        cut_cfg, cut_state = prune(self.model.cfg, self.state, plan)
-        if self.args.strict_darknet:
+    def cut(self, plan: PrunePlan, source: str) -> tuple[Cfg, State, Network]:
+        """The pruned cfg (to be called `source`), its state, and its network."""
+        cut_cfg, cut_state = prune(self.network.cfg, self.state, plan)
+        if self.options.strict_darknet:
             cut_cfg = strict_cfg(cut_cfg)
         cfg = parse_cfg(plain_text(cut_cfg), source)
-        size = img_size(self.args.img_size)
-        compact: Model = self.build(cfg, img_size=size, weights=cut_state)
-        return cfg, cut_state, compact
+        return cfg, cut_state, self.build(cfg, self.options.inputs.img_size, weights=cut_state)
 
     def score(self, plan: PrunePlan) -> ModelFigures:
-        """What a plan leaves, costs and is worth; with `--recalibrate`, after that."""
-        compact = self.cut(plan, "the pruned cfg")[2]
-        if self.args.recalibrate:
-            compact, _ = recalibrated(compact, self.args)
-        return figures(compact, self.args)
+        """What a plan leaves, costs and is worth; with `recalibrate`, after that."""
+        compact, options = self.cut(plan, "the pruned cfg")[2], self.options
+        if options.recalibrate:
+            compact, _ = recalibrated(compact, options.scoring, options.recalibrate)
+        return figures(compact, options.scoring)
 
 
-def run(strategy: Strategy, build: Build, doc: str | None) -> None:
-    """Main of a pruning script; `build` is `models.Darknet`."""
-    run_main(lambda argv: run_pruning(strategy, build, doc, argv))
-
-
-def run_pruning(
-    strategy: Strategy, build: Build, doc: str | None, argv: Sequence[str] | None = None
-) -> Pruned | Sweep:
-    """Prune, prove, score, write; or measure several values, and prune by the best if asked to.
+def run_pruning(options: PruneOptions, build: Build) -> Pruned | Sweep:
+    """Prune, or measure several values; then prune by the best of them if that is asked for.
 
     Raises UserError, and GateError if the proof fails.
     """
-    args = parse_args(strategy, doc, argv)
+    if options.sweep is not None and options.sweep.max_map_drop is None:
+        return sweep_network(options, build)
+    return prune_network(options, build)
+
+
+def prune_network(options: PruneOptions, build: Build) -> Pruned:
+    """Prune, prove, score, and write unless it is a dry run; prints what it finds.
+
+    `build` is `models.Darknet`. Raises UserError, and GateError if the proof fails.
+    """
+    original, chooser = _opened(options, build)
+    if options.sweep is None:
+        return _prune(original, chooser, options)
+    sweep, before = _swept(original, chooser, options)
+    choice = require_choice(sweep)
+    flags = {**options.typed.flags, options.sweep.unit: choice}
+    found = replace(options, typed=replace(options.typed, flags=flags))
+    if options.sweep.unit == "ratio":
+        found = replace(found, ratio=choice)
+    else:
+        found = replace(found, shortcuts=int(choice))
+        chooser = replace(chooser, shortcuts=found.shortcuts)
+    return _prune(original, chooser, found, before, sweep)
+
+
+def sweep_network(options: PruneOptions, build: Build) -> Sweep:
+    """Measure the values of `options.sweep`; writes a table and a picture unless it is a dry run.
+
+    Raises UserError, also for options without a sweep.
+    """
+    if options.sweep is None:
+        raise UserError("a sweep needs several values")
+    original, chooser = _opened(options, build)
+    return _swept(original, chooser, options)[0]
+
+
+def _opened(options: PruneOptions, build: Build) -> tuple[_Original, Chooser]:
+    """The network with its weights, and all that a plan depends on but the ratio."""
     keep_freed_memory()
-    _require_free_places(strategy, args)
-    require_training_images(args)
-    original = _load(build, args)
-    chooser = make_chooser(strategy, original.model, original.state, args)
-    tell_sparseness(chooser, original.state, None if args.budget or args.sweep else args.ratio)
-    if args.sweep is None:
-        return _prune(original, chooser, args, argv)
-    before = figures(original.model, args) if args.data else None
-    sweep = try_values(args.sweep, chooser, args.ratio, before, original.score)
+    _require_free_places(options)
+    if options.ranking.importance == "taylor" or options.recalibrate:
+        load_data_file(options.scoring.data).require("train")
+    inputs = options.inputs
+    network = build(load_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
+    state = {key: tensor.detach().cpu() for key, tensor in network.state_dict().items()}
+    require_usable(state, inputs.weights)
+    original = _Original(build, network, state, options)
+    chooser = make_chooser(options, network, state)
+    one = not (options.budget or options.sweep)
+    tell_sparseness(chooser, state, options.chosen_ratio if one else None)
+    return original, chooser
+
+
+def _swept(
+    original: _Original, chooser: Chooser, options: PruneOptions
+) -> tuple[Sweep, ModelFigures | None]:
+    """The sweep, shown and written, and the figures of the network as it is."""
+    assert options.sweep is not None
+    before = figures(original.network, options.scoring) if options.scoring.data else None
+    ratio = options.chosen_ratio
+    sweep = try_values(options.sweep, chooser, ratio, before, original.score)
     show_sweep(sweep)
-    if not args.dry_run:
-        write_sweep(sweep, sweep_folder(args))
-    if args.sweep.max_map_drop is None:
-        return sweep
-    found = argparse.Namespace(**{**vars(args), args.sweep.unit: require_choice(sweep)})
-    chooser = replace(chooser, shortcuts=found.shortcuts)
-    return _prune(original, chooser, found, argv, before, sweep)
-
-
-def _load(build: Build, args: argparse.Namespace) -> _Original:
-    """The model with its weights. Raises UserError for numbers that no network can have."""
-    size = img_size(args.img_size)
-    model: Model = build(load_cfg(args.cfg), img_size=size, weights=args.weights)
-    state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
-    require_usable(state, args.weights)
-    return _Original(build, model, state, args)
+    if not options.outputs.dry_run:
+        write_sweep(sweep, sweep_folder(options.outputs.sweep, options.inputs.cfg))
+    return sweep, before
 
 
 def _prune(
     original: _Original,
     chooser: Chooser,
-    args: argparse.Namespace,
-    argv: Sequence[str] | None,
+    options: PruneOptions,
     before: ModelFigures | None = None,
     sweep: Sweep | None = None,
 ) -> Pruned:
-    """Prune as the flags say; `before` and `sweep` are what is known already."""
-    outputs = _output_paths(chooser.strategy, args)
-    goal = None
-    if isinstance(args.budget, LatencyBudget):
-        model, state = original.model, original.state
-        goal = measure_goal(original.build, chooser.graph, model, state, args)
-    plan = decide(chooser, args, goal)
-    cfg, cut_state, compact = original.cut(plan, str(outputs[0]))
+    """Prune as the options say; `before` and `sweep` are what is known already."""
+    paths = _output_paths(options)
+    goal = _goal(original, chooser, options)
+    budget = options.budget if isinstance(options.budget, Budget) else None
+    plan = decide(chooser, options.chosen_ratio, budget, goal)
+    cfg, cut_state, compact = original.cut(plan, str(paths[0]))
     proof = prove(original.state, plan, cfg, cut_state)
-    print(layer_table(plan))
+    print(kept_table(plan))
     print(_proof_line(proof))
     latency = None if goal is None else goal.check(plan, cfg, cut_state)
     if latency:
         print(latency)
-    timed = worth_timing(original.model, args)
-    before = before or figures(original.model, args, timed)
-    after = figures(compact, args, timed)
+    how = options.scoring
+    timed = worth_timing(original.network, bool(how.data))
+    before = before or figures(original.network, how, timed)
+    after = figures(compact, how, timed)
     recalibration = None
-    if args.recalibrate:
-        recalibration, compact = recalibrate(compact, args, after)
+    if options.recalibrate:
+        recalibration, compact = recalibrate(compact, how, options.recalibrate, after)
         cut_state, after = compact.state_dict(), recalibration.after
         print(recalibration)
     print(comparison_table(before, after))
-    if args.dry_run:
+    figured = (proof, before, after)
+    pruned = Pruned(cfg, cut_state, plan, *figured, *paths, chooser, sweep, recalibration, latency)
+    if options.outputs.dry_run:
         print("dry run: nothing was written")
-    else:
-        written = for_epsilon(cut_state, build_layers(cfg), args.bn_epsilon)
-        _write(cfg, written, original.model.seen, outputs, plan)
-    if args.report and not args.dry_run:
-        given = (args, command_line(argv), chooser, plan, proof, before, after, outputs)
-        _report(Case(*given, sweep, recalibration, latency), original.model, compact)
-    return Pruned(cfg, cut_state, plan, proof, before, after, *outputs, recalibration, latency)
+        return pruned
+    written = for_epsilon(cut_state, build_layers(cfg), options.bn_epsilon)
+    _write(cfg, written, original.network.seen, paths, plan)
+    if options.outputs.report:
+        _report(pruned, options, original.network, compact)
+    return pruned
 
 
-def _report(case: Case, model: Model, compact: Model) -> None:
+def _goal(original: _Original, chooser: Chooser, options: PruneOptions) -> LatencyGoal | None:
+    """The latency to meet, with its table measured; None for a ratio or another budget."""
+    if not isinstance(options.budget, LatencyBudget):
+        return None
+    return measure_goal(
+        original.build,
+        chooser.graph,
+        original.network,
+        original.state,
+        options.budget.ms,
+        options.runtime,
+        options.scoring.device,
+    )
+
+
+def _report(pruned: Pruned, options: PruneOptions, network: Network, compact: Network) -> None:
     """Write the folder of `--report`."""
-    from ..report.page import write_report  # matplotlib takes a second to load
+    # matplotlib takes a second to load
+    from ...detection.before_after import compare_detections
+    from ..report.page import write_report
 
-    shown = compare_detections(model, compact, case.args) if case.args.data else []
-    print(f"Wrote {write_report(case.args.report, case, shown, case.args.force)}")
+    how, outputs = options.scoring, options.outputs
+    shown = compare_detections(network, compact, how) if how.data else []
+    print(f"Wrote {write_report(outputs.report, pruned, options, shown, outputs.force)}")
 
 
-def _require_free_places(strategy: Strategy, args: argparse.Namespace) -> None:
+def _require_free_places(options: PruneOptions) -> None:
     """Raise UserError now, not after the work, where something stands in the way of an output."""
-    if args.dry_run:
+    outputs = options.outputs
+    if outputs.dry_run:
         return
-    if args.report:
-        require_free(args.report, "--report", args.force)
-    if args.sweep is None:
-        _output_paths(strategy, args)
+    if outputs.report:
+        require_free(outputs.report, "--report", outputs.force)
+    if options.sweep is None:
+        _output_paths(options)
     else:
-        sweep_folder(args)
+        sweep_folder(outputs.sweep, options.inputs.cfg)
 
 
 def _proof_line(proof: Proof) -> str:
@@ -197,18 +219,18 @@ def _proof_line(proof: Proof) -> str:
     )
 
 
-def _output_paths(strategy: Strategy, args: argparse.Namespace) -> tuple[Path, Path]:
+def _output_paths(options: PruneOptions) -> tuple[Path, Path]:
     """Beside the inputs, under the known names. Raises UserError if something stands there."""
-    cfg, weights = Path(args.cfg), Path(args.weights)
+    cfg, weights = Path(options.inputs.cfg), Path(options.inputs.weights)
     names = cfg.name, f"{weights.stem}.weights"
+    how_much = options.budget or options.chosen_ratio
+    shortcuts = options.chosen_shortcuts
     new_cfg, new_weights = (
-        path.with_name(
-            strategy.file_name(name, args.budget or args.ratio, args.layer_keep, args.shortcuts)
-        )
+        path.with_name(options.strategy.file_name(name, how_much, options.floor, shortcuts))
         for path, name in zip((cfg, weights), names, strict=True)
     )
     for path in (new_cfg, new_weights, plan_path(new_cfg)):
-        if path.exists() and not (args.force or args.dry_run):
+        if path.exists() and not (options.outputs.force or options.outputs.dry_run):
             raise UserError(f"{path}: exists already; --force overwrites it")
     return new_cfg, new_weights
 

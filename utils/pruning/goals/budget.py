@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from ...cfg import Cfg, drop_layers, replace_layers
 from ...command.errors import UserError
 from ...network.cost import count_parameters
 from ...network.layers import Layer, build_layers
+from ..options import Budget, Measure
 from ..plan import PrunePlan, keep_everything
 
 _STEPS = 24  # of the bisection: 2^-24 is less than one channel of any network
 _ACCURACY = 0.01
-
-Measure = Literal["params", "macs", "channels"]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The share of the parameters, MACs or channels that may stay."""
-
-    measure: Measure
-    share: float
-
-    def __str__(self) -> str:
-        """As it stands in file names: `params0.3`."""
-        return f"{self.measure}{self.share}"
-
-
-@dataclass(frozen=True)
-class LatencyBudget:
-    """Milliseconds that one image may take (see `latency_goal`)."""
-
-    ms: float
-    measure: Literal["latency-ms"] = "latency-ms"
-
-    def __str__(self) -> str:
-        """As it stands in file names: `latency12.5ms`."""
-        return f"latency{self.ms:g}ms"
 
 
 def cost_of(cfg: Cfg, plan: PrunePlan, measure: Measure) -> int:

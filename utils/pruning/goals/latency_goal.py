@@ -1,17 +1,17 @@
-"""`--target-latency-ms`: from the flags to a table, and from a pruned network to a verdict."""
+"""A latency to meet: from a network to a table, and from a pruned one to a verdict."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 
 from ...cfg import Cfg
 from ...command.device import pick_device
 from ...command.timing import Latency, time_forward_ms
-from ...detection.figures import Model
+from ...network.darknet import Build, Network
 from ...network.graph import ChannelGraph
 from ...network.weights import State
-from ...runtimes.passes import Build, Pass, Runtime, make_pass
+from ...runtimes.options import Runtime
+from ...runtimes.passes import Pass, make_pass
 from ..plan import PrunePlan
 from .latency import LatencyTable, MakePass, measure_table
 
@@ -47,37 +47,38 @@ class LatencyGoal:
     """A latency to meet: the table to plan by, and how to measure what comes out."""
 
     ms: float
+    runtime: Runtime
     table: LatencyTable
-    build: Build
+    make: MakePass
     img_hw: tuple[int, int]
-    args: argparse.Namespace
 
     def check(self, plan: PrunePlan, cfg: Cfg, state: State) -> LatencyCheck:
         """Run the pruned network in the runtime."""
-        run = _passes(self.build, self.args)(cfg, self.img_hw, state)
+        run = self.make(cfg, self.img_hw, state)
         table_ms = self.table.sum_ms(plan.keep, plan.stand_in)
         after = time_forward_ms(run, runs=_RUNS)
-        return LatencyCheck(self.args.runtime, self.ms, self.table.whole, table_ms, after)
+        return LatencyCheck(self.runtime, self.ms, self.table.whole, table_ms, after)
 
 
 def measure_goal(
-    build: Build, graph: ChannelGraph, model: Model, state: State, args: argparse.Namespace
+    build: Build,
+    graph: ChannelGraph,
+    network: Network,
+    state: State,
+    ms: float,
+    runtime: Runtime,
+    device: str,
 ) -> LatencyGoal:
     """Measure the network and its layers. Raises UserError for what the runtime cannot load."""
-    make = _passes(build, args)
-    cfg = model.cfg
-    whole = make(cfg, model.img_size, state)
-    table = measure_table(graph, cfg, whole, make)
+
+    def make(cfg: Cfg, img_hw: tuple[int, int], state: State | None = None) -> Pass:
+        return make_pass(runtime, build, cfg, img_hw, state, pick_device(device))
+
+    whole = make(network.cfg, network.img_size, state)
+    table = measure_table(graph, network.cfg, whole, make)
     print(
-        f"Latency ({args.runtime}): {table.whole.p10_ms:.3f} ms; {len(table.layers)} layers of "
+        f"Latency ({runtime}): {table.whole.p10_ms:.3f} ms; {len(table.layers)} layers of "
         f"{table.shapes} shapes add up to {table.alone_ms:.3f}; the table is scaled by "
         f"{table.scale:.3f}"
     )
-    return LatencyGoal(args.budget.ms, table, build, model.img_size, args)
-
-
-def _passes(build: Build, args: argparse.Namespace) -> MakePass:
-    def make(cfg: Cfg, img_hw: tuple[int, int], state: State | None = None) -> Pass:
-        return make_pass(args.runtime, build, cfg, img_hw, state, pick_device(args.device))
-
-    return make
+    return LatencyGoal(ms, runtime, table, make, network.img_size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,10 @@ from torch import Tensor
 
 from ...network.graph import ChannelGraph
 from ...network.weights import key_of
+from .options import Normalization
 
 Values = NDArray[np.float64]
 Scores = dict[int, Values]  # layer that issues channels -> score of each of them (C,)
-
-Normalization = Literal["none", "layer", "global"]
 
 
 def normalize(scores: Scores, how: Normalization) -> Scores:

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...pictures.charts import BLUE, INK, PALE, RED, STYLE
 from ..importance.sparseness import QUANTILES, Sparseness
-from .charts import BLUE, INK, PALE, RED, STYLE
 
 _BINS = 70
 _LEAST = 1e-5  # smaller |gamma| stand in the first bin

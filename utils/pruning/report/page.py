@@ -19,13 +19,17 @@ import numpy as np
 from ...command.folders import whole_folder
 from ...detection.before_after import SHOWN_CONF, Shown
 from ...detection.figures import ModelFigures, comparison_rows
+from ...pictures.charts import inline_svg
 from ...pictures.detections import Picture
-from ..command.recalibrate import Recalibration
+from ..options import PruneOptions
 from ..plan import PrunePlan, Values
+from ..recalibrate import Recalibration
+from ..sweeps.chart import sweep_chart
 from ..sweeps.curve import Sweep, sweep_rows
-from .charts import LayerBar, ScoreGroups, channels_chart, inline_svg, scores_chart, sweep_chart
+from .charts import LayerBar, ScoreGroups, channels_chart, scores_chart
 from .page_style import PAGE, STYLE
-from .record import Case, layer_rows, make_record
+from .record import layer_rows, make_record
+from .result import Pruned
 
 JSON_NAME, HTML_NAME = "report.json", "report.html"
 NOTABLE_FALL = 0.02  # of mAP: less is what a small data set moves by on its own
@@ -33,42 +37,46 @@ _JPEG_QUALITY = 88
 
 
 def write_report(
-    folder: str | Path, case: Case, shown: Sequence[Shown] = (), force: bool = False
+    folder: str | Path,
+    pruned: Pruned,
+    options: PruneOptions,
+    shown: Sequence[Shown] = (),
+    force: bool = False,
 ) -> Path:
     """Write report.json and report.html into `folder`, both or neither; the page's path.
 
     Raises UserError when the folder holds something already, unless `force` is given.
     """
-    record = make_record(case)
+    record = make_record(pruned, options)
     with whole_folder(folder, "--report", force) as fresh:
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
         (fresh / JSON_NAME).write_text(text + "\n", encoding="utf-8")
-        (fresh / HTML_NAME).write_text(render(case, record, shown), encoding="utf-8")
+        (fresh / HTML_NAME).write_text(render(pruned, record, shown), encoding="utf-8")
     return Path(folder) / HTML_NAME
 
 
-def render(case: Case, record: Mapping[str, Any], shown: Sequence[Shown] = ()) -> str:
+def render(pruned: Pruned, record: Mapping[str, Any], shown: Sequence[Shown] = ()) -> str:
     """The page's text."""
     title = Path(record["outputs"]["cfg"]["path"]).name
     sections = [
-        _section("Before and after", _comparison(case)),
-        _section("Channels per layer", _channels(case.plan)),
-        _section("Which channels go", _scores(case)),
+        _section("Before and after", _comparison(pruned)),
+        _section("Channels per layer", _channels(pruned.plan)),
+        _section("Which channels go", _scores(pruned)),
     ]
-    if case.plan.dropped:
+    if pruned.plan.dropped:
         sections.append(_section("Residual blocks removed", _blocks(record["removed_blocks"])))
-    if case.sweep is not None:
-        sections.append(_section("Sweep", _sweep(case.sweep)))
+    if pruned.sweep is not None:
+        sections.append(_section("Sweep", _sweep(pruned.sweep)))
     if shown:
         sections.append(_section("Detections before and after", _detections(shown)))
-    sections.append(_section("Proof", _proof(record["proof"], case.recalibration)))
+    sections.append(_section("Proof", _proof(record["proof"], pruned.recalibration)))
     sections.append(_section("Made from", _provenance(record)))
     return PAGE.format(
         title=escape(title),
         style=STYLE,
         command=" ".join(f"<span>{escape(word)}</span>" for word in record["command"].split(" ")),
         created=escape(record["created"].replace("T", " ").replace("+00:00", " UTC")),
-        cards=_cards(case.before, case.after),
+        cards=_cards(pruned.before, pruned.after),
         sections="\n".join(sections),
     )
 
@@ -115,15 +123,15 @@ def _card(name: str, number: str, detail: str, bad: bool) -> str:
     )
 
 
-def _comparison(case: Case) -> str:
+def _comparison(pruned: Pruned) -> str:
     note = (
         "<p>Forward: one image, median of warm runs in PyTorch on the machine that pruned; in "
         "brackets the range of 8 runs in 10. mAP is that of the pruned weights as they are: "
         "finetuning comes after.</p>"
     )
-    if case.latency is not None:
-        note += f"<p>{escape(str(case.latency))}.</p>"
-    return _beside(_table(comparison_rows(case.before, case.after)), note)
+    if pruned.latency is not None:
+        note += f"<p>{escape(str(pruned.latency))}.</p>"
+    return _beside(_table(comparison_rows(pruned.before, pruned.after)), note)
 
 
 def _channels(plan: PrunePlan) -> str:
@@ -151,10 +159,10 @@ def _channels(plan: PrunePlan) -> str:
     return _figure(chart, said) + details
 
 
-def _scores(case: Case) -> str:
-    groups = score_groups(case)
+def _scores(pruned: Pruned) -> str:
+    groups = score_groups(pruned)
     said = "Each channel once, by its score: the lower, the less the network would miss it."
-    if case.chooser.strategy.channels is None:
+    if pruned.chooser.strategy.channels is None:
         said += " Whole blocks go by the mean of their last convolution."
     else:
         said += (
@@ -164,11 +172,11 @@ def _scores(case: Case) -> str:
     return _figure(inline_svg(scores_chart(groups), "histogram of the channels' scores"), said)
 
 
-def score_groups(case: Case) -> ScoreGroups:
+def score_groups(pruned: Pruned) -> ScoreGroups:
     """The scores of all channels, split by what happens to them."""
-    plan, by_channel = case.plan, case.chooser.strategy.channels is not None
+    plan, by_channel = pruned.plan, pruned.chooser.strategy.channels is not None
     parts: dict[str, list[Values]] = {"removed": [], "with_block": [], "kept": [], "fixed": []}
-    for index, scores in case.chooser.scores.items():
+    for index, scores in pruned.chooser.scores.items():
         if index in plan.stand_in:
             parts["with_block"].append(scores)
             continue
@@ -180,7 +188,7 @@ def score_groups(case: Case) -> ScoreGroups:
         parts["fixed"].append(scores[stays & ~free])
     joined = {name: np.concatenate([np.empty(0), *found]) for name, found in parts.items()}
     threshold = plan.threshold if by_channel else None
-    return ScoreGroups(name=case.chooser.importance, threshold=threshold, **joined)
+    return ScoreGroups(name=pruned.chooser.importance, threshold=threshold, **joined)
 
 
 def _blocks(blocks: Sequence[Mapping[str, Any]]) -> str:

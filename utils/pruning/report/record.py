@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import platform
 import shlex
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,53 +18,38 @@ import torch
 from ...command.files import sha256
 from ...data.darknet_files import load_data_file
 from ...detection.figures import ModelFigures
-from ..command.decide import Chooser
-from ..command.recalibrate import Recalibration
-from ..gate import TOLERANCE, Proof
+from ..gate import TOLERANCE
 from ..goals.latency_goal import LatencyCheck
+from ..options import PruneOptions
 from ..plan import PrunePlan, block_score
+from ..recalibrate import Recalibration
 from ..sweeps.curve import KNEE_RULE, Sweep
+from .result import Pruned
 
 FORMAT = 1
 REMOVED_WITH_BLOCK = "removed with its block"
 
 
-@dataclass(frozen=True)
-class Case:
-    """One finished prune, with what led to it; `outputs` are the new cfg and weights."""
-
-    args: argparse.Namespace
-    command: Sequence[str]
-    chooser: Chooser
-    plan: PrunePlan
-    proof: Proof
-    before: ModelFigures
-    after: ModelFigures
-    outputs: tuple[Path, Path]
-    sweep: Sweep | None = None
-    recalibration: Recalibration | None = None
-    latency: LatencyCheck | None = None
-
-
-def make_record(case: Case) -> dict[str, Any]:
+def make_record(pruned: Pruned, options: PruneOptions) -> dict[str, Any]:
     """Everything but the pictures, ready for JSON (which knows no NaN and no infinity: null)."""
+    chooser, inputs = pruned.chooser, _inputs(options)
     record = {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(case.command),
-        "seed": getattr(case.args, "seed", None),
+        "command": shlex.join(options.typed.command),
+        "seed": options.scoring.seed,
         "versions": versions(),
-        "inputs": _hashed(_inputs(case.args)),
-        "outputs": _hashed(dict(zip(("cfg", "weights"), case.outputs, strict=True))),
-        "options": {key: _plain(value) for key, value in sorted(vars(case.args).items())},
-        "threshold": case.plan.threshold if case.chooser.strategy.channels else None,
-        "layers": layer_rows(case.plan),
-        "removed_blocks": _block_rows(case),
-        "metrics": {"before": _figures(case.before), "after": _figures(case.after)},
-        "proof": {**dataclasses.asdict(case.proof), "tolerance": TOLERANCE},
-        "recalibration": _recalibration(case.recalibration),
-        "sweep": None if case.sweep is None else _sweep(case.sweep),
-        "latency": None if case.latency is None else _latency(case.latency),
+        "inputs": _hashed(inputs),
+        "outputs": _hashed({"cfg": pruned.cfg_path, "weights": pruned.weights_path}),
+        "options": {key: _plain(value) for key, value in sorted(options.told().items())},
+        "threshold": pruned.plan.threshold if chooser.strategy.channels else None,
+        "layers": layer_rows(pruned.plan),
+        "removed_blocks": _block_rows(pruned),
+        "metrics": {"before": _figures(pruned.before), "after": _figures(pruned.after)},
+        "proof": {**dataclasses.asdict(pruned.proof), "tolerance": TOLERANCE},
+        "recalibration": _recalibration(pruned.recalibration),
+        "sweep": None if pruned.sweep is None else _sweep(pruned.sweep),
+        "latency": None if pruned.latency is None else _latency(pruned.latency),
     }
     return {key: _finite(value) for key, value in record.items()}
 
@@ -101,17 +83,11 @@ def layer_rows(plan: PrunePlan) -> list[dict[str, Any]]:
     return rows
 
 
-def command_line(argv: Sequence[str] | None) -> tuple[str, ...]:
-    """The command as a user would type it; `argv` None: that of this process."""
-    given = sys.argv[1:] if argv is None else argv
-    return ("python", Path(sys.argv[0]).name, *given)
-
-
-def _inputs(args: argparse.Namespace) -> dict[str, Path]:
-    found = {"cfg": Path(args.cfg), "weights": Path(args.weights)}
-    if args.data:
-        found["data"] = Path(args.data)
-        found["valid"] = load_data_file(args.data).require("valid")
+def _inputs(options: PruneOptions) -> dict[str, Path]:
+    found = {"cfg": Path(options.inputs.cfg), "weights": Path(options.inputs.weights)}
+    if options.scoring.data:
+        found["data"] = Path(options.scoring.data)
+        found["valid"] = load_data_file(options.scoring.data).require("valid")
     return found
 
 
@@ -119,17 +95,17 @@ def _hashed(paths: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     return {what: {"path": str(path), "sha256": sha256(path)} for what, path in paths.items()}
 
 
-def _block_rows(case: Case) -> list[dict[str, Any]]:
-    scores = case.chooser.block_scores
+def _block_rows(pruned: Pruned) -> list[dict[str, Any]]:
+    scores = pruned.chooser.block_scores
     return [
         {
             "shortcut": block.shortcut,
             "layers": [block.layers[0], block.layers[-1]],
             "activation_left": None if block.activation == "linear" else block.activation,
             "replaced_by": block.source,
-            "score": block_score(case.plan, scores, block),
+            "score": block_score(pruned.plan, scores, block),
         }
-        for block in case.plan.dropped
+        for block in pruned.plan.dropped
     ]
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from terminaltables import AsciiTable
 
 from ...command.errors import UserError
 from ...command.progress import progress_bar
+from ...command.table import table
 
 RATIO_STEPS = 200  # ratios are searched among the multiples of 1 / RATIO_STEPS
 
@@ -169,9 +169,8 @@ def _steps(unit: str, low: float, high: float) -> list[float]:
 
 def sweep_table(sweep: Sweep) -> str:
     """One row per point."""
-    table = AsciiTable(sweep_rows(sweep))
-    table.justify_columns = dict.fromkeys(range(len(table.table_data[0]) - 1), "right")
-    return str(table.table)
+    rows = sweep_rows(sweep)
+    return table(rows, right=range(len(rows[0]) - 1))
 
 
 def sweep_rows(sweep: Sweep) -> list[list[str]]:

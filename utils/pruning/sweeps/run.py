@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,24 +9,24 @@ from pathlib import Path
 from ...command.errors import UserError
 from ...command.folders import first_free, require_free, whole_folder
 from ...detection.figures import ModelFigures
-from ...network.cost import count_parameters, file_bytes
+from ...network.cost import count_macs, count_parameters, file_bytes
 from ...network.layers import Layer
 from ..blocks import find_blocks
-from ..command.decide import Chooser
+from ..choice.chooser import Chooser
 from ..goals.budget import pruned_layers
+from ..options import SweepWish
 from ..plan import PrunePlan
 from .curve import Sweep, SweepPoint, run_sweep, search, sweep_table, write_csv
-from .flags import SweepWish
 
 CSV_NAME, PNG_NAME = "sweep.csv", "sweep.png"
 Score = Callable[[PrunePlan], ModelFigures]
 
 
-def sweep_folder(args: argparse.Namespace) -> Path:
-    """Where the files go: `--output`, or a new folder below runs/sweep. Raises UserError."""
-    if args.output:
-        return require_free(args.output, "--output")
-    return first_free(Path("runs") / "sweep" / Path(args.cfg).stem)
+def sweep_folder(named: str, cfg: str) -> Path:
+    """Where the files go: as `named`, or a new folder below runs/sweep. Raises UserError."""
+    if named:
+        return require_free(named, "--output")
+    return first_free(Path("runs") / "sweep" / Path(cfg).stem)
 
 
 def try_values(
@@ -63,7 +62,8 @@ def plan_at(wish: SweepWish, chooser: Chooser, ratio: float, value: float) -> Pr
 
 def write_sweep(sweep: Sweep, folder: Path) -> None:
     """Write sweep.csv and sweep.png into a new folder, both or neither. Raises UserError."""
-    from ..report.charts import save_png, sweep_chart  # matplotlib takes a second to load
+    from ...pictures.charts import save_png
+    from .chart import sweep_chart  # matplotlib takes a second to load
 
     with whole_folder(folder, "--output") as fresh:
         write_csv(sweep, fresh / CSV_NAME)
@@ -91,8 +91,7 @@ def require_choice(sweep: Sweep) -> float:
 
 
 def _structure(value: float, layers: tuple[Layer, ...]) -> SweepPoint:
-    macs = sum(layer.macs() for layer in layers)
-    return SweepPoint(value, count_parameters(layers), macs, file_bytes(layers))
+    return SweepPoint(value, count_parameters(layers), count_macs(layers), file_bytes(layers))
 
 
 def _scored(value: float, figures: ModelFigures) -> SweepPoint:

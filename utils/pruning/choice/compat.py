@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..network.layers import Layer
+from ...network.layers import Layer
 
 
 def kept_by_the_known_suite(layers: Sequence[Layer], keep_summed: bool) -> Mapping[int, str]:

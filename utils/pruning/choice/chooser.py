@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...cfg import Cfg
-from ...detection.figures import Model
+from ...network.darknet import Network
 from ...network.graph import ChannelGraph, channel_graph
 from ...network.named_layers import excluded_layers
 from ...network.weights import State
 from ..blocks import ResidualBlock
 from ..candidates import prunable_channels
-from ..compat import kept_by_the_known_suite
 from ..foldable import removable_blocks
-from ..goals.budget import Budget, solve
+from ..goals.budget import solve
 from ..goals.greedy import meet_latency
 from ..goals.latency_goal import LatencyGoal
-from ..importance.kinds import IMPORTANCES
 from ..importance.scores import Scores
 from ..importance.sparseness import concerns, measure_sparseness, summary
+from ..options import Budget, LayerRules, PruneOptions
 from ..plan import Limits, PrunePlan, drop_blocks, highest_safe_ratio, keep_everything, make_plan
-from ..report.tables import block_table
 from ..strategy import Strategy
+from .compat import kept_by_the_known_suite
 from .scoring import channel_scores, comparable
+from .tables import block_table
 
 logger = logging.getLogger(__name__)
 
@@ -74,36 +73,35 @@ class Chooser:
         return solve(self.cfg, budget, self.plan)
 
 
-def make_chooser(
-    strategy: Strategy, model: Model, state: State, args: argparse.Namespace
-) -> Chooser:
-    """Graph, scores and limits as the flags say. Raises UserError."""
-    graph = channel_graph(model.rules)
+def make_chooser(options: PruneOptions, network: Network, state: State) -> Chooser:
+    """Graph, scores and limits as the options say. Raises UserError."""
+    strategy, ranking = options.strategy, options.ranking
+    graph = channel_graph(network.rules)
     blocks, others = removable_blocks(graph, state) if strategy.blocks else ((), {})
-    scores = channel_scores(graph, model, state, args)
+    scores = channel_scores(graph, network, state, ranking, options.scoring)
     return Chooser(
         strategy,
-        model.cfg,
+        network.cfg,
         graph,
-        comparable(scores, args),
-        _limits(strategy, graph, args),
-        args.layer_keep,
-        args.shortcuts,
+        comparable(scores, ranking),
+        _limits(strategy, graph, options.rules),
+        options.floor,
+        options.chosen_shortcuts,
         blocks,
         others,
-        IMPORTANCES[args.importance].meaning,
+        ranking.meaning,
         scores,
     )
 
 
-def _limits(strategy: Strategy, graph: ChannelGraph, args: argparse.Namespace) -> Limits:
+def _limits(strategy: Strategy, graph: ChannelGraph, rules: LayerRules) -> Limits:
     if strategy.channels is None:
         return Limits()
-    excluded = dict(excluded_layers(graph, args.exclude, args.only))
-    if args.compat:
+    excluded = dict(excluded_layers(graph, rules.exclude, rules.only))
+    if rules.compat:
         keep_summed = strategy.channels.tied == "keep"
         excluded |= kept_by_the_known_suite(graph.layers, keep_summed)
-    return Limits(excluded, args.max_ratio, args.round_to)
+    return Limits(excluded, rules.max_ratio, rules.round_to)
 
 
 def tell_sparseness(chooser: Chooser, state: State, ratio: float | None) -> None:
@@ -118,13 +116,10 @@ def tell_sparseness(chooser: Chooser, state: State, ratio: float | None) -> None
 
 
 def decide(
-    chooser: Chooser, args: argparse.Namespace, goal: LatencyGoal | None = None
+    chooser: Chooser, ratio: float, budget: Budget | None, goal: LatencyGoal | None = None
 ) -> PrunePlan:
-    """The plan that the flags ask for, or that meets `goal`; says what it found."""
-    if goal is not None:
-        plan = chooser.in_time(goal)
-    else:
-        plan = _by_threshold(chooser, args)
+    """The plan at a ratio, within a budget, or that meets a latency; says what it found."""
+    plan = _by_threshold(chooser, ratio, budget) if goal is None else chooser.in_time(goal)
     if chooser.strategy.blocks:
         table = block_table(
             plan,
@@ -137,13 +132,13 @@ def decide(
     return plan
 
 
-def _by_threshold(chooser: Chooser, args: argparse.Namespace) -> PrunePlan:
+def _by_threshold(chooser: Chooser, ratio: float, budget: Budget | None) -> PrunePlan:
     """The plan at a ratio: the one given, or that which a budget needs."""
-    if args.budget is not None:
-        found, plan = chooser.within(args.budget)
-        print(f"Ratio of channels for {args.budget}: {found:.4f}")
+    if budget is not None:
+        found, plan = chooser.within(budget)
+        print(f"Ratio of channels for {budget}: {found:.4f}")
     else:
-        found, plan = args.ratio, chooser.plan(args.ratio)
+        found, plan = ratio, chooser.plan(ratio)
     if chooser.strategy.channels is not None:
         safe = highest_safe_ratio(chooser.scores, plan.candidates)
         print(f"Threshold on {chooser.importance}: {plan.threshold:.6f}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from terminaltables import AsciiTable
-
+from ...command.table import table
 from ..blocks import ResidualBlock
 from ..importance.scores import Scores
 from ..plan import PrunePlan, block_score
@@ -27,10 +26,10 @@ def block_table(
         fate = f"removed{left}" if block in plan.dropped else ""
         rows.append([str(block.shortcut), f"{block_score(plan, scores, block):.6f}", span, fate])
     rows += [[str(index), "", "", f"stays: {why}"] for index, why in reasons.items()]
-    return str(AsciiTable(rows).table)
+    return table(rows)
 
 
-def layer_table(plan: PrunePlan) -> str:
+def kept_table(plan: PrunePlan) -> str:
     """One row per convolution: channels before and after, and why some had to stay."""
     rows = [["layer", "channels", "kept", "cannot go because"]]
     total = kept_total = 0
@@ -40,7 +39,6 @@ def layer_table(plan: PrunePlan) -> str:
         reason = plan.candidates.reasons.get(index, "") if kept else "removed with its block"
         rows.append([str(index), str(len(classes)), str(kept), reason])
     rows.append(["all", str(total), str(kept_total), ""])
-    table = AsciiTable(rows)
-    table.justify_columns = dict.fromkeys((0, 1, 2), "right")
     share = (total - kept_total) / total
-    return f"{table.table}\n{total - kept_total} of {total} channels go ({share:.1%})"
+    said = f"{total - kept_total} of {total} channels go ({share:.1%})"
+    return f"{table(rows, right=(0, 1, 2))}\n{said}"

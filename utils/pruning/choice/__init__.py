@@ -1,0 +1,1 @@
+"""From what was asked for to a plan: scores, limits, and the chooser that puts them together."""

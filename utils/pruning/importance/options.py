@@ -1,0 +1,54 @@
+"""The kinds of importance by name, with what a score of each means; nothing here needs a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["bn", "bn-act", "l1", "l2", "fpgm", "taylor", "lamp", "random"]
+Normalization = Literal["layer", "global", "none"]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """One kind: what a score is, and how layers are made comparable unless a user says so."""
+
+    meaning: str
+    normalization: Normalization = "none"
+
+
+# A sum over a kernel grows with the kernel's size, and a sum of distances with the layer's too:
+# without a common scale whole layers would go before the first channel of others.
+IMPORTANCES: dict[Kind, Importance] = {
+    "bn": Importance("|gamma|"),
+    "bn-act": Importance("E|activation|"),
+    "l1": Importance("kernel's L1 norm", "layer"),
+    "l2": Importance("kernel's L2 norm", "layer"),
+    "fpgm": Importance("distance to the other kernels", "layer"),
+    "taylor": Importance("|gamma dL/dgamma|"),
+    "lamp": Importance("LAMP score"),
+    "random": Importance("random number"),
+}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What ranks the channels.
+
+    normalize: how the scores of different layers are made comparable; None: as `importance` needs.
+    taylor_batches: training batches that "taylor" averages over.
+    """
+
+    importance: Kind = "bn"
+    normalize: Normalization | None = None
+    taylor_batches: int = 16
+
+    @property
+    def meaning(self) -> str:
+        """What a score is."""
+        return IMPORTANCES[self.importance].meaning
+
+    @property
+    def normalization(self) -> Normalization:
+        """As asked for, or as the importance needs it."""
+        return self.normalize or IMPORTANCES[self.importance].normalization
