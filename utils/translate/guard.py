@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
 from ..network.graph import interpret
-from ..network.layers import Convolutional, ConvolutionModule, Layer
+from ..network.layers import ConvolutionModule, Layer
 from ..network.weights import State, key_of, split_state
 
 DANGER = -60.0  # below it a value may come too near to -88 on other images
@@ -35,8 +35,7 @@ def lowest_swish_inputs(
 
     def rule(layer: Layer, inputs: list[Tensor]) -> Tensor:
         module = modules[layer.owner]
-        if isinstance(layer, Convolutional) and layer.activation == "swish":
-            assert isinstance(module, ConvolutionModule)
+        if isinstance(module, ConvolutionModule) and layer.activation == "swish":
             z = module.conv(inputs[0])
             z = z if module.bn is None else module.bn(z)
             lowest[layer.index] = float(z.min())
@@ -56,7 +55,7 @@ def lowest_by_statistics(rules: Sequence[Layer], state: Mapping[str, Tensor]) ->
     """
     lowest: dict[int, float] = {}
     for layer, params in zip(rules, split_state(state, rules), strict=True):
-        if isinstance(layer, Convolutional) and layer.activation == "swish" and layer.normalized:
+        if {"conv.weight", "bn.bias"} <= params.keys() and layer.activation == "swish":
             depth = params["bn.bias"] - _DEVIATIONS * params["bn.weight"].abs()
             lowest[layer.index] = float(depth.min())
     return lowest
