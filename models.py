@@ -33,7 +33,9 @@ from utils.network.layers import (
 from utils.network.layers.heads import require_equal_classes
 from utils.network.layers.strides import stride_px
 from utils.network.weights import (
+    index_of,
     is_checkpoint,
+    key_of,
     load_checkpoint,
     load_darknet_weights,
     save_darknet_weights,
@@ -176,7 +178,7 @@ class Darknet(nn.Module):
             state: Mapping[str, Tensor] = checkpoint["model"]
             self.seen = int(checkpoint.get("seen", 0))
             if cutoff is not None:
-                state = {k: v for k, v in state.items() if _layer_of(k) < cutoff}
+                state = {k: v for k, v in state.items() if index_of(k) < cutoff}
         else:
             state, header = load_darknet_weights(path, self.rules, cutoff)
             self.seen = header.seen
@@ -191,7 +193,7 @@ class Darknet(nn.Module):
         own = {
             key: tensor
             for key, tensor in self.state_dict().items()
-            if only is None or _layer_of(key) in only
+            if only is None or index_of(key) in only
         }
         optional = self._not_in_files()
         missing = [k for k in own if k not in state and k not in optional]
@@ -214,7 +216,7 @@ class Darknet(nn.Module):
     def _not_in_files(self) -> set[str]:
         """Keys that `dontload` options keep out of the files that are read."""
         return {
-            f"layers.{rule.index}.{field.name}"
+            key_of(rule.index, field.name)
             for rule in self.rules
             for field in rule.fields()
             if field not in rule.loaded_fields()
@@ -223,13 +225,6 @@ class Darknet(nn.Module):
     def save_weights(self, path: str | Path) -> None:
         """Write a `.weights` file: header 0.2.5, 64-bit seen."""
         save_darknet_weights(path, self.rules, self.state_dict(), self.seen)
-
-
-def _layer_of(key: str) -> int:
-    """Index of the layer that a state's key belongs to; -1 for a key of another program."""
-    prefix, _, rest = key.partition(".")
-    index = rest.partition(".")[0]
-    return int(index) if prefix == "layers" and index.isdecimal() else -1
 
 
 def _last_readers(rules: Sequence[Layer]) -> list[list[int]]:

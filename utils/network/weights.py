@@ -51,12 +51,23 @@ def key_of(index: int, name: str) -> str:
     return f"layers.{index}.{name}"
 
 
+def index_of(key: str) -> int:
+    """The layer that a state's key belongs to; -1 for a key of another program."""
+    prefix, _, rest = key.partition(".")
+    index = rest.partition(".")[0]
+    return int(index) if prefix == "layers" and index.isdecimal() else -1
+
+
+def name_of(key: str) -> str:
+    """The tensor's name within its layer."""
+    return key.split(".", 2)[2]
+
+
 def split_state(state: Mapping[str, Tensor], layers: Sequence[Layer]) -> list[State]:
     """The tensors of each layer (or of the layer whose kernel it shares), by their short names."""
-    found: list[State] = [{} for _ in layers]
+    found: dict[int, State] = {layer.index: {} for layer in layers}
     for key, tensor in state.items():
-        _, index, name = key.split(".", 2)
-        found[int(index)][name] = tensor
+        found[index_of(key)][name_of(key)] = tensor
     return [found[layer.owner] for layer in layers]
 
 

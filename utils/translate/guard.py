@@ -16,7 +16,7 @@ from torch import Tensor
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
 from ..network.graph import interpret
 from ..network.layers import ConvolutionModule, Layer
-from ..network.weights import State, key_of, split_state
+from ..network.weights import State, index_of, key_of, name_of, split_state
 
 DANGER = -60.0  # below it a value may come too near to -88 on other images
 SHIFT = 80.0
@@ -83,9 +83,8 @@ def guarded(cfg: Cfg, state: Mapping[str, Tensor], chosen: Collection[int]) -> t
     new_cfg, places = splice_layers(cfg, expansions)
     new_state: State = {}
     for key, tensor in state.items():
-        _, index, name = key.split(".", 2)
-        old = int(index)
-        new_state[key_of(places[old] - (old in expansions), name)] = tensor
+        old = index_of(key)
+        new_state[key_of(places[old] - (old in expansions), name_of(key))] = tensor
     for old in chosen:
         first, place = places[old] - 1, places[old]
         beta = key_of(first, "bn.bias")
