@@ -33,6 +33,7 @@ from utils.network.layers import (
 from utils.network.layers.heads import require_equal_classes
 from utils.network.layers.strides import stride_px
 from utils.network.weights import (
+    checkpoint_content,
     index_of,
     is_checkpoint,
     key_of,
@@ -257,7 +258,7 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
             save_cfg(model.cfg, target.with_suffix(".cfg"))
         return target
     text = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
-    content = {"format": 1, "cfg": text, "model": model.state_dict(), "seen": model.seen}
+    content = checkpoint_content(text, model.state_dict(), model.seen)
     with atomic_write(target) as temporary:
         torch.save(content, temporary)
     return target

@@ -27,6 +27,7 @@ from .layers.normalization import BN_EPS
 State = dict[str, Tensor]
 
 WRITTEN_VERSION = (0, 2, 5)
+FORMAT = 1  # of our checkpoints
 _TRANSPOSED_SINCE = 1000  # a major or minor version above it stores [connected] transposed
 _LARGEST_VERSION = 100_000
 # What torch.load raises for an archive with damaged contents.
@@ -144,6 +145,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
         raise UserError(f"{found}: has no 'model' with tensors; not a checkpoint of this program")
     return {str(key): value for key, value in checkpoint.items()}
+
+
+def checkpoint_content(cfg_text: str, state: Mapping[str, Tensor], seen: int) -> dict[str, Any]:
+    """What each checkpoint of this program holds: the network as text and its numbers.
+
+    Some hold more beside it. `seen`: training images so far.
+    """
+    return {"format": FORMAT, "cfg": cfg_text, "model": state, "seen": seen}
 
 
 def require_usable(state: Mapping[str, Tensor], source: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...command.errors import UserError
 from ...command.folders import first_free, require_free, whole_folder
 from ...detection.figures import ModelFigures
-from ...network.cost import count_parameters, file_bytes
+from ...network.cost import count_macs, count_parameters, file_bytes
 from ...network.layers import Layer
 from ..blocks import find_blocks
 from ..command.decide import Chooser
@@ -91,8 +91,7 @@ def require_choice(sweep: Sweep) -> float:
 
 
 def _structure(value: float, layers: tuple[Layer, ...]) -> SweepPoint:
-    macs = sum(layer.macs() for layer in layers)
-    return SweepPoint(value, count_parameters(layers), macs, file_bytes(layers))
+    return SweepPoint(value, count_parameters(layers), count_macs(layers), file_bytes(layers))
 
 
 def _scored(value: float, figures: ModelFigures) -> SweepPoint:
