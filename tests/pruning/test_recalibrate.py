@@ -20,7 +20,7 @@ from tests.support.nets import conv, head, healthy, image, net, section
 from tests.support.tiny_data import make_set
 from utils.cfg import load_cfg, plain_text
 from utils.command.errors import UserError
-from utils.network.layers.normalization import DarknetBatchNorm
+from utils.network.layers.modules import DarknetBatchNorm
 from utils.pruning.command.run import Pruned, run_pruning
 
 

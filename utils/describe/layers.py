@@ -16,8 +16,8 @@ from ..network.layers import INPUT, Head, Layer, Shape
 from ..network.layers.ties import Ids
 from ..network.receptive_field import receptive_field_px
 from ..pruning.candidates import find_candidates
-from ..pruning.foldable import removable_by_structure
 from ..pruning.strategy import ChannelRule, Strategy
+from ..pruning.structure import removable_by_structure
 
 Rows = list[list[str]]
 

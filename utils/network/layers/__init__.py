@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
+from ...command.lazy import postpone
+
+# Shapes, channels and costs need no tensors, and torch takes longer to load than any of them takes.
+# So it loads at its first use: the layers say `import torch`, and no more of it at their top.
+postpone("torch")
+postpone(f"{__name__}.modules")
+
 from .base import (
     INPUT,
     Field,
@@ -17,7 +24,7 @@ from .base import (
     Window,
 )
 from .connected import Connected
-from .convolutional import Convolutional, ConvolutionModule
+from .convolutional import Convolutional
 from .dfl import HEAD_NOTE, Dfl
 from .elementwise import (
     Activation,
@@ -42,7 +49,6 @@ from .strides import size_hint
 __all__ = [
     "INPUT",
     "LAYERS",
-    "ConvolutionModule",
     "Convolutional",
     "Dfl",
     "Field",

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from ...cfg import Section, read_note, references, with_note
-from .base import Params, Shape, UnfoldableError
+from .base import Params, Shape
 from .heads import Head, cell_corners, logit
+from .tensors import Module, Tensor
 from .ties import Ids, Ties
 
 HEAD_NOTE = "head"
@@ -123,7 +123,7 @@ class Dfl(Head):
         """As they are: to Darknet this is a [route]."""
         return raw
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """What the [route] gives."""
         return self.raw(inputs)
 
@@ -159,5 +159,5 @@ class Dfl(Head):
         """None may arrive: a head has nothing to absorb them with."""
         found = torch.cat(list(inputs))
         if bool((found != 0).any()):
-            raise UnfoldableError(f"a constant reaches the [{self.kind}] head")
+            raise self._unfoldable()
         return found

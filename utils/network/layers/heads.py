@@ -6,12 +6,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
 from ...cfg import Section, set_option
 from .base import Layer, Params, Shape, UnfoldableError
-from .ties import Ids, Ties
+from .tensors import Module, Tensor
+from .ties import Ids, Mask, Ties
 
 OBJECTNESS_PRIOR = 0.01  # share of anchors with an object, as RetinaNet's prior (arXiv:1708.02002)
 
@@ -84,7 +85,7 @@ class Head(Layer):
         """What `decode` and the loss take, from the values of its sources."""
         return inputs[0]
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Darknet's `l.output`."""
         return self.activate(inputs[0])
 
@@ -104,8 +105,18 @@ class Head(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """None may arrive: a head has nothing to absorb them with."""
         if bool((inputs[0] != 0).any()):
-            raise UnfoldableError(f"a constant reaches the [{self.kind}] head")
+            raise self._unfoldable()
         return inputs[0]
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """None may arrive."""
+        found = np.concatenate(inputs)
+        if found.any():
+            raise self._unfoldable()
+        return found
+
+    def _unfoldable(self) -> UnfoldableError:
+        return UnfoldableError(f"a constant reaches the [{self.kind}] head")
 
 
 class Yolo(Head):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
-
-from .base import Layer, Params, Shape, apply_to_removed
+from .base import Layer, Params, Shape, apply_to_removed, carried_by_removed
+from .tensors import Module, Tensor
+from .ties import Mask
 
 _SIZES_WITH_OWN_CHANNEL = (2, 3)  # of 1 the window is empty, of 4 it reads beyond the channel
 
@@ -38,10 +38,14 @@ class Normalization(Layer):
     def _power(self, x: Tensor) -> Tensor:
         return x * (self.kappa + self.alpha * x.square()) ** -self.beta
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, 1, H, W)."""
         return self._power(inputs[0])
 
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """The power of a removed channel's."""
         return apply_to_removed(inputs[0], kept, self._power, self.kind)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Those of removed channels."""
+        return carried_by_removed(inputs, kept, self.kind)

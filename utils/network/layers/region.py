@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from ...command.errors import UserError
 from ...command.files import require_file
 from .heads import Head, Yolo, cell_corners, flatten_cells
+from .tensors import Module, Tensor
 
 
 class Region(Head):
@@ -74,7 +74,7 @@ class Region(Head):
         ends = [*starts[1:], self.nc]
         return [classes[:, :, a:b] for a, b in zip(starts, ends, strict=True)]
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Darknet's buffer: its values in the order rows, columns, channels, in the usual shape."""
         x = self.activate(inputs[0])
         return x.permute(0, 2, 3, 1).reshape(x.shape)
