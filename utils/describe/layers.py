@@ -117,7 +117,7 @@ def field_text(field_px: tuple[float, float], image_hw: tuple[int, int]) -> str:
 
 def anchors_text(head: Head) -> str:
     """`10x13 16x30 33x23`."""
-    return " ".join(f"{width:.4g}x{height:.4g}" for width, height in head.anchors_px.tolist())
+    return " ".join(f"{width:.4g}x{height:.4g}" for width, height in head.anchors_px)
 
 
 # -- channels ---------------------------------------------------------------------------------

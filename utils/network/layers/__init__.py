@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
 from ...command.lazy import postpone
+from ..head_note import HEAD_NOTE
 
 # Shapes, channels and costs need no tensors, and torch takes longer to load than any of them takes.
 # So it loads at its first use: the layers say `import torch`, and no more of it at their top.
@@ -25,7 +26,7 @@ from .base import (
 )
 from .connected import Connected
 from .convolutional import Convolutional
-from .dfl import HEAD_NOTE, Dfl
+from .dfl import Dfl
 from .elementwise import (
     Activation,
     BatchNorm,

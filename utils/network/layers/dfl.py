@@ -19,25 +19,13 @@ import numpy as np
 import torch
 
 from ...cfg import Section, read_note, references, with_note
+from ..head_note import HEAD_NOTE
 from .base import Params, Shape
 from .heads import Head, cell_corners, logit
 from .tensors import Module, Tensor
 from .ties import Ids, Ties
 
-HEAD_NOTE = "head"
 _MOST_BINS = 1024
-
-
-def dfl_note(level: int, levels: int, stride: int, reg_max: int, nc: int) -> dict[str, Any]:
-    """The note of a head: its place among the levels, cell in pixels, bins per side, classes."""
-    return {
-        "kind": "dfl",
-        "level": level,
-        "levels": levels,
-        "stride": stride,
-        "reg_max": reg_max,
-        "classes": nc,
-    }
 
 
 class Dfl(Head):
@@ -89,11 +77,6 @@ class Dfl(Head):
         """The note says how many classes there are."""
         note = read_note(self.section, HEAD_NOTE)
         return with_note(self.section, HEAD_NOTE, {**note, "classes": nc})
-
-    @property
-    def all_anchors_px(self) -> Tensor:
-        """None."""
-        return torch.zeros(0, 2)
 
     def traits(self) -> str:
         """Bins and classes."""

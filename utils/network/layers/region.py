@@ -21,6 +21,7 @@ class Region(Head):
 
     kind = "region"
     loss_kind = "region"
+    anchor_unit_px = 32.0  # a cell: v2 nets have a stride of 32 throughout
 
     def _read_options(self) -> None:
         s = self.section
@@ -47,16 +48,6 @@ class Region(Head):
             if path.is_file():
                 return path
         raise self.error(f"no such file: {name}", "tree")
-
-    @property
-    def all_anchors_px(self) -> Tensor:
-        """The cfg counts in cells; a cell is the network's width over the grid's."""
-        return torch.tensor(self.all_anchors) * self.cell_px
-
-    @property
-    def cell_px(self) -> float:
-        """Side of a cell in pixels: v2 nets have a stride of 32 throughout."""
-        return 32.0
 
     def activate(self, raw: Tensor) -> Tensor:
         """Logistic on the objectness, softmax on the classes if asked; the box stays raw."""
@@ -158,7 +149,7 @@ class GaussianYolo(Yolo):
         x = self.split(self.activate(raw))
         rows, columns = raw.shape[2:]
         stride = raw.new_tensor([input_hw[1] / columns, input_hw[0] / rows]).view(1, 1, 2, 1, 1)
-        anchors = self.anchors_px.to(raw).view(1, -1, 2, 1, 1)
+        anchors = raw.new_tensor(self.anchors_px).view(1, -1, 2, 1, 1)
         xy = (x[:, :, 0:3:2] + cell_corners(rows, columns, raw)) * stride
         wh = x[:, :, 4:7:2].exp() * anchors
         certainty = 1 - x[:, :, 1:8:2].mean(2, keepdim=True)
