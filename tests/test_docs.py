@@ -56,10 +56,9 @@ def test_commands_have_flags_that_exist(document: str, monkeypatch: pytest.Monke
             if started:
                 started(words[2:])
             else:
-                from models import Darknet
-                from utils.pruning.command.run import run_pruning
+                from tests.support.prune_case import prune_by_flags
 
-                run_pruning(found.STRATEGY, Darknet, found.__doc__, words[2:])
+                prune_by_flags(found.STRATEGY, words[2:])
         assert taken.value.args == ([],), words
 
 
