@@ -37,7 +37,7 @@ from utils.detection.as_the_cfg_says import chosen_fit
 from utils.detection.evaluate import Metrics, Predict, evaluate
 from utils.detection.nms import nms
 from utils.detection.options import NmsKind
-from utils.network.cost import count_parameters, file_bytes
+from utils.network.cost import count_macs, count_parameters, file_bytes
 from utils.pictures.detections import Picture, draw_detections
 from utils.runtimes.opencv import OpenCVDarknet
 
@@ -179,7 +179,7 @@ def _measure(stage: Stage, data: Path) -> Row:
         _score(fused, data, model),
         _score(opencv, data, model),
         count_parameters(model.rules),
-        sum(rule.macs() for rule in model.rules),
+        count_macs(model.rules),
         file_bytes(model.rules),
         time_forward_ms(lambda: opencv(image)).median_ms,
         difference,

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from terminaltables import AsciiTable
 
 from utils.cfg import Cfg, load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
+from utils.command.table import table
 from utils.data.anchors import COVERED_IOU, AnchorFit, box_sizes_px, cluster_anchors, measure_fit
 from utils.data.darknet_files import load_data_file
 from utils.data.options import Fit
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     how = f"{data.nc} classes" + (", anchors by k-means" if fits else "")
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])
     save_cfg(strict_cfg(titled) if args.strict_darknet else titled, output)
-    print(table(before, after))
+    print(head_changes(before, after))
     if fits:
         old, new = fits
         print(f"mean IoU of a box with its best anchor: {old.mean_iou:.3f} -> {new.mean_iou:.3f}")
@@ -110,7 +110,7 @@ def fit_anchors(
     return changed, (measure_fit(old_px, sizes_px), measure_fit(new_px, sizes_px))
 
 
-def table(before: Cfg, after: Cfg) -> str:
+def head_changes(before: Cfg, after: Cfg) -> str:
     """What became of each head."""
     rows = [["head (layer)", "stride", "classes", "filters", "anchors, px"]]
     for old, new in zip(heads_of(before), heads_of(after), strict=True):
@@ -125,7 +125,7 @@ def table(before: Cfg, after: Cfg) -> str:
             ]
         )
     height, width = input_shape(after)[1:]
-    return str(AsciiTable(rows, f"input {height}x{width}").table)
+    return table(rows, title=f"input {height}x{width}")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,10 @@ from utils.network.layers.heads import require_equal_classes
 from utils.network.layers.strides import stride_px
 from utils.network.options import BnEpsilon
 from utils.network.weights import (
+    checkpoint_content,
+    index_of,
     is_checkpoint,
+    key_of,
     load_checkpoint,
     load_darknet_weights,
     save_darknet_weights,
@@ -177,7 +180,7 @@ class Darknet(nn.Module):
             state: Mapping[str, Tensor] = checkpoint["model"]
             self.seen = int(checkpoint.get("seen", 0))
             if cutoff is not None:
-                state = {k: v for k, v in state.items() if _layer_of(k) < cutoff}
+                state = {k: v for k, v in state.items() if index_of(k) < cutoff}
         else:
             state, header = load_darknet_weights(path, self.rules, cutoff)
             self.seen = header.seen
@@ -192,7 +195,7 @@ class Darknet(nn.Module):
         own = {
             key: tensor
             for key, tensor in self.state_dict().items()
-            if only is None or _layer_of(key) in only
+            if only is None or index_of(key) in only
         }
         optional = self._not_in_files()
         missing = [k for k in own if k not in state and k not in optional]
@@ -215,7 +218,7 @@ class Darknet(nn.Module):
     def _not_in_files(self) -> set[str]:
         """Keys that `dontload` options keep out of the files that are read."""
         return {
-            f"layers.{rule.index}.{field.name}"
+            key_of(rule.index, field.name)
             for rule in self.rules
             for field in rule.fields()
             if field not in rule.loaded_fields()
@@ -224,13 +227,6 @@ class Darknet(nn.Module):
     def save_weights(self, path: str | Path) -> None:
         """Write a `.weights` file: header 0.2.5, 64-bit seen."""
         save_darknet_weights(path, self.rules, self.state_dict(), self.seen)
-
-
-def _layer_of(key: str) -> int:
-    """Index of the layer that a state's key belongs to; -1 for a key of another program."""
-    prefix, _, rest = key.partition(".")
-    index = rest.partition(".")[0]
-    return int(index) if prefix == "layers" and index.isdecimal() else -1
 
 
 def _last_readers(rules: Sequence[Layer]) -> list[list[int]]:
@@ -263,7 +259,7 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
             save_cfg(model.cfg, target.with_suffix(".cfg"))
         return target
     text = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
-    content = {"format": 1, "cfg": text, "model": model.state_dict(), "seen": model.seen}
+    content = checkpoint_content(text, model.state_dict(), model.seen)
     with atomic_write(target) as temporary:
         torch.save(content, temporary)
     return target

@@ -31,6 +31,7 @@ from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_
 from utils.command.device import pick_device
 from utils.command.table import table
 from utils.command.timing import synchronize
+from utils.network.cost import count_macs
 from utils.network.initialize import initialize
 from utils.training.losses.loss import DetectionLoss, total
 from utils.training.optimization.ema import make_ema
@@ -182,7 +183,7 @@ def report(times: dict[str, dict[str, list[float]]], args: Any, device: torch.de
     """Print rates, one line per variant, and the two figures that count."""
     rates = {d: matrix_gflops(d, device) for d in (torch.float32, torch.bfloat16)}
     model = Darknet(args.cfg, img_size(args.img_size))
-    gflop = 3 * 2 * sum(rule.macs() for rule in model.rules) * args.batch_size / 1e9
+    gflop = 3 * 2 * count_macs(model.rules) * args.batch_size / 1e9
     plain = float(np.median(times[PLAIN]["step"]))
     rows = [("variant", "ms (10..90 %)", "images/s", "x plain", "of its matrix rate", "loss")]
     for name, found in times.items():

@@ -16,7 +16,6 @@ from utils.cfg import Cfg, save_cfg
 from utils.command.errors import UserError
 from utils.describe.layers import (
     TiedGroup,
-    bflops,
     block_lines,
     group_lines,
     head_table,
@@ -27,6 +26,7 @@ from utils.describe.layers import (
     totals,
 )
 from utils.describe.weights import gamma_table, read_weights
+from utils.network.cost import count_bflops
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 
@@ -54,7 +54,7 @@ def graph_of(*sections: str) -> ChannelGraph:
 )
 def test_known_totals(root: Path, name: str, expected_bflops: float, numbers: int) -> None:
     layers = build_layers(cfginfo.load_cfg(root / "cfg" / f"{name}.cfg"))
-    assert round(bflops(layers), 3) == expected_bflops
+    assert round(count_bflops(layers), 3) == expected_bflops
     text = totals(layers)
     assert f"{numbers:,} numbers" in text
     assert f"{expected_bflops} BFLOPs" in text

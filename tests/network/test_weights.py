@@ -20,8 +20,12 @@ from utils.command.errors import UserError
 from utils.command.files import atomic_write
 from utils.network import weights
 from utils.network.weights import (
+    checkpoint_content,
+    index_of,
+    key_of,
     load_checkpoint,
     load_darknet_weights,
+    name_of,
     require_usable,
     save_checked_weights,
 )
@@ -460,3 +464,15 @@ def test_reading_reads_no_more_than_it_should(tmp_path: Path) -> None:
     state, header = load_darknet_weights(file_with(tmp_path / "a", TINY_NUMBERS), rules, cutoff=1)
     assert {key.split(".")[1] for key in state} == {"0"}
     assert (header.major, header.minor, header.revision, header.size) == (0, 2, 5, 20)
+
+
+def test_keys_say_whose_they_are() -> None:
+    for key in (key_of(12, "bn.weight"), key_of(0, "weights")):
+        assert key_of(index_of(key), name_of(key)) == key
+    for foreign in ("model.3.conv.weight", "layers.x.weight", "layers", ""):
+        assert index_of(foreign) == -1
+
+
+def test_what_each_checkpoint_holds() -> None:
+    content = checkpoint_content("[net]", {}, 7)
+    assert list(content.items()) == [("format", 1), ("cfg", "[net]"), ("model", {}), ("seen", 7)]

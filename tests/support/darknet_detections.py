@@ -7,6 +7,7 @@ else: it takes batches, has limits and drops bad boxes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import singledispatch
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from tests.support.darknet_image import letterboxed_size
 from utils.detection.boxes import xywh_to_xyxy
 from utils.detection.nms import suppress
 from utils.detection.options import NmsKind
-from utils.network.layers import Head
+from utils.network.layers import Dfl, Head, Region
+from utils.network.layers.heads import flatten_cells
 
 THRESH, NMS_THRESH = 0.25, 0.45  # Darknet's defaults
 
@@ -41,7 +43,7 @@ def darknet_detections(
     exceeds `thresh`. NMS is of the last head's kind unless `kind` is given; None for `nms_thresh`
     leaves it out.
     """
-    found = [head.detect(values, input_hw, thresh) for head, values in zip(heads, raw, strict=True)]
+    found = [taken(head, values, input_hw, thresh) for head, values in zip(heads, raw, strict=True)]
     boxes_px, objectness, scores = (
         torch.cat(part, 1)[0].cpu() for part in zip(*found, strict=True)
     )
@@ -55,6 +57,54 @@ def darknet_detections(
     if nms_thresh is not None:
         rows = rows[_kept(rows, nms_thresh, kind or NmsKind.of_head(heads[-1].section))]
     return rows[rows[:, 0].argsort(stable=True)]
+
+
+@singledispatch
+def taken(
+    head: Head, raw: Tensor, input_hw: tuple[int, int], thresh: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What Darknet's `detector test` takes from a head, in the order of `decode`.
+
+    Boxes (B, N, 4), xywh in input pixels; objectness (B, N); class probabilities (B, N, nc),
+    objectness included, 0 where they are not reported: both must exceed `thresh`.
+    """
+    rows = head.decode(raw, input_hw)
+    k = head.objectness_entry
+    objectness = flatten_cells(head.split(head.activate(raw))[:, :, k : k + 1])
+    scores = rows[..., 4:5] * rows[..., 5:]
+    reported = (scores > thresh) & (objectness > thresh)
+    return rows[..., :4], objectness[..., 0], torch.where(reported, scores, 0.0)
+
+
+@taken.register
+def _(
+    head: Region, raw: Tensor, input_hw: tuple[int, int], thresh: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Every cell has the objectness 1; a tree gives one class, the most special.
+
+    That is the last class whose probability exceeds one half, reported as it is where the
+    objectness exceeds `thresh`.
+    """
+    rows = head.decode(raw, input_hw)
+    objectness, classes = rows[..., 4:5], rows[..., 5:]
+    if head.tree:
+        likely = classes > 0.5
+        last = likely & (likely.flip(-1).cumsum(-1).flip(-1) == 1)
+        scores = torch.where(last & (objectness > thresh), classes, 0.0)
+    else:
+        scores = objectness * classes
+        scores = torch.where(scores > thresh, scores, 0.0)
+    return rows[..., :4], torch.ones_like(objectness[..., 0]), scores
+
+
+@taken.register
+def _(
+    head: Dfl, raw: Tensor, input_hw: tuple[int, int], thresh: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, objectness 1, and the class probabilities above `thresh`, else 0."""
+    rows = head.decode(raw, input_hw)
+    scores = rows[..., 5:]
+    return rows[..., :4], rows[..., 4], torch.where(scores > thresh, scores, 0.0)
 
 
 def image_shares(

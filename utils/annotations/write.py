@@ -7,10 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from terminaltables import AsciiTable
-
 from ..command.folders import whole_folder
 from ..command.progress import progress_bar
+from ..command.table import table
 from ..data.darknet_files import names_text
 from .collected import EXAMPLES, SPLITS, Annotated, Collected
 
@@ -71,10 +70,8 @@ def summary(collected: Collected) -> str:
             empty = sum(not len(item.rows) for item in images)
             boxes = sum(len(item.rows) for item in images)
             rows.append([split, str(len(images)), str(empty), str(boxes)])
-    table = AsciiTable(rows)
-    table.justify_columns = dict.fromkeys((1, 2, 3), "right")
     noted = [
         f"{count} {what} ({', '.join(collected.examples[what])}{', ...' * (count > EXAMPLES)})"
         for what, count in collected.counts.most_common()
     ]
-    return "\n".join([str(table.table), *noted])
+    return "\n".join([table(rows, right=(1, 2, 3)), *noted])

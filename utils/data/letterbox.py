@@ -37,11 +37,6 @@ class Geometry:
         (h, w), (sy, sx) = self.image_hw, self.scale_yx
         return (w * sx) / (h * sy)
 
-    def to_net(self, boxes_xyxy_px: Boxes) -> Boxes:
-        """Boxes (..., 4) in image pixels -> network input pixels."""
-        (sy, sx), (oy, ox) = self.scale_yx, self.offset_yx
-        return _map(boxes_xyxy_px, (sx, sy), (ox, oy))
-
     def to_image(self, boxes_xyxy_px: Boxes) -> Boxes:
         """Boxes (..., 4) in network input pixels -> pixels of the original image, clipped to it."""
         (sy, sx), (oy, ox) = self.scale_yx, self.offset_yx

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..command.table import table
-from ..network.cost import count_parameters, file_bytes
+from ..network.cost import count_bflops, count_macs, count_parameters, file_bytes
 from ..network.graph import ChannelGraph
 from ..network.layers import INPUT, Head, Layer, Shape
 from ..network.layers.ties import Ids
@@ -45,7 +45,7 @@ def layer_table(graph: ChannelGraph) -> str:
                 _sources(layer),
                 f"{_size(layer.inputs[0]) if layer.inputs else '-'} -> {_size(layer.shape)}",
                 _blank_zero(count_parameters([layer]), ","),
-                _blank_zero(bflops([layer]), ".3f"),
+                _blank_zero(count_bflops([layer]), ".3f"),
                 _blank_zero(0 if free is None else int(free.sum()), "d"),
             ]
         )
@@ -55,20 +55,11 @@ def layer_table(graph: ChannelGraph) -> str:
 def totals(layers: Sequence[Layer]) -> str:
     """Parameters, size of the weights file, MACs."""
     numbers = sum(field.size for layer in layers for field in layer.fields())
-    macs = sum(layer.macs() for layer in layers)
     return (
-        f"{len(layers)} layers, {count_parameters(layers):,} parameters, {macs:,} MACs = "
-        f"{bflops(layers):.3f} BFLOPs\n"
+        f"{len(layers)} layers, {count_parameters(layers):,} parameters, "
+        f"{count_macs(layers):,} MACs = {count_bflops(layers):.3f} BFLOPs\n"
         f"weights file: {numbers:,} numbers, {file_bytes(layers):,} bytes"
     )
-
-
-def bflops(layers: Iterable[Layer]) -> float:
-    """2 x MACs / 1e9, as Darknet prints for a convolution.
-
-    Darknet's total also counts pooling and sums, so it lies a little higher.
-    """
-    return 2 * sum(layer.macs() for layer in layers) / 1e9
 
 
 def _sources(layer: Layer) -> str:

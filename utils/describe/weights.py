@@ -15,6 +15,7 @@ from ..network.graph import ChannelGraph
 from ..network.layers import Layer
 from ..network.weights import (
     State,
+    index_of,
     is_checkpoint,
     key_of,
     load_checkpoint,
@@ -39,7 +40,7 @@ def read_weights(
     if is_checkpoint(path):
         state: State = load_checkpoint(path)["model"]
         if cutoff is not None:
-            state = {key: t for key, t in state.items() if int(key.split(".")[1]) < cutoff}
+            state = {key: t for key, t in state.items() if index_of(key) < cutoff}
         _require_fit(state, layers[:cutoff], path)
         line = f"fits: {len(state)} tensors"
     else:

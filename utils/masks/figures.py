@@ -14,7 +14,7 @@ from ..command.table import table
 from ..command.timing import Latency
 from ..detection.figures import ModelFigures
 from ..network.layers import Layer
-from ..network.weights import State, save_darknet_weights
+from ..network.weights import State, name_of, save_darknet_weights
 from .targets import Target
 
 
@@ -54,7 +54,7 @@ def sparsity_table(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> st
         gone = int((~mask).sum())
         whole = int((~mask.flatten(1).any(1)).sum()) if mask.dim() > 1 else gone
         rows.append(
-            [str(target.layer), target.kind, target.key.split(".", 2)[2], f"{mask.numel():,}",
+            [str(target.layer), target.kind, name_of(target.key), f"{mask.numel():,}",
              f"{gone:,}", f"{gone / mask.numel():.2%}", f"{whole} of {len(mask)}"]
         )  # fmt: skip
     total = sum(mask.numel() for mask in masks.values())

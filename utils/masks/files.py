@@ -10,22 +10,14 @@ from torch import Tensor
 
 from ..command.files import atomic_write
 from ..network.saved_masks import masks_in, read_masks
-from ..network.weights import State, is_checkpoint, load_checkpoint
-
-FORMAT = 1
+from ..network.weights import State, checkpoint_content, is_checkpoint, load_checkpoint
 
 
 def save_masked(
     path: Path, cfg_text: str, state: State, masks: Mapping[str, Tensor], seen: int
 ) -> None:
     """Write a checkpoint with masks, whole or not at all: tensors, numbers and text only."""
-    content = {
-        "format": FORMAT,
-        "cfg": cfg_text,
-        "model": state,
-        "seen": seen,
-        "masks": dict(masks),
-    }
+    content = {**checkpoint_content(cfg_text, state, seen), "masks": dict(masks)}
     with atomic_write(path) as temporary:
         torch.save(content, temporary)
 

@@ -26,3 +26,11 @@ def file_bytes(layers: Sequence[Layer]) -> int:
 def count_macs(layers: Sequence[Layer]) -> int:
     """Multiply-accumulate operations of one forward pass of one image."""
     return sum(layer.macs() for layer in layers)
+
+
+def count_bflops(layers: Sequence[Layer]) -> float:
+    """2 x MACs / 1e9, as Darknet prints for a convolution.
+
+    Darknet's total also counts pooling and sums, so it lies a little higher.
+    """
+    return 2 * count_macs(layers) / 1e9

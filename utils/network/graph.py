@@ -97,8 +97,7 @@ class GraphBuilder(Ties):
         first, second = (self._layers[self._layers[k].sources[0]] for k in (a, b))
         if INPUT in (*self._layers[a].sources, *self._layers[b].sources) or first is second:
             return True
-        alike = first.owner == second.owner
-        return alike and first.section.text("activation") == second.section.text("activation")
+        return first.owner == second.owner and first.activation == second.activation
 
 
 def channel_graph(layers: Sequence[Layer]) -> ChannelGraph:

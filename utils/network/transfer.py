@@ -16,7 +16,7 @@ from ..command.errors import UserError
 from ..command.files import require_file
 from .layers import Head, Layer, build_layers
 from .retarget import with_classes
-from .weights import State, is_checkpoint, load_checkpoint, load_darknet_weights
+from .weights import State, index_of, is_checkpoint, load_checkpoint, load_darknet_weights
 
 
 def head_layers(rules: Sequence[Layer]) -> frozenset[int]:
@@ -40,7 +40,7 @@ def load_but_heads(path: str | Path, cfg: Cfg, own: Mapping[str, Tensor]) -> Sta
         if other is None:
             return None
         state = load_darknet_weights(path, build_layers(other))[0]
-    left = {key: tensor for key, tensor in own.items() if int(key.split(".")[1]) not in heads}
+    left = {key: tensor for key, tensor in own.items() if index_of(key) not in heads}
     if any(key not in state or state[key].shape != tensor.shape for key, tensor in left.items()):
         return None
     return {key: state[key] for key in left}

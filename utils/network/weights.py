@@ -27,6 +27,7 @@ from .layers.normalization import BN_EPS
 State = dict[str, Tensor]
 
 WRITTEN_VERSION = (0, 2, 5)
+FORMAT = 1  # of our checkpoints
 _TRANSPOSED_SINCE = 1000  # a major or minor version above it stores [connected] transposed
 _LARGEST_VERSION = 100_000
 # What torch.load raises for an archive with damaged contents.
@@ -51,12 +52,23 @@ def key_of(index: int, name: str) -> str:
     return f"layers.{index}.{name}"
 
 
+def index_of(key: str) -> int:
+    """The layer that a state's key belongs to; -1 for a key of another program."""
+    prefix, _, rest = key.partition(".")
+    index = rest.partition(".")[0]
+    return int(index) if prefix == "layers" and index.isdecimal() else -1
+
+
+def name_of(key: str) -> str:
+    """The tensor's name within its layer."""
+    return key.split(".", 2)[2]
+
+
 def split_state(state: Mapping[str, Tensor], layers: Sequence[Layer]) -> list[State]:
     """The tensors of each layer (or of the layer whose kernel it shares), by their short names."""
-    found: list[State] = [{} for _ in layers]
+    found: dict[int, State] = {layer.index: {} for layer in layers}
     for key, tensor in state.items():
-        _, index, name = key.split(".", 2)
-        found[int(index)][name] = tensor
+        found[index_of(key)][name_of(key)] = tensor
     return [found[layer.owner] for layer in layers]
 
 
@@ -133,6 +145,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
         raise UserError(f"{found}: has no 'model' with tensors; not a checkpoint of this program")
     return {str(key): value for key, value in checkpoint.items()}
+
+
+def checkpoint_content(cfg_text: str, state: Mapping[str, Tensor], seen: int) -> dict[str, Any]:
+    """What each checkpoint of this program holds: the network as text and its numbers.
+
+    Some hold more beside it. `seen`: training images so far.
+    """
+    return {"format": FORMAT, "cfg": cfg_text, "model": state, "seen": seen}
 
 
 def require_usable(state: Mapping[str, Tensor], source: str) -> None:

@@ -67,8 +67,7 @@ def _block_at(layer: Layer, layers: Sequence[Layer]) -> ResidualBlock | str:
     judge = _judge(layers, layer.index - 1, inside)
     if judge is None:
         return "its block does not end in a convolution with batch normalisation"
-    activation = layer.section.text("activation", "linear")
-    return ResidualBlock(source, layer.index, judge, activation)
+    return ResidualBlock(source, layer.index, judge, layer.activation)
 
 
 def activation_alone(shortcut: Layer, block: ResidualBlock) -> Layer:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..cfg import Section, set_option
+from ..cfg import Section
 from ..command.errors import UserError
 from ..network.graph import ChannelGraph, Mask
 from ..network.layers import Layer
@@ -91,12 +91,11 @@ class PrunePlan:
 
     def section(self, index: int) -> Section:
         """A layer's section for what stays, with the references of the full cfg."""
-        section = self.layers[index].rewrite(self.kept_inputs(index), self.kept(index))
+        layer = self.layers[index]
+        section = layer.rewrite(self.kept_inputs(index), self.kept(index))
         if index not in self.merges:
             return section
-        numbers = section.integers("layers")
-        left = (str(numbers[k]) for k in self.merges[index].sources)
-        return set_option(section, "layers", ",".join(left))
+        return layer.naming(section, self.merges[index].sources)
 
 
 @dataclass(frozen=True)

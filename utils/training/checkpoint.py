@@ -20,11 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..command.errors import UserError
 from ..command.files import atomic_write
-from ..network.weights import load_checkpoint
+from ..network.weights import checkpoint_content, load_checkpoint
 from .optimization.held_masks import HeldMasks
 from .run_folder import RunFolder
-
-FORMAT = 1
 
 Row = dict[str, float]
 Args = dict[str, Any]  # plain values, as in args.json
@@ -63,10 +61,7 @@ def weights_content(trainee: Trainee, cfg_text: str, progress: Progress) -> dict
     """What `best.pt` holds: the weights to use, with their masks, and no state of training."""
     masks = {} if trainee.masks is None else {"masks": dict(trainee.masks.masks)}
     return {
-        "format": FORMAT,
-        "cfg": cfg_text,
-        "model": trainee.averaged().state_dict(),
-        "seen": progress.seen,
+        **checkpoint_content(cfg_text, trainee.averaged().state_dict(), progress.seen),
         "epoch": progress.epoch,
         "best_fitness": progress.best_fitness,
         **masks,

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..cfg import Cfg, remove_option, replace_layers
 from ..network.bn_epsilon import for_epsilon
 from ..network.layers import build_layers
-from ..network.layers.normalization import BN_EPS
+from ..network.layers.normalization import folded
 from ..network.weights import State, key_of, split_state
 
 BnExport = Literal["native", "pow2", "fused"]
@@ -39,15 +39,7 @@ def for_export(cfg: Cfg, state: Mapping[str, Tensor], export: BnExport) -> tuple
         sections[layer.index] = remove_option(layer.section, "batch_normalize")
         for name in params:
             del fused[key_of(layer.index, name)]
-        for name, tensor in _folded(params).items():
-            fused[key_of(layer.index, name)] = tensor
+        kernel, bias = folded(params)
+        fused[key_of(layer.index, "conv.weight")] = kernel.to(params["conv.weight"].dtype)
+        fused[key_of(layer.index, "conv.bias")] = bias.to(torch.float32)
     return replace_layers(cfg, sections), fused
-
-
-def _folded(params: Mapping[str, Tensor]) -> State:
-    """`conv.weight` and `conv.bias` that do all that the convolution and its BN do."""
-    scale = params["bn.weight"].double() / (params["bn.running_var"].double() + BN_EPS).sqrt()
-    bias = params["bn.bias"].double() - scale * params["bn.running_mean"].double()
-    weight = params["conv.weight"]
-    kernel = weight.double() * scale.view(-1, 1, 1, 1)
-    return {"conv.weight": kernel.to(weight.dtype), "conv.bias": bias.to(torch.float32)}

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
 from ..network.graph import interpret
-from ..network.layers import Convolutional, ConvolutionModule, Layer
-from ..network.weights import State, key_of, split_state
+from ..network.layers import ConvolutionModule, Layer
+from ..network.weights import State, index_of, key_of, name_of, split_state
 
 DANGER = -60.0  # below it a value may come too near to -88 on other images
 SHIFT = 80.0
@@ -35,8 +35,7 @@ def lowest_swish_inputs(
 
     def rule(layer: Layer, inputs: list[Tensor]) -> Tensor:
         module = modules[layer.owner]
-        if isinstance(layer, Convolutional) and layer.activation == "swish":
-            assert isinstance(module, ConvolutionModule)
+        if isinstance(module, ConvolutionModule) and layer.activation == "swish":
             z = module.conv(inputs[0])
             z = z if module.bn is None else module.bn(z)
             lowest[layer.index] = float(z.min())
@@ -56,7 +55,7 @@ def lowest_by_statistics(rules: Sequence[Layer], state: Mapping[str, Tensor]) ->
     """
     lowest: dict[int, float] = {}
     for layer, params in zip(rules, split_state(state, rules), strict=True):
-        if isinstance(layer, Convolutional) and layer.activation == "swish" and layer.normalized:
+        if {"conv.weight", "bn.bias"} <= params.keys() and layer.activation == "swish":
             depth = params["bn.bias"] - _DEVIATIONS * params["bn.weight"].abs()
             lowest[layer.index] = float(depth.min())
     return lowest
@@ -84,9 +83,8 @@ def guarded(cfg: Cfg, state: Mapping[str, Tensor], chosen: Collection[int]) -> t
     new_cfg, places = splice_layers(cfg, expansions)
     new_state: State = {}
     for key, tensor in state.items():
-        _, index, name = key.split(".", 2)
-        old = int(index)
-        new_state[key_of(places[old] - (old in expansions), name)] = tensor
+        old = index_of(key)
+        new_state[key_of(places[old] - (old in expansions), name_of(key))] = tensor
     for old in chosen:
         first, place = places[old] - 1, places[old]
         beta = key_of(first, "bn.bias")

@@ -18,10 +18,9 @@ from torch import Tensor
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
 from ..command.errors import UserError
 from ..network.layers import Dfl, build_layers
-from ..network.weights import State, key_of
+from ..network.weights import State, index_of, key_of, name_of
 
 _SOFTMAX_SHIFT = 20.0
-_SIDES = 4
 
 
 def with_yolo_heads(cfg: Cfg, state: Mapping[str, Tensor]) -> tuple[Cfg, State]:
@@ -43,8 +42,7 @@ def with_yolo_heads(cfg: Cfg, state: Mapping[str, Tensor]) -> tuple[Cfg, State]:
         expansions[head.index] = _decoding(head, box, classes, level, strides)
     new_cfg, places = splice_layers(cfg, expansions)
     new_state = {
-        key_of(places[int(key.split(".", 2)[1])], key.split(".", 2)[2]): tensor
-        for key, tensor in state.items()
+        key_of(places[index_of(key)], name_of(key)): tensor for key, tensor in state.items()
     }
     for head in heads:
         new_state |= _head_tensors(head, state, places)

@@ -40,25 +40,8 @@ def demo() -> str:
         "demo: a small residual network with two heads, for data/shapes.py.",
         "Written by `python -m utils.zoo`; change it in utils/zoo/demo.py.",
     )
-    draft.net(
-        batch=32,
-        subdivisions=1,
-        width=SIDE_PX,
-        height=SIDE_PX,
-        channels=3,
-        momentum=0.9,
-        decay=0.0005,
-        angle=0,
-        saturation=1.5,
-        exposure=1.5,
-        hue=0.1,
-        learning_rate=0.001,
-        burn_in=200,
-        max_batches=6000,
-        policy="steps",
-        steps=[4800, 5400],
-        scales="0.1,0.1",
-        mosaic=1,
+    draft.darknet_net(
+        SIDE_PX, batch=32, burn_in=200, max_batches=6000, steps=(4800, 5400), mosaic=1
     )
     draft.note("Backbone")
     draft.conv(16, 3, stride=2)

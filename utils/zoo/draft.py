@@ -13,6 +13,27 @@ COCO_CLASSES = 80
 Value = int | float | str | Sequence[int]
 Pair = tuple[int, int]
 
+# What the [net] sections that came with Darknet's YOLOs have in common, in their order.
+_PUBLISHED_NET: dict[str, Value] = {
+    "batch": 64,
+    "subdivisions": 1,
+    "width": 0,
+    "height": 0,
+    "channels": 3,
+    "momentum": 0.9,
+    "decay": 0.0005,
+    "angle": 0,
+    "saturation": 1.5,
+    "exposure": 1.5,
+    "hue": 0.1,
+    "learning_rate": 0.001,
+    "burn_in": 1000,
+    "max_batches": 500200,
+    "policy": "steps",
+    "steps": (400000, 450000),
+    "scales": "0.1,0.1",
+}
+
 
 @dataclass(frozen=True)
 class ConvSpec:
@@ -61,6 +82,13 @@ class Draft:
     def net(self, **options: Value) -> None:
         """`[net]`, the first section."""
         self._section("net", options)
+
+    def darknet_net(self, side_px: int, **what_differs: Value) -> None:
+        """`[net]` as Darknet's YOLOs were published, for square images, but for what differs.
+
+        Options that those do not have come last.
+        """
+        self.net(**{**_PUBLISHED_NET, "width": side_px, "height": side_px, **what_differs})
 
     def conv(
         self,

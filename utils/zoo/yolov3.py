@@ -15,6 +15,9 @@ TINY_ANCHORS_PX: tuple[Pair, ...] = (
 # (filters, residual blocks) of the stages at strides 2, 4, 8, 16 and 32
 DARKNET53_STAGES = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
 
+# As published: for testing. Darknet trains it with batch=64, subdivisions=16 (tiny: 2).
+TESTING: dict[str, Value] = {"batch": 1}
+
 HEAD: dict[str, Value] = {"jitter": 0.3, "ignore_thresh": 0.7, "truth_thresh": 1, "random": 1}
 
 
@@ -42,7 +45,7 @@ def yolov3_tiny() -> str:
         "YOLOv3-tiny: convolutions and max pooling, two heads.",
         "Written by `python -m utils.zoo`; change it in utils/zoo/yolov3.py.",
     )
-    _net(draft, 416)
+    draft.darknet_net(416, **TESTING)
     for filters in (16, 32, 64, 128, 256):
         draft.note(f"Stage of {filters} channels")
         stride16 = draft.conv(filters, 3)
@@ -83,7 +86,7 @@ def darknet53(draft: Draft) -> tuple[int, int, int]:
 
 
 def _yolov3(draft: Draft, side_px: int, pooling: bool) -> str:
-    _net(draft, side_px)
+    draft.darknet_net(side_px, **TESTING)
     stride8, stride16, _ = darknet53(draft)
 
     draft.note("Head at stride 32: large objects")
@@ -107,26 +110,3 @@ def _yolov3(draft: Draft, side_px: int, pooling: bool) -> str:
         draft.conv(2 * filters, 3)
         draft.yolo(mask, ANCHORS_PX, HEAD)
     return draft.text()
-
-
-def _net(draft: Draft, side_px: int) -> None:
-    # As published: for testing. Darknet trains it with batch=64, subdivisions=16 (tiny: 2).
-    draft.net(
-        batch=1,
-        subdivisions=1,
-        width=side_px,
-        height=side_px,
-        channels=3,
-        momentum=0.9,
-        decay=0.0005,
-        angle=0,
-        saturation=1.5,
-        exposure=1.5,
-        hue=0.1,
-        learning_rate=0.001,
-        burn_in=1000,
-        max_batches=500200,
-        policy="steps",
-        steps=[400000, 450000],
-        scales="0.1,0.1",
-    )

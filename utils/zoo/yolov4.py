@@ -96,7 +96,7 @@ def yolov4_csp() -> str:
         "Written by `python -m utils.zoo`; change it in utils/zoo/yolov4.py.",
         activation="mish",
     )
-    _net(draft, 512, learning_rate=0.001, letter_box=1, ema_alpha=0.9998)
+    _net(draft, 512, letter_box=1, ema_alpha=0.9998)
     draft.note("Backbone: CSPDarknet-53")
     draft.conv(32, 3)
     draft.note("Plain stage at stride 2, residual blocks: 1")
@@ -178,25 +178,6 @@ def _down(draft: Draft, filters: int, stride: int, lateral: int, level: int) -> 
     return draft.route(half, level)
 
 
-def _net(draft: Draft, side_px: int, learning_rate: float, **further: Value) -> None:
-    draft.net(
-        batch=64,
-        subdivisions=8,
-        width=side_px,
-        height=side_px,
-        channels=3,
-        momentum=0.949,
-        decay=0.0005,
-        angle=0,
-        saturation=1.5,
-        exposure=1.5,
-        hue=0.1,
-        learning_rate=learning_rate,
-        burn_in=1000,
-        max_batches=500500,
-        policy="steps",
-        steps=[400000, 450000],
-        scales="0.1,0.1",
-        mosaic=1,
-        **further,
-    )
+def _net(draft: Draft, side_px: int, **further: Value) -> None:
+    differs: dict[str, Value] = {"subdivisions": 8, "momentum": 0.949, "max_batches": 500500}
+    draft.darknet_net(side_px, **differs, mosaic=1, **further)

@@ -6,6 +6,8 @@ from .draft import Draft, Pair, Value
 from .yolov3 import TINY_ANCHORS_PX
 from .yolov4 import ANCHORS_PX
 
+LEARNING_RATE = 0.00261
+
 HEAD: dict[str, Value] = {
     "jitter": 0.3,
     "scale_x_y": 1.05,
@@ -27,7 +29,9 @@ def yolov4_tiny() -> str:
         "YOLOv4-tiny: three CSP stages without residual blocks, two heads.",
         "Written by `python -m utils.zoo`; change it in utils/zoo/yolov4_tiny.py.",
     )
-    _net(draft, 416, max_batches=2000200, steps=[1600000, 1800000])
+    draft.darknet_net(
+        416, learning_rate=LEARNING_RATE, max_batches=2000200, steps=(1600000, 1800000)
+    )
     _, stride16 = _backbone(draft)
     lateral = _head32(draft, (3, 4, 5), TINY_ANCHORS_PX)
     _upper_head(draft, 16, lateral, stride16, (1, 2, 3), TINY_ANCHORS_PX)
@@ -40,7 +44,7 @@ def yolov4_tiny_3l() -> str:
         "YOLOv4-tiny-3l: YOLOv4-tiny with a third head at stride 8.",
         "Written by `python -m utils.zoo`; change it in utils/zoo/yolov4_tiny.py.",
     )
-    _net(draft, 608, max_batches=500200, steps=[400000, 450000])
+    draft.darknet_net(608, learning_rate=LEARNING_RATE)
     stride8, stride16 = _backbone(draft)
     lateral = _head32(draft, (6, 7, 8), ANCHORS_PX)
     lateral = _upper_head(draft, 16, lateral, stride16, (3, 4, 5), ANCHORS_PX)
@@ -104,25 +108,3 @@ def _upper_head(
     joined = draft.conv(16 * stride, 3)
     draft.yolo(mask, anchors_px, HEAD)
     return joined
-
-
-def _net(draft: Draft, side_px: int, max_batches: int, steps: list[int]) -> None:
-    draft.net(
-        batch=64,
-        subdivisions=1,
-        width=side_px,
-        height=side_px,
-        channels=3,
-        momentum=0.9,
-        decay=0.0005,
-        angle=0,
-        saturation=1.5,
-        exposure=1.5,
-        hue=0.1,
-        learning_rate=0.00261,
-        burn_in=1000,
-        max_batches=max_batches,
-        policy="steps",
-        steps=steps,
-        scales="0.1,0.1",
-    )

@@ -75,6 +75,8 @@ class Layer:
     followed_only: bool = False  # whether Darknet gives a wrong size to those that name it
     joins_branch: bool = False  # whether it adds a branch to what the branch started from
     normalized: bool = False  # whether `bn.weight` scales each of its output channels
+    activation: str = "linear"  # the name of what its sum or product goes through at the end
+    groups: int = 1  # equal parts of its channels that it treats apart
 
     def __init__(
         self, section: Section, index: int, sources: tuple[int, ...], inputs: tuple[Shape, ...]
@@ -119,6 +121,10 @@ class Layer:
     def concatenates(self) -> tuple[int, ...]:
         """The layers whose whole values it puts one after the other, if that is what it does."""
         return ()
+
+    def naming(self, section: Section, positions: Sequence[int]) -> Section:
+        """`section`, a version of its own, with the sources at `positions` and no others."""
+        raise NotImplementedError(f"[{self.kind}] does not name its sources in a list")
 
     @property
     def sums_inputs(self) -> bool:

@@ -12,7 +12,7 @@ from ...cfg import Section, references, set_option
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
 from .antialias import BLURS, blur, blurred_shape, blurred_window
 from .base import Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed, wrapped
-from .normalization import BN_FIELDS, DarknetBatchNorm, shift_mean, slice_batch_norm
+from .normalization import BN_FIELDS, DarknetBatchNorm, folded, shift_mean, slice_batch_norm
 from .ties import Ids, Ties
 
 
@@ -29,12 +29,9 @@ class ConvolutionModule(nn.Module):
         """Fold the batch normalisation into the convolution, in place, computed in float64."""
         if self.bn is None:
             return
-        mean, variance = self.bn.running_mean, self.bn.running_var
-        assert mean is not None and variance is not None
-        scale = self.bn.weight.double() / (variance.double() + self.bn.eps).sqrt()
-        bias = self.bn.bias.double() - scale * mean.double()
+        kernel, bias = folded(self.state_dict(), self.bn.eps)
         weight = self.conv.weight
-        weight.copy_((weight.double() * scale.view(-1, 1, 1, 1)).to(weight.dtype))
+        weight.copy_(kernel.to(weight.dtype))
         self.conv.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=weight.requires_grad)
         self.bn = None
 

@@ -149,14 +149,6 @@ class Dfl(Head):
         spread = boxes.view(len(boxes), 4, self.reg_max, *boxes.shape[2:]).softmax(2)
         return torch.einsum("bksij,s->bkij", spread, bins)
 
-    def detect(
-        self, raw: Tensor, input_hw: tuple[int, int], thresh: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes, objectness 1, and the class probabilities above `thresh`, else 0."""
-        rows = self.decode(raw, input_hw)
-        scores = rows[..., 5:]
-        return rows[..., :4], rows[..., 4], torch.where(scores > thresh, scores, 0.0)
-
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
         """Each channel means something: none can go."""
         ids = np.concatenate(list(inputs))

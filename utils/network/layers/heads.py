@@ -80,21 +80,6 @@ class Head(Layer):
         Rows are ordered by cell (row by row), then by anchor.
         """
 
-    def detect(
-        self, raw: Tensor, input_hw: tuple[int, int], thresh: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What Darknet's `detector test` takes from this head, in the order of `decode`.
-
-        Boxes (B, N, 4), xywh in input pixels; objectness (B, N); class probabilities (B, N, nc),
-        objectness included, 0 where they are not reported: both must exceed `thresh`.
-        """
-        rows = self.decode(raw, input_hw)
-        k = self.objectness_entry
-        objectness = flatten_cells(self.split(self.activate(raw))[:, :, k : k + 1])
-        scores = rows[..., 4:5] * rows[..., 5:]
-        reported = (scores > thresh) & (objectness > thresh)
-        return rows[..., :4], objectness[..., 0], torch.where(reported, scores, 0.0)
-
     def raw(self, inputs: Sequence[Tensor]) -> Tensor:
         """What `decode` and the loss take, from the values of its sources."""
         return inputs[0]

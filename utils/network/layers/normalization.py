@@ -34,6 +34,14 @@ def slice_batch_norm(params: Params, kept: Tensor) -> dict[str, Tensor]:
     return {name: params[name][kept] for name in BN_FIELDS}
 
 
+def folded(params: Params, eps: float = BN_EPS) -> tuple[Tensor, Tensor]:
+    """Kernel and bias, in float64, of the convolution that does all that it and its BN do."""
+    deviation = (params["bn.running_var"].double() + eps).sqrt()
+    scale = params["bn.weight"].double() / deviation
+    bias = params["bn.bias"].double() - scale * params["bn.running_mean"].double()
+    return params["conv.weight"].double() * scale.view(-1, 1, 1, 1), bias
+
+
 def shift_mean(params: Params, shift: Tensor) -> Params:
     """Params with `shift` (C,) added to the running mean."""
     mean = params["bn.running_mean"]

@@ -94,25 +94,6 @@ class Region(Head):
             objectness = objectness * (objectness >= 0.5)
         return flatten_cells(torch.cat((xy, wh, objectness, classes), 2))
 
-    def detect(
-        self, raw: Tensor, input_hw: tuple[int, int], thresh: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As Darknet's: every cell has the objectness 1; a tree gives one class, the most special.
-
-        That is the last class whose probability exceeds one half, reported as it is where the
-        objectness exceeds `thresh`.
-        """
-        rows = self.decode(raw, input_hw)
-        objectness, classes = rows[..., 4:5], rows[..., 5:]
-        if self.tree:
-            likely = classes > 0.5
-            last = likely & (likely.flip(-1).cumsum(-1).flip(-1) == 1)
-            scores = torch.where(last & (objectness > thresh), classes, 0.0)
-        else:
-            scores = objectness * classes
-            scores = torch.where(scores > thresh, scores, 0.0)
-        return rows[..., :4], torch.ones_like(objectness[..., 0]), scores
-
     def _down_the_tree(self, classes: Tensor) -> Tensor:
         """Conditional probabilities times those of all ancestors."""
         absolute: list[Tensor] = []

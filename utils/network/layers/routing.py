@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...cfg import Section, references
+from ...cfg import Section, references, set_option
 from .activations import ELEMENTWISE
 from .base import Field, Layer, PaddingMode, Params, Shape, apply_to_removed
 from .ties import Ids, Ties
@@ -49,6 +49,11 @@ class Route(Layer):
     def concatenates(self) -> tuple[int, ...]:
         """Its sources, unless it takes parts of them."""
         return self.sources if self.groups == 1 else ()
+
+    def naming(self, section: Section, positions: Sequence[int]) -> Section:
+        """`layers` with the numbers at `positions`, written as they are."""
+        numbers = section.integers("layers")
+        return set_option(section, "layers", ",".join(str(numbers[k]) for k in positions))
 
     def traits(self) -> str:
         """Which part of its sources it takes."""

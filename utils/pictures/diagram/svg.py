@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from ...command.errors import UserError
 from ...command.files import atomic_write
-from ...network.cost import count_parameters
+from ...network.cost import count_bflops, count_parameters
 from ...network.layers import Layer, Shape
 from .columns import BOX_HEIGHT, HEADER_HEIGHT, Header, Place, place_layers
 from .wires import Point, Wire, Wiring, is_direct, route_wires
@@ -103,10 +103,9 @@ def _box_width(layers: Sequence[Layer], labels: Mapping[int, str]) -> int:
 
 def _summary(layers: Sequence[Layer], title: str) -> str:
     channels, height, width = layers[0].inputs[0]
-    bflops = 2 * sum(layer.macs() for layer in layers) / 1e9
     return (
         f"{title}: {width} x {height} x {channels}, {len(layers)} layers, "
-        f"{count_parameters(layers):,} parameters, {bflops:.3f} BFLOPs"
+        f"{count_parameters(layers):,} parameters, {count_bflops(layers):.3f} BFLOPs"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ...cfg import Cfg, drop_layers, replace_layers
 from ...command.errors import UserError
-from ...network.cost import count_parameters
+from ...network.cost import count_macs, count_parameters
 from ...network.layers import Layer, build_layers
 from ..options import Budget, Measure
 from ..plan import PrunePlan, keep_everything
@@ -25,7 +25,7 @@ def cost(layers: Sequence[Layer], measure: Literal["params", "macs"]) -> int:
     """Parameters (trainable ones) or MACs of a network."""
     if measure == "params":
         return count_parameters(layers)
-    return sum(layer.macs() for layer in layers)
+    return count_macs(layers)
 
 
 def pruned_layers(cfg: Cfg, plan: PrunePlan) -> tuple[Layer, ...]:

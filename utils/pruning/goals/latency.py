@@ -115,10 +115,9 @@ def _pinned(graph: ChannelGraph, layer: Layer) -> tuple[bool, bool]:
 
 def _width_times(graph: ChannelGraph, layer: Layer, cfg: Cfg, make_pass: MakePass) -> WidthTimes:
     counts = layer.inputs[0][0], layer.shape[0]
-    groups = int(getattr(layer, "groups", 1))
-    tied = groups > 1
+    tied = layer.groups > 1
     if tied:
-        by_outputs = {outputs: inputs for inputs, outputs in _tied_widths(*counts, groups)}
+        by_outputs = {outputs: inputs for inputs, outputs in _tied_widths(*counts, layer.groups)}
         inputs, outputs = list(by_outputs.values()), list(by_outputs)
         grid = [list(zip(inputs, outputs, strict=True))]
     else:

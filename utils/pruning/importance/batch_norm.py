@@ -75,5 +75,4 @@ def activation_of(layer: Layer) -> str:
 
     Those channels are pinned, so their score decides nothing.
     """
-    name: str = getattr(layer, "activation", "linear")
-    return name if name in ELEMENTWISE else "linear"
+    return layer.activation if layer.activation in ELEMENTWISE else "linear"

@@ -19,7 +19,7 @@ from ...command.optional import INT8_NEEDS, NEEDS, missing
 from ...command.progress import progress_bar
 from ...data.darknet_files import load_data_file
 from ...detection.as_the_cfg_says import chosen_fit
-from ...network.cost import count_parameters
+from ...network.cost import count_macs, count_parameters
 from ...network.darknet import Network
 from ..choose import darknet_weights
 from ..export_model import target_files
@@ -68,7 +68,7 @@ def candidate(build: Build, pair: str, img_size: tuple[int, int] | None) -> Cand
         weights,
         network.img_size,
         count_parameters(network.rules),
-        sum(rule.macs() for rule in network.rules),
+        count_macs(network.rules),
     )
 
 
