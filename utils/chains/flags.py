@@ -88,7 +88,11 @@ def iterative_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     parser = Parser(doc)
     add = parser.add_argument
     add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
-    add("--data", help=".data file: to finetune on its train list, to score on its valid list")
+    add(
+        "--data",
+        default="",
+        help=".data file: to finetune on its train list, to score on its valid list",
+    )
     add("--weights", default="weights/last.pt", help=".weights or .pt to start from")
     add("--output", metavar="FOLDER", help="a new folder; left out, runs/iterative, -2, -3, ...")
     add("--resume", metavar="FOLDER", help="go on with a run that was ended")
