@@ -1,8 +1,9 @@
-"""utils/evaluate.py and val.py on small images, with predictors whose score is known."""
+"""utils/detection/evaluate.py and val.py on small images, with predictors whose score is known."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ from utils.command.timing import time_forward_ms
 from utils.data.dataset import DetectionDataset
 from utils.data.loader import Loader, make_loader
 from utils.data.options import Fit
-from utils.detection.evaluate import EvalOptions, Metrics, Predict, collect, evaluate, measure
+from utils.detection.evaluate import EvalOptions, Predict, collect, evaluate, measure
+from utils.detection.results import Metrics
+from utils.runtimes.val.run import write_json
 
 NC = 3
 NAMES = ("apple", "pear", "plum")
@@ -134,7 +137,7 @@ def test_equals_pycocotools_on_the_json(data_file: Path, tmp_path: Path) -> None
     loader = loader_of(data_file)
     collected = collect(oracle(loader, noise_px=3), loader, NC, EvalOptions(), progress=False)
     metrics = measure(collected, NC, NAMES)
-    val.write_json(str(tmp_path / "found.json"), collected, loader.dataset)
+    write_json(tmp_path / "found.json", collected, loader.dataset)
     stats = coco_stats(loader.dataset, json.loads((tmp_path / "found.json").read_text()))
     assert 0.1 < metrics.map < 0.9
     assert (metrics.map, metrics.map50) == pytest.approx(tuple(stats[:2]), abs=1e-6)
@@ -174,15 +177,16 @@ def test_wrong_outputs_are_refused(data_file: Path) -> None:
         evaluate(lambda x: torch.zeros(len(x), 5, 7), loader, NC, NAMES, progress=False)
 
 
-def test_table_and_dict(data_file: Path) -> None:
+def test_table_and_times(data_file: Path) -> None:
     loader = loader_of(data_file)
     metrics = evaluate(oracle(loader), loader, NC, NAMES, progress=False)
     table = metrics.table()
     assert "mAP@.5:.95" in table and "apple" in table and "plum" not in table
     assert "apple" not in metrics.table(every_class=False)
-    plain = json.loads(json.dumps(metrics.as_dict(), allow_nan=False))
-    assert plain["per_class"][2]["map50"] is None and plain["map50"] == pytest.approx(1)
-    assert min(plain["seconds"].values()) >= 0 and plain["seconds"]["forward"] > 0
+    assert np.isnan(metrics.per_class[2].map50) and metrics.map50 == pytest.approx(1)
+    seconds = dataclasses.asdict(metrics.seconds)
+    assert min(seconds.values()) >= 0 and seconds["forward"] > 0
+    assert f"forward {1e3 * seconds['forward'] / 7:.2f}" in metrics.times()
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +250,7 @@ def test_val_refuses_another_number_of_classes(
 ) -> None:
     valid = data_file.parent / "valid.txt"
     (tmp_path / "one.data").write_text(f"classes=1\nvalid={valid}\n")
-    with pytest.raises(UserError, match=r"3 classes.*has 1"):
+    with pytest.raises(UserError, match=r"has 1 classes.*made for 3"):
         run_val(tmp_path / "one.data", model_files)
 
 

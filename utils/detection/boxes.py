@@ -26,12 +26,6 @@ def xywh_to_xyxy(boxes_xywh: Tensor) -> Tensor:
     return torch.cat((centre - half, centre + half), dim=-1)
 
 
-def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
-    """(..., 4) corners -> (..., 4) centre and size."""
-    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
-    return torch.cat(((low + high) / 2, high - low), dim=-1)
-
-
 def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     """IoU of each of A boxes (A, 4) with each of B boxes (B, 4): (A, B), between 0 and 1."""
     return iou(a_xyxy[:, None], b_xyxy[None, :], "iou")

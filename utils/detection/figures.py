@@ -23,7 +23,8 @@ from ..network.cost import count_macs, count_parameters, file_bytes
 from ..network.layers import Head, Layer
 from ..network.weights import State
 from .as_the_cfg_says import chosen_fit, chosen_nms
-from .evaluate import Metrics, evaluate
+from .evaluate import EvalOptions, evaluate
+from .results import Metrics
 
 _MOST_S = 5.0  # for timing a network
 # A pass of a larger network takes a second: it is timed only along with an evaluation.
@@ -110,7 +111,8 @@ def _score(network: nn.Module, model: Model, args: argparse.Namespace) -> Metric
 
     kind = chosen_nms(args.nms, model.heads[-1].section)
     device = pick_device(args.device)
-    return evaluate(predict, loader, spec.nc, spec.names, nms_kind=kind, device=device)
+    options = EvalOptions(nms_kind=kind, device=device)
+    return evaluate(predict, loader, spec.nc, spec.names, options)
 
 
 def comparison_table(before: ModelFigures, after: ModelFigures) -> str:

@@ -69,5 +69,6 @@ class Build(Protocol):
         self,
         cfg: str | Path | Cfg,
         img_size: tuple[int, int] | None = None,
+        *,
         weights: str | Path | State | None = None,
     ) -> Any: ...

@@ -11,7 +11,7 @@ from ...command.cli import Parser, add_device, add_img_size, add_workers, positi
 from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...network.bn_epsilon import add_bn_epsilon
-from ...runtimes.passes import Runtime
+from ...runtimes.options import Runtime
 from ..goals.budget import Budget, LatencyBudget, Measure
 from ..strategy import Strategy
 from ..sweeps.flags import DEFAULT_SHORTCUTS, add_sweep_flags, settled

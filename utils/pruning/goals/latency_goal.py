@@ -9,9 +9,11 @@ from ...cfg import Cfg
 from ...command.device import pick_device
 from ...command.timing import Latency, time_forward_ms
 from ...detection.figures import Model
+from ...network.darknet import Build
 from ...network.graph import ChannelGraph
 from ...network.weights import State
-from ...runtimes.passes import Build, Pass, Runtime, make_pass
+from ...runtimes.options import Runtime
+from ...runtimes.passes import Pass, make_pass
 from ..plan import PrunePlan
 from .latency import LatencyTable, MakePass, measure_table
 

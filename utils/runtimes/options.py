@@ -1,0 +1,15 @@
+"""Which runtimes there are, by what they read: the one list of them. Nothing is loaded here.
+
+What each needs to be installed stands in `command/optional.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
+Format = Literal["onnx", "openvino", "ncnn"]  # run a file that export.py makes of them
+Backend = Literal[Runtime, Format]
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
