@@ -25,46 +25,68 @@ faster is taking out channels (slim_prune.py) or blocks (layer_prune.py).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import train
-from models import Darknet
-from utils.chains.journal import Journal, Trainer
-from utils.chains.lottery import Row, require_possible, run_lottery, train_flags
+from utils.chains.flags import lottery_options
 from utils.command.cli import run_main
 from utils.command.errors import UserError
-from utils.command.folders import first_free
-from utils.masks.flags import make_parser
-from utils.masks.run import Masked, run_masking
+from utils.detection.inputs import require_inputs
+from utils.masks.flags import make_parser, mask_options
 from utils.training.flags import make_parser as make_train_parser
 
 COMMAND = "mask_prune.py"  # whose journals these are
 
 
-def main(argv: Sequence[str] | None = None) -> Masked | list[Row]:
-    """Run the command; what was masked, or the rows of a lottery's table. Raises UserError."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    args = make_parser(__doc__).parse_args(argv)
-    if not (args.rewind or args.resume):
-        return run_masking(Darknet, args)
-    args, journal = lottery(args, argv)
-    return run_lottery(Darknet, args, journal, Trainer(train.main, train.RUNS))
+def main(argv: Sequence[str] | None = None) -> object:
+    """Mask, or look for a lottery ticket; returns what was masked, or the rows of the table.
 
-
-def lottery(args: argparse.Namespace, argv: Sequence[str]) -> tuple[argparse.Namespace, Journal]:
-    """The arguments and the journal of `--rewind`, or of what `--resume` goes on with."""
+    Raises UserError.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
     parser = make_parser(__doc__)
+    args = parser.parse_args(words)
     if args.resume:
         if vars(args) != vars(parser.parse_args(["--resume", args.resume])):
             raise UserError("--resume: a resumed run keeps its flags; give --resume alone")
-        journal = Journal.load(args.resume, "--resume", COMMAND)
-        return parser.parse_args(list(journal.content["args"]["argv"])), journal
-    require_possible(args)
-    make_train_parser(None, tuple(train.STRATEGIES)).parse_args(train_flags(args))
+        return resume_lottery(args.resume)
+    if args.rewind:
+        return start_lottery(words)
+    options = mask_options(args)
+    require_inputs(args.cfg, args.weights, args.data)
+    from models import Darknet
+    from utils.masks.run import run_masking
+
+    return run_masking(options, Darknet)
+
+
+def start_lottery(words: Sequence[str]) -> object:
+    """A new lottery with its journal; mistakes are found now and not after hours."""
+    args = make_parser(__doc__).parse_args(words)
+    options = lottery_options(args)
+    require_inputs(args.cfg, data=args.data)
+    make_train_parser(None, tuple(train.STRATEGIES)).parse_args(list(options.train_flags))
+    from models import Darknet
+    from utils.chains.journal import Journal, Trainer
+    from utils.chains.lottery import require_unstructured, run_lottery
+    from utils.command.folders import first_free
+
+    require_unstructured(options)
     output = args.output or first_free("runs/lottery")
-    return args, Journal.start(output, "--output", COMMAND, {"argv": list(argv)})
+    journal = Journal.start(output, "--output", COMMAND, {"argv": list(words)})
+    return run_lottery(options, Darknet, journal, Trainer(train.main, train.RUNS))
+
+
+def resume_lottery(folder: str) -> object:
+    """Go on with the lottery of a folder."""
+    from models import Darknet
+    from utils.chains.journal import Journal, Trainer
+    from utils.chains.lottery import run_lottery
+
+    journal = Journal.load(folder, "--resume", COMMAND)
+    options = lottery_options(make_parser(__doc__).parse_args(journal.content["args"]["argv"]))
+    return run_lottery(options, Darknet, journal, Trainer(train.main, train.RUNS))
 
 
 if __name__ == "__main__":

@@ -36,10 +36,11 @@ from utils.command.cli import Parser, add_img_size, positive_int, ratio, run_mai
 from utils.command.errors import UserError
 from utils.command.progress import progress_bar
 from utils.pruning.choice.chooser import make_chooser
-from utils.pruning.command.flags import parse_args
-from utils.pruning.command.run import Pruned, run_pruning
+from utils.pruning.command.flags import prune_flags
+from utils.pruning.command.run import prune_network
 from utils.pruning.goals.budget import cost, pruned_layers
 from utils.pruning.importance.options import IMPORTANCES
+from utils.pruning.report.result import Pruned
 
 STRATEGIES = {
     "prune": prune.STRATEGY,
@@ -137,17 +138,15 @@ def pruned(key: Key, args: argparse.Namespace, files: list[str]) -> Pruned:
         argv += ["--target-params", key.budget]
         argv += ["--shortcuts", str(args.shortcuts)] if strategy.blocks else []
         argv += ["--layer_keep", str(args.layer_keep)] if strategy.has_floor else []
-    found = run_pruning(strategy, Darknet, None, argv)
-    assert isinstance(found, Pruned)
-    return found
+    return prune_network(prune_flags(strategy, None, argv), Darknet)
 
 
 def nearest_count(key: Key, args: argparse.Namespace, argv: list[str]) -> int:
     """How many blocks layer_prune.py has to remove to come nearest to the budget."""
     strategy = STRATEGIES[key.strategy]
-    flags = parse_args(strategy, None, argv)
     model = Darknet(args.cfg).load_weights(args.weights)
-    chooser = make_chooser(strategy, model, model.state_dict(), flags)
+    options = prune_flags(strategy, None, argv)
+    chooser = make_chooser(options, model, model.state_dict())
     if not chooser.blocks:
         raise UserError(f"{args.cfg}: has no residual block, so layer_prune.py has nothing to do")
     whole = cost(model.rules, "params")

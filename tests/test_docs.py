@@ -17,6 +17,7 @@ import pytest
 
 from utils.command.cli import Parser
 from utils.command.optional import INT8_NEEDS, NEEDS, missing
+from utils.runtimes.export.flags import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/runtimes.md", "data/README.md")
@@ -56,19 +57,14 @@ def test_commands_have_flags_that_exist(document: str, monkeypatch: pytest.Monke
             if started:
                 started(words[2:])
             else:
-                from models import Darknet
-                from utils.pruning.command.run import run_pruning
+                from tests.support.prune_case import prune_by_flags
 
-                run_pruning(found.STRATEGY, Darknet, found.__doc__, words[2:])
+                prune_by_flags(found.STRATEGY, words[2:])
         assert taken.value.args == ([],), words
 
 
-def test_a_flag_that_is_not_there_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    import export
-
-    _, rest = export.build_parser().parse_known_args(
-        ["--cfg", "a", "--weights", "b", "--no-such-flag"]
-    )
+def test_a_flag_that_is_not_there_would_be_seen() -> None:
+    _, rest = make_parser(None).parse_known_args(["--cfg", "a", "--weights", "b", "--no-such-flag"])
     assert rest == ["--no-such-flag"]
 
 

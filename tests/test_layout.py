@@ -47,7 +47,7 @@ PLACES = {
 }  # fmt: skip
 
 # Rules that the tree does not keep yet: their breaches are found, the tree is not asked.
-NOT_YET: tuple[str, ...] = ("libraries_have_their_places", "hands_no_namespace_on")
+NOT_YET: tuple[str, ...] = ()
 
 Rule = Callable[[PurePosixPath, ast.Module], Iterator[str]]
 
@@ -199,6 +199,27 @@ def nobody_imports_a_test(path: PurePosixPath, tree: ast.Module) -> Iterator[str
             yield f"{path}:{found.line}: imports {'.'.join(words)}"
 
 
+def every_test_asserts(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    """A test says what must hold: itself, or by a function of its own file that does."""
+    if not (is_test(path) and path.name.startswith("test_")):
+        return
+    functions = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
+    asserting = {name for name, function in functions.items() if _asserts(function)}
+    for name, function in functions.items():
+        called = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        helpers = {helper for helper in called & asserting if not helper.startswith("test_")}
+        if name.startswith("test_") and name not in asserting and not helpers:
+            yield f"{path}:{function.lineno}: {name} asserts nothing"
+
+
+def _asserts(function: ast.FunctionDef) -> bool:
+    for node in ast.walk(function):
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Assert) or "raises" in called or "assert" in called:
+            return True
+    return False
+
+
 RULES: tuple[Rule, ...] = (
     utils_imports_relatively,
     imports_no_star,
@@ -212,6 +233,7 @@ RULES: tuple[Rule, ...] = (
     hands_no_namespace_on,
     hides_no_import,
     nobody_imports_a_test,
+    every_test_asserts,
 )
 
 BROKEN = [
@@ -254,6 +276,12 @@ BROKEN = [
     (nobody_imports_a_test, "tests/a/test_b.py", "from tests.a import test_c"),
     (nobody_imports_a_test, "tests/support/b.py", "import tests.a.test_c"),
     (nobody_imports_a_test, "tests/a/test_b.py", "from .test_c import run"),
+    (every_test_asserts, "tests/a/test_b.py", "def test_a():\n    f()"),
+    (
+        every_test_asserts,
+        "tests/a/test_b.py",
+        "def test_a():\n    assert f()\ndef test_b():\n    test_a()",
+    ),
 ]
 KEPT = [
     (imports_go_downhill, "utils/pruning/a.py", "from ..cfg import Cfg\nfrom .b import c"),
@@ -262,6 +290,12 @@ KEPT = [
     (libraries_have_their_places, "utils/network/a.py", "from torch.utils import data"),
     (hands_no_namespace_on, "utils/masks/flags.py", "from argparse import Namespace"),
     (nobody_imports_a_test, "tests/a/test_b.py", "from tests.support.nets import net"),
+    (every_test_asserts, "tests/a/test_b.py", "def test_a():\n    np.testing.assert_equal(1, 1)"),
+    (
+        every_test_asserts,
+        "tests/a/test_b.py",
+        "def refused():\n    with pytest.raises(E): ...\ndef test_b():\n    refused()",
+    ),
 ]
 
 

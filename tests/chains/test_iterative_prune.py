@@ -16,6 +16,7 @@ import iterative_prune
 import train
 from models import Darknet
 from tests.support.training_project import QUICK_STEPS, TRAIN_FLAGS, content
+from utils.chains.flags import iterative_options, iterative_parser
 from utils.chains.iterative import plan_steps, share_to_keep
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
@@ -34,7 +35,8 @@ def steps_csv(name: str) -> list[dict[str, str]]:
 
 
 def parsed(*flags: str) -> Any:
-    return iterative_prune.make_parser().parse_args(list(flags))
+    parser = iterative_parser(None, tuple(iterative_prune.STRATEGIES))
+    return iterative_options(parser.parse_args(list(flags)), iterative_prune.STRATEGIES).pace
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 20))

@@ -18,6 +18,7 @@ from models import Darknet
 from tests.support.nets import head, net, section
 from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
 from utils.command.cli import Parser
+from utils.detection import score
 from utils.detection.as_the_cfg_says import add_fit, add_nms, chosen_fit, chosen_nms
 from utils.detection.evaluate import Collected, EvalOptions
 from utils.detection.options import NmsKind
@@ -92,7 +93,7 @@ def test_train_and_val_prepare_images_alike(
     write_model(net(head(classes=1, nms_kind="greedynms")), letter_box)
     fits: list[str] = []
     kinds: list[str] = []
-    for module in (val, batches):
+    for module in (score, batches):
         whole = module.DetectionDataset
 
         def watched(*given: object, whole: type = whole, **named: object) -> object:
@@ -100,12 +101,6 @@ def test_train_and_val_prepare_images_alike(
             return whole(*given, **named)
 
         monkeypatch.setattr(module, "DetectionDataset", watched)
-    options = val.eval_options
-
-    def watched_options(args: object, kind: NmsKind) -> object:
-        kinds.append(kind.name)
-        return options(args, kind)  # type: ignore[arg-type]
-
     collect = loop.collect
 
     def watched_collect(
@@ -114,8 +109,8 @@ def test_train_and_val_prepare_images_alike(
         kinds.append(found.nms_kind.name)
         return collect(network, loader, nc, found, progress)
 
-    monkeypatch.setattr(val, "eval_options", watched_options)
-    monkeypatch.setattr(loop, "collect", watched_collect)
+    for module in (score, loop):
+        monkeypatch.setattr(module, "collect", watched_collect)
     val.main(VAL)
     train.main(["--cfg", "my.cfg", *FIXED, "--epochs", "1", "--batch-size", "2"])
     assert fits == ["letterbox" if letter_box else "stretch"] * 3

@@ -16,8 +16,10 @@ from tests.support.nets import conv, head, healthy_state, net
 from tests.support.tiny_data import noise_picture, write_image
 from utils.cfg import format_cfg
 from utils.command.errors import UserError
+from utils.data.detections import Detections
 from utils.detection.outputs import label_text, unique_stems
 from utils.detection.sources import Source, find_sources
+from utils.runtimes.detect.tally import Tally
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(model: dict[str, str], *flags: str) -> detect.Tally:
+def run(model: dict[str, str], *flags: str) -> Tally:
     return detect.main([*(part for pair in model.items() for part in pair), *flags])
 
 
@@ -189,5 +191,5 @@ def test_live_sources_have_names() -> None:
 
 
 def test_label_lines() -> None:
-    rows = np.array([[10.0, 5, 30, 15, 0.75, 1]])
-    assert label_text(rows, (20, 40)) == "1 0.500000 0.500000 0.500000 0.500000 0.750000\n"
+    found = Detections(np.array([[10.0, 5, 30, 15]]), np.array([0.75]), np.array([1]))
+    assert label_text(found, (20, 40)) == "1 0.500000 0.500000 0.500000 0.500000 0.750000\n"

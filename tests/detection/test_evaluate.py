@@ -1,12 +1,12 @@
-"""utils/evaluate.py and val.py on small images, with predictors whose score is known."""
+"""utils/detection/evaluate.py and val.py on small images, with predictors whose score is known."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,38 +19,43 @@ from torch import Tensor
 
 import val
 from models import Darknet
-from tests.support.nets import conv, net, section
-from utils.cfg import format_cfg
 from utils.command.errors import UserError
 from utils.command.timing import time_forward_ms
 from utils.data.dataset import DetectionDataset
 from utils.data.loader import Loader, make_loader
 from utils.data.options import Fit
-from utils.detection.evaluate import (
-    EvalOptions,
-    Metrics,
-    Predict,
-    Seconds,
-    collect,
-    evaluate,
-    joined,
-    measure,
-)
+from utils.detection.evaluate import EvalOptions, Predict, collect, evaluate, measure
+from utils.detection.results import Metrics
+from utils.runtimes.val.run import write_json
 
 NC = 3
 NAMES = ("apple", "pear", "plum")
 NET_HW = (64, 96)
 
-CFG = format_cfg(
-    net(
-        conv(8, stride=2),
-        section("maxpool", size=2, stride=2),
-        conv(16, 1, batch_normalize=None, activation="linear"),
-        section("yolo", mask="0,1", anchors="12,16, 30,30", classes=NC, num=2),
-        width=64,
-        height=64,
-    )
-)
+CFG = """[net]
+width=64
+height=64
+channels=3
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+stride=2
+pad=1
+activation=leaky
+[maxpool]
+size=2
+stride=2
+[convolutional]
+filters=16
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=12,16, 30,30
+classes=3
+num=2
+"""
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +137,7 @@ def test_equals_pycocotools_on_the_json(data_file: Path, tmp_path: Path) -> None
     loader = loader_of(data_file)
     collected = collect(oracle(loader, noise_px=3), loader, NC, EvalOptions(), progress=False)
     metrics = measure(collected, NC, NAMES)
-    val.write_json(str(tmp_path / "found.json"), collected, loader.dataset)
+    write_json(tmp_path / "found.json", collected, loader.dataset)
     stats = coco_stats(loader.dataset, json.loads((tmp_path / "found.json").read_text()))
     assert 0.1 < metrics.map < 0.9
     assert (metrics.map, metrics.map50) == pytest.approx(tuple(stats[:2]), abs=1e-6)
@@ -164,21 +169,6 @@ def coco_stats(dataset: DetectionDataset, found: list[dict[str, object]]) -> lis
     return list(run.stats)
 
 
-def test_joined_parts_took_as_long_as_the_slowest(data_file: Path) -> None:
-    """Processes work at the same time: the whole takes the slowest one's seconds, first or not."""
-    loader = loader_of(data_file)
-    own = collect(oracle(loader), loader, NC, EvalOptions(), progress=False)
-    quick, slow = (
-        replace(own, seconds=Seconds(data=s, forward=2 * s, nms=3 * s, metrics=0.0))
-        for s in (1.0, 5.0)
-    )
-    for parts in ((quick, slow), (slow, quick), (quick, slow, quick)):
-        whole = joined(parts)
-        assert whole.seconds == slow.seconds
-        assert whole.images == len(parts) * own.images
-        assert len(whole.targets.label) == len(parts) * len(own.targets.label)
-
-
 def test_wrong_outputs_are_refused(data_file: Path) -> None:
     loader = loader_of(data_file)
     with pytest.raises(ValueError, match="eval mode"):
@@ -187,15 +177,16 @@ def test_wrong_outputs_are_refused(data_file: Path) -> None:
         evaluate(lambda x: torch.zeros(len(x), 5, 7), loader, NC, NAMES, progress=False)
 
 
-def test_table_and_dict(data_file: Path) -> None:
+def test_table_and_times(data_file: Path) -> None:
     loader = loader_of(data_file)
     metrics = evaluate(oracle(loader), loader, NC, NAMES, progress=False)
     table = metrics.table()
     assert "mAP@.5:.95" in table and "apple" in table and "plum" not in table
     assert "apple" not in metrics.table(every_class=False)
-    plain = json.loads(json.dumps(metrics.as_dict(), allow_nan=False))
-    assert plain["per_class"][2]["map50"] is None and plain["map50"] == pytest.approx(1)
-    assert min(plain["seconds"].values()) >= 0 and plain["seconds"]["forward"] > 0
+    assert np.isnan(metrics.per_class[2].map50) and metrics.map50 == pytest.approx(1)
+    seconds = dataclasses.asdict(metrics.seconds)
+    assert min(seconds.values()) >= 0 and seconds["forward"] > 0
+    assert f"forward {1e3 * seconds['forward'] / 7:.2f}" in metrics.times()
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +250,7 @@ def test_val_refuses_another_number_of_classes(
 ) -> None:
     valid = data_file.parent / "valid.txt"
     (tmp_path / "one.data").write_text(f"classes=1\nvalid={valid}\n")
-    with pytest.raises(UserError, match=r"3 classes.*has 1"):
+    with pytest.raises(UserError, match=r"has 1 classes.*made for 3"):
         run_val(tmp_path / "one.data", model_files)
 
 

@@ -1,8 +1,9 @@
-"""utils/nms.py against greedy suppression written out."""
+"""utils/detection/nms.py against greedy suppression written out."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,14 @@ from utils.detection.nms import nms
 from utils.detection.options import PLAIN, NmsKind
 
 GREEDY = NmsKind("greedynms")
+
+
+def found_rows(*given: Any, **named: Any) -> list[Tensor]:
+    """What `nms` finds in each image, as (n, 6) float32: x1, y1, x2, y2, score, class."""
+    return [
+        torch.tensor(np.column_stack((d.boxes_xyxy_px, d.scores, d.classes)), dtype=torch.float32)
+        for d in nms(*given, **named)
+    ]
 
 
 def random_predictions(rows: int, nc: int = 3, seed: int = 0, size_px: float = 320) -> Tensor:
@@ -75,10 +84,10 @@ def test_equals_greedy_suppression(
     multi_label: bool, conf: float, iou: float, max_det: int
 ) -> None:
     predictions = torch.cat([random_predictions(150, seed=seed) for seed in range(3)])
-    found = nms(predictions, conf, iou, max_det, multi_label)
+    found = found_rows(predictions, conf, iou, max_det, multi_label)
     for rows, ours in zip(predictions, found, strict=True):
         torch.testing.assert_close(ours, written_out(rows, conf, iou, max_det, multi_label))
-    other = nms(predictions, conf, 0.0, max_det, multi_label)
+    other = found_rows(predictions, conf, 0.0, max_det, multi_label)
     assert any(len(a) != len(b) or not torch.equal(a, b) for a, b in zip(found, other, strict=True))
 
 
@@ -92,7 +101,9 @@ def test_distances_spare_boxes(
     predictions = torch.cat([random_predictions(300, 2, seed) for seed in range(2)])
 
     def found(kind: NmsKind, aspect: float) -> list[Tensor]:
-        return nms(predictions, conf, iou_thres, max_det, kind=kind, aspects=[aspect, aspect])
+        return found_rows(
+            predictions, conf, iou_thres, max_det, kind=kind, aspects=[aspect, aspect]
+        )
 
     ours = found(kind, aspect)
     for rows, kept in zip(predictions, ours, strict=True):
@@ -107,18 +118,18 @@ def test_distances_spare_boxes(
 def test_the_aspect_means_nothing_to_plain_suppression() -> None:
     predictions = random_predictions(300)
     torch.testing.assert_close(
-        nms(predictions, 0.05, 0.5, aspects=[2.0]), nms(predictions, 0.05, 0.5)
+        found_rows(predictions, 0.05, 0.5, aspects=[2.0]), found_rows(predictions, 0.05, 0.5)
     )
 
 
 def test_neighbours_are_spared_by_their_distance() -> None:
     # Side by side by a quarter of the width: IoU .6, (d2 / c2)^.6 = (.0625 / 2.5625)^.6 = .108.
     two = torch.tensor([[[50, 50, 40, 40, 1, 0.9], [60, 50, 40, 40, 1, 0.8]]])
-    assert [len(nms(two, 0.1, t)[0]) for t in (0.59, 0.61)] == [1, 2]
-    assert [len(nms(two, 0.1, t, kind=GREEDY)[0]) for t in (0.491, 0.493)] == [1, 2]
+    assert [len(found_rows(two, 0.1, t)[0]) for t in (0.59, 0.61)] == [1, 2]
+    assert [len(found_rows(two, 0.1, t, kind=GREEDY)[0]) for t in (0.491, 0.493)] == [1, 2]
     # As a 1:4 image those lie farther apart: (.0625 / (1.5625 + 1 / 16))^.6 = .141.
     assert [
-        len(nms(two, 0.1, t, kind=GREEDY, aspects=[0.25])[0]) for t in (0.458, 0.46)
+        len(found_rows(two, 0.1, t, kind=GREEDY, aspects=[0.25])[0]) for t in (0.458, 0.46)
     ] == [1, 2]  # fmt: skip
 
 
@@ -158,14 +169,14 @@ def test_a_cfg_that_asks_for_something_else(lines: tuple[str, ...], message: str
 def test_class_scores_above_one_count() -> None:
     # A [region] without softmax gives them raw.
     predictions = torch.tensor([[[50, 50, 20, 20, 0.1, 4.0], [99, 50, 20, 20, 0.1, 0.5]]])
-    assert nms(predictions, 0.3, 0.5)[0][:, 4].tolist() == pytest.approx([0.4])
+    assert found_rows(predictions, 0.3, 0.5)[0][:, 4].tolist() == pytest.approx([0.4])
 
 
 def test_threshold_is_strict() -> None:
     predictions = torch.tensor([[[50, 50, 20, 20, 0.5, 0.5], [150, 50, 20, 20, 0.5, 0.75]]])
-    assert len(nms(predictions, 0.25, 0.5)[0]) == 1
-    assert len(nms(predictions, 0.2499, 0.5)[0]) == 2
-    assert nms(predictions, 0.9, 0.5)[0].shape == (0, 6)
+    assert len(found_rows(predictions, 0.25, 0.5)[0]) == 1
+    assert len(found_rows(predictions, 0.2499, 0.5)[0]) == 2
+    assert found_rows(predictions, 0.9, 0.5)[0].shape == (0, 6)
 
 
 def test_classes_left_and_above_of_the_image_do_not_meet() -> None:
@@ -179,10 +190,10 @@ def test_classes_left_and_above_of_the_image_do_not_meet() -> None:
             ]
         ]
     )
-    assert len(nms(predictions, 0.1, 0.1)[0]) == 3
+    assert len(found_rows(predictions, 0.1, 0.1)[0]) == 3
     same_class = predictions.clone()
     same_class[0, 2, 5:] = torch.tensor([0.7, 0])
-    assert len(nms(same_class, 0.1, 0.1)[0]) == 2
+    assert len(found_rows(same_class, 0.1, 0.1)[0]) == 2
 
 
 def test_bad_boxes_are_dropped() -> None:
@@ -195,33 +206,37 @@ def test_bad_boxes_are_dropped() -> None:
     bad[0, 3, 2] = -5
     bad[0, 4, 4] = float("nan")
     bad[0, 5, 5:] = float("nan")
-    both = nms(torch.cat((bad, good), dim=1), 0.05, 0.5)[0]
-    assert torch.equal(both, nms(good, 0.05, 0.5)[0])
+    both = found_rows(torch.cat((bad, good), dim=1), 0.05, 0.5)[0]
+    assert torch.equal(both, found_rows(good, 0.05, 0.5)[0])
 
 
 def test_astronomical_box_leaves_the_others_alone() -> None:
     good = random_predictions(60)
     huge = torch.tensor([[[160, 160, 1e30, 1e30, 1.0, 0, 0, 1.0]]])
-    found = nms(torch.cat((huge, good), dim=1), 0.05, 0.5)[0]
-    assert torch.equal(found[1:], nms(good, 0.05, 0.5)[0])
+    found = found_rows(torch.cat((huge, good), dim=1), 0.05, 0.5)[0]
+    assert torch.equal(found[1:], found_rows(good, 0.05, 0.5)[0])
 
 
 def test_candidates_are_limited_to_the_best() -> None:
     predictions = random_predictions(200)
     predictions[..., 4:] = predictions[..., 4:].round(decimals=1)  # many ties
-    few = nms(predictions, 0.01, 0.5, max_candidates=40)[0]
-    everything = nms(predictions, 0.01, 0.5)[0]
+    few = found_rows(predictions, 0.01, 0.5, max_candidates=40)[0]
+    everything = found_rows(predictions, 0.01, 0.5)[0]
     assert 0 < len(few) < len(everything)
     torch.testing.assert_close(few[:10], everything[:10])
-    assert torch.equal(few, nms(predictions, 0.01, 0.5, max_candidates=40)[0])
+    assert torch.equal(few, found_rows(predictions, 0.01, 0.5, max_candidates=40)[0])
 
 
 def test_half_precision_and_empty_batches() -> None:
     predictions = random_predictions(50)
-    assert nms(predictions.half(), 0.05, 0.5)[0].dtype == torch.float32
-    assert nms(predictions[:0], 0.05, 0.5) == []
-    assert nms(predictions[:, :0], 0.05, 0.5)[0].shape == (0, 6)
-    assert nms(predictions, 0.05, 0.5, max_det=0)[0].shape == (0, 6)
+    # Computed in float32, whose numbers the result holds.
+    (half,), (wide,) = (nms(p, 0.05, 0.5) for p in (predictions.half(), predictions.half().float()))
+    assert half.boxes_xyxy_px.dtype == half.scores.dtype == np.float64
+    for ours, theirs in ((half.boxes_xyxy_px, wide.boxes_xyxy_px), (half.scores, wide.scores)):
+        assert np.array_equal(ours, theirs) and np.array_equal(ours, ours.astype(np.float32))
+    assert found_rows(predictions[:0], 0.05, 0.5) == []
+    assert found_rows(predictions[:, :0], 0.05, 0.5)[0].shape == (0, 6)
+    assert found_rows(predictions, 0.05, 0.5, max_det=0)[0].shape == (0, 6)
 
 
 def test_the_input_is_left_alone() -> None:

@@ -14,10 +14,10 @@ import mask_prune
 from models import Darknet
 from tests.support.nets import conv, head, healthy, image, net, section
 from utils.command.errors import UserError
-from utils.masks.amounts import Amounts, parse_amounts
 from utils.masks.figures import sparsity
 from utils.masks.files import read_masks
 from utils.masks.methods import Masks, make_method, mask_
+from utils.masks.options import Amounts, parse_amounts
 from utils.masks.run import Masked
 from utils.masks.targets import find_targets
 from utils.network.weights import load_checkpoint

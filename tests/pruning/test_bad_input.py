@@ -16,9 +16,11 @@ import shortcut_prune
 import slim_prune
 from models import Darknet
 from tests.support.nets import conv, head, healthy_state, net, section
+from tests.support.prune_case import prune_by_flags
 from utils.cfg import plain_text
+from utils.command.cli import run_main
 from utils.network.weights import State
-from utils.pruning.command.run import Pruned, run, run_pruning
+from utils.pruning.report.result import Pruned
 from utils.pruning.strategy import Strategy
 
 NET = net(
@@ -31,6 +33,13 @@ SCRIPTS = {
     "slim_prune": slim_prune.STRATEGY,
     "layer_prune": layer_prune.STRATEGY,
     "layer_channel_prune": layer_channel_prune.STRATEGY,
+}
+MAINS = {
+    "prune": prune.main,
+    "shortcut_prune": shortcut_prune.main,
+    "slim_prune": slim_prune.main,
+    "layer_prune": layer_prune.main,
+    "layer_channel_prune": layer_channel_prune.main,
 }
 BY_CHANNEL = [name for name, strategy in SCRIPTS.items() if strategy.channels]
 
@@ -55,7 +64,7 @@ def flags_of(name: str, ratio: float = 0.5) -> list[str]:
 
 
 def pruned(strategy: Strategy, argv: list[str]) -> Pruned:
-    found = run_pruning(strategy, Darknet, None, argv)
+    found = prune_by_flags(strategy, argv)
     assert isinstance(found, Pruned)
     return found
 
@@ -71,7 +80,7 @@ def refused(
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *argv])
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            run(SCRIPTS[name], Darknet, None)
+            run_main(MAINS[name])
         assert end.value.code == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len([line for line in lines if not line.startswith("WARNING")]) == 1, lines

@@ -26,19 +26,18 @@ from utils.pruning.importance.batch_norm import (
     mean_magnitude,
 )
 from utils.pruning.importance.kernels import fpgm, l1, l2, lamp, random_scores
-from utils.pruning.importance.options import IMPORTANCES, Kind
+from utils.pruning.importance.kinds import FROM_STATE
+from utils.pruning.importance.options import Kind
 from utils.pruning.importance.scores import Scores, normalize
 from utils.pruning.importance.taylor import taylor
 from utils.pruning.plan import make_plan
 from utils.pruning.surgery import prune
 
-FROM_WEIGHTS: list[Kind] = [name for name, kind in IMPORTANCES.items() if kind.from_state]
+FROM_WEIGHTS: list[Kind] = list(FROM_STATE)
 
 
 def scores_of(model: Darknet, kind: Kind) -> Scores:
-    from_state = IMPORTANCES[kind].from_state
-    assert from_state is not None
-    return from_state(channel_graph(model.rules), model.state_dict())
+    return FROM_STATE[kind](channel_graph(model.rules), model.state_dict())
 
 
 def small() -> Darknet:

@@ -12,13 +12,13 @@ import layer_channel_prune
 import slim_prune
 from models import Darknet
 from tests.support.nets import conv, head, healthy, healthy_state, net, section
+from tests.support.prune_case import prune_by_flags
 from utils.cfg import Cfg, plain_text
 from utils.command.errors import UserError
 from utils.command.timing import Latency
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State
-from utils.pruning.command.run import Pruned, run_pruning
 from utils.pruning.foldable import removable_blocks
 from utils.pruning.gate import prove
 from utils.pruning.goals.greedy import meet_latency
@@ -26,6 +26,7 @@ from utils.pruning.goals.latency import LatencyTable, WidthTimes, measure_table
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.importance.scores import Scores
 from utils.pruning.plan import Limits, drop_blocks, keep_everything
+from utils.pruning.report.result import Pruned
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 from utils.runtimes.passes import make_pass
@@ -191,7 +192,7 @@ def test_as_a_command(
     files = ["--cfg", str(tmp_path / "my.cfg"), "--weights", str(tmp_path / "my.weights")]
     flags = ["--target-latency-ms", "9.6", "--runtime", runtime, "--report"]
     flags.append(str(tmp_path / "out"))
-    found = run_pruning(slim_prune.STRATEGY, Darknet, None, [*files, *flags])
+    found = prune_by_flags(slim_prune.STRATEGY, [*files, *flags])
     assert isinstance(found, Pruned) and found.latency is not None
     assert found.latency.table_ms == pytest.approx(goal, rel=0.01)
     assert found.latency.after.median_ms > 0
@@ -203,7 +204,7 @@ def test_as_a_command(
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert f"Latency ({runtime}): goal 9.6 ms" in page
     both = [*files, *flags[:2], "--shortcuts", "1", "--dry-run"]
-    blocks = run_pruning(layer_channel_prune.STRATEGY, Darknet, None, both)
+    blocks = prune_by_flags(layer_channel_prune.STRATEGY, both)
     assert isinstance(blocks, Pruned) and len(blocks.plan.dropped) == 1
 
 
@@ -215,9 +216,8 @@ def test_flags(capsys: pytest.CaptureFixture[str]) -> None:
         (["--target-latency-ms", "5", "--runtime", "tpu"], "invalid choice: 'tpu'"),
     ):
         with pytest.raises(SystemExit):
-            run_pruning(slim_prune.STRATEGY, Darknet, None, words)
+            prune_by_flags(slim_prune.STRATEGY, words)
         assert message in capsys.readouterr().err
     with pytest.raises(UserError, match="--target-latency-ms: takes the place of --global_percent"):
-        run_pruning(
-            slim_prune.STRATEGY, Darknet, None, ["--target-latency-ms", "5", "--global_percent=.5"]
-        )
+        words = ["--target-latency-ms", "5", "--global_percent=.5"]
+        prune_by_flags(slim_prune.STRATEGY, words)

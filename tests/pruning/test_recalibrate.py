@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from utils.pruning.command.recalibrate import recalibrate_
 
 from layer_prune import STRATEGY as LAYERS
 from models import Darknet
 from slim_prune import STRATEGY as SLIM
 from tests.support.nets import conv, head, healthy, image, net, section
+from tests.support.prune_case import prune_by_flags
 from tests.support.tiny_data import make_set
 from utils.cfg import load_cfg, plain_text
 from utils.command.errors import UserError
 from utils.network.layers.modules import DarknetBatchNorm
-from utils.pruning.command.run import Pruned, run_pruning
+from utils.pruning.recalibrate import recalibrate_
+from utils.pruning.report.result import Pruned
 
 
 def small() -> Darknet:
@@ -134,7 +135,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def slim(*flags: str) -> Pruned:
     common = ["--cfg", "my.cfg", "--weights", "my.weights", "--global_percent", "0.4"]
     rest = ["--device", "cpu", "--workers", "0", "--batch-size", "2"]
-    found = run_pruning(SLIM, Darknet, None, [*common, *rest, *flags])
+    found = prune_by_flags(SLIM, [*common, *rest, *flags])
     assert isinstance(found, Pruned)
     return found
 
@@ -218,7 +219,7 @@ def test_blocks_are_ranked_by_scores_as_they_are(
 ) -> None:
     """Divided by their layer's mean, all blocks would score 1."""
     flags = ["--cfg", "my.cfg", "--weights", "my.weights", "--shortcuts", "1", "--device", "cpu"]
-    run_pruning(LAYERS, Darknet, None, [*flags, "--importance", "l2", "--dry-run"])
+    prune_by_flags(LAYERS, [*flags, "--importance", "l2", "--dry-run"])
     said = capsys.readouterr().out
     assert "mean kernel's L2 norm" in said
     state = Darknet("my.cfg").load_weights("my.weights").state_dict()

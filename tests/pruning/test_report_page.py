@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 
 import layer_channel_prune
-from models import Darknet
 from tests.support.nets import conv, head, healthy, net, section
+from tests.support.prune_case import prune_by_flags
 from tests.support.tiny_data import make_set
 from utils.cfg import plain_text
 from utils.command.errors import UserError
 from utils.pictures.charts import BLUE, PALE, inline_svg
-from utils.pruning.choice.chooser import make_chooser
-from utils.pruning.command.flags import parse_args
-from utils.pruning.command.run import Pruned, run_pruning
+from utils.pruning.command.flags import prune_flags
+from utils.pruning.options import PruneOptions
 from utils.pruning.report.charts import LayerBar, channels_chart
-from utils.pruning.report.record import Case, layer_rows, make_record
+from utils.pruning.report.record import layer_rows, make_record
+from utils.pruning.report.result import Pruned
 from utils.pruning.sweeps.curve import Sweep, SweepPoint
 
 NAME = "a&b<i>"  # what must be escaped in a page
@@ -58,7 +58,7 @@ def make_inputs(folder: Path) -> Path:
 def script(folder: Path, *flags: str) -> Pruned:
     files = ["--cfg", str(folder / f"{NAME}.cfg"), "--weights", str(folder / "last.weights")]
     usual = ["--shortcuts", "1", "--global_percent", "0.5", "--workers", "0", "--device", "cpu"]
-    found = run_pruning(layer_channel_prune.STRATEGY, Darknet, None, [*files, *usual, *flags])
+    found = prune_by_flags(layer_channel_prune.STRATEGY, [*files, *usual, *flags])
     assert isinstance(found, Pruned)
     return found
 
@@ -135,23 +135,16 @@ def test_json_has_the_figures(done: tuple[Path, Pruned], record: dict[str, Any])
 
 def test_json_knows_no_nan(done: tuple[Path, Pruned]) -> None:
     folder, pruned = done
-    case = make_case(folder, pruned, ["--data", str(folder / "my.data")])
-    poor = replace(case, before=replace(case.before, map50=float("nan")))
-    found = make_record(poor)
+    poor = replace(pruned, before=replace(pruned.before, map50=float("nan")))
+    found = make_record(poor, options_of(folder, "--data", str(folder / "my.data")))
     assert found["metrics"]["before"]["map50"] is None
     json.dumps(found, allow_nan=False)
 
 
-def make_case(folder: Path, pruned: Pruned, flags: list[str]) -> Case:
-    """The case of a finished prune, made again from its parts."""
-    strategy = layer_channel_prune.STRATEGY
+def options_of(folder: Path, *flags: str) -> PruneOptions:
+    """What the flags of a finished prune asked for."""
     argv = ["--cfg", str(folder / f"{NAME}.cfg"), "--weights", str(folder / "last.weights")]
-    args = parse_args(strategy, None, [*argv, *flags, "--shortcuts", "1"])
-    model = Darknet(TINY).load_weights(folder / "last.weights")
-    chooser = make_chooser(strategy, model, model.state_dict(), args)
-    outputs = (pruned.cfg_path, pruned.weights_path)
-    figures = (pruned.before, pruned.after, outputs)
-    return Case(args, ("python", "x.py"), chooser, pruned.plan, pruned.proof, *figures)
+    return prune_flags(layer_channel_prune.STRATEGY, None, [*argv, *flags, "--shortcuts", "1"])
 
 
 # -- report.html -----------------------------------------------------------------------------
@@ -205,8 +198,7 @@ def test_page_with_a_sweep(done: tuple[Path, Pruned], tmp_path: Path) -> None:
     tenths = [k / 10 for k in range(10)]
     points = [SweepPoint(v, 1000, 100, 10, 1.0, 0.8 if v < 0.6 else 0.1, 0.4) for v in tenths]
     sweep = Sweep("ratio", tuple(points), 0.05, 0.5)
-    case = replace(make_case(folder, pruned, []), sweep=sweep)
-    html_report.write_report(tmp_path / "out", case)
+    html_report.write_report(tmp_path / "out", replace(pruned, sweep=sweep), options_of(folder))
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert "<h2>Sweep</h2>" in page
@@ -246,7 +238,7 @@ def test_a_report_that_fails_leaves_nothing(
 
     monkeypatch.setattr(html_report, "render", fail)
     with pytest.raises(OSError, match="full"):
-        html_report.write_report(tmp_path / "out", make_case(*done, []))
+        html_report.write_report(tmp_path / "out", done[1], options_of(done[0]))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,12 +16,14 @@ import torch
 import slim_prune
 from models import Darknet
 from tests.support.nets import conv, head, healthy_state, net, section
+from tests.support.prune_case import prune_by_flags
 from utils.cfg import format_cfg, load_cfg
+from utils.command.cli import run_main
 from utils.detection import figures
 from utils.network.layers import Convolutional
 from utils.network.weights import load_darknet_weights
-from utils.pruning.command.run import Pruned, run, run_pruning
 from utils.pruning.gate import GateError
+from utils.pruning.report.result import Pruned
 
 TINY = net(
     conv(8, stride=2), conv(4, 1), conv(8), section("shortcut", frm=-3), conv(8, stride=2), head(),
@@ -47,7 +49,7 @@ def make_inputs(folder: Path, suffix: str = ".weights") -> tuple[Path, Path]:
 def prune_files(cfg: Path | str, weights: Path | str, *flags: str) -> Pruned:
     argv = ["--cfg", str(cfg), "--weights", str(weights), "--global-percent", "0.5"]
     argv += ["--layer_keep", "0.1", *flags]
-    found = run_pruning(slim_prune.STRATEGY, Darknet, slim_prune.__doc__, argv)
+    found = prune_by_flags(slim_prune.STRATEGY, argv)
     assert isinstance(found, Pruned)
     return found
 
@@ -187,7 +189,7 @@ def refusal(
     monkeypatch.setattr(sys, "argv", ["slim_prune.py", *argv, "--layer_keep", "0.1", *flags])
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
-        run(slim_prune.STRATEGY, Darknet, slim_prune.__doc__)
+        run_main(slim_prune.main)
     assert end.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines

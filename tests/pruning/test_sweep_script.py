@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import importlib
 from collections.abc import Callable
@@ -18,15 +17,17 @@ import prune
 import slim_prune
 from models import Darknet
 from tests.support.nets import conv, head, healthy, net, section
+from tests.support.prune_case import prune_by_flags
 from tests.support.tiny_data import make_set
 from utils.cfg import plain_text
 from utils.command.errors import UserError
 from utils.command.timing import Latency
 from utils.detection.figures import ModelFigures
+from utils.detection.options import Scoring
 from utils.network.cost import count_parameters
-from utils.network.darknet import Network as Model
-from utils.pruning.command.flags import parse_args
-from utils.pruning.command.run import Pruned, run_pruning
+from utils.network.darknet import Network
+from utils.pruning.command.flags import prune_flags
+from utils.pruning.report.result import Pruned
 from utils.pruning.strategy import Strategy
 from utils.pruning.sweeps.curve import Sweep
 
@@ -55,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def script(strategy: Strategy, *flags: str) -> Pruned | Sweep:
     files = ["--cfg", "tiny.cfg", "--weights", "tiny.weights", "--workers", "0", "--device", "cpu"]
-    return run_pruning(strategy, Darknet, None, [*files, *flags])
+    return prune_by_flags(strategy, [*files, *flags])
 
 
 def files(folder: Path) -> set[str]:
@@ -64,12 +65,12 @@ def files(folder: Path) -> set[str]:
     return {name for name in found if not name.startswith(("set", "tiny"))}
 
 
-def faked(map50: Callable[[float], float]) -> Callable[[Model, argparse.Namespace], ModelFigures]:
+def faked(map50: Callable[[float], float]) -> Callable[[Network, Scoring], ModelFigures]:
     """`figures` whose mAP@.5 depends on the share of parameters that is left."""
     whole = count_parameters(Darknet(TINY).rules)
 
-    def figures(model: Model, args: argparse.Namespace, timed: bool = True) -> ModelFigures:
-        left = count_parameters(model.rules)
+    def figures(network: Network, how: Scoring, timed: bool = True) -> ModelFigures:
+        left = count_parameters(network.rules)
         score = map50(left / whole)
         return ModelFigures(left, 10 * left, 4 * left, Latency(2, 1, 3), score, score / 2)
 
@@ -219,15 +220,15 @@ def test_refuses(folder: Path, strategy: Strategy, flags: list[str], part: str) 
 @pytest.mark.parametrize("text", ["0.3:0.9", "0.5,1.5", "0.9:0.1:0.1"])
 def test_a_bad_range_is_one_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse_args(SLIM, None, ["--global_percent", text])
+        prune_flags(SLIM, None, ["--global_percent", text])
     assert ended.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_flags_left_out() -> None:
     def numbers(strategy: Strategy, *flags: str) -> Any:
-        args = parse_args(strategy, None, flags)
-        return args.ratio, args.shortcuts, args.layer_keep, args.sweep
+        found = prune_flags(strategy, None, flags)
+        return found.chosen_ratio, found.chosen_shortcuts, found.floor, found.sweep
 
     assert numbers(SLIM) == (0.8, 0, 0.01, None)
     assert numbers(prune.STRATEGY) == (0.8, 0, 0.0, None)

@@ -20,7 +20,8 @@ from utils.command.errors import UserError
 from utils.command.optional import NEEDS, missing
 from utils.detection.options import NmsKind
 from utils.runtimes.agreement import compare_outputs, largest_difference
-from utils.runtimes.choose import BACKENDS, open_backend
+from utils.runtimes.choose import open_backend
+from utils.runtimes.options import BACKENDS
 
 CPU = torch.device("cpu")
 
@@ -97,7 +98,9 @@ def test_checkpoints_run_in_opencv(model: tuple[Path, Path], tmp_path: Path) -> 
     assert largest_difference(found, expected(*model, images)) < 2e-5  # by bn_epsilon="any"
 
 
-def test_onnx_file_holds_what_its_user_needs(model: tuple[Path, Path], data: Path) -> None:
+def test_onnx_file_holds_what_its_user_needs(
+    model: tuple[Path, Path], data: Path, root: Path
+) -> None:
     """Dynamic, so that one export shows sizes and batches too."""
     needs("onnx")
     onnx = optional.load("onnx")
@@ -113,7 +116,7 @@ def test_onnx_file_holds_what_its_user_needs(model: tuple[Path, Path], data: Pat
     assert [entry["stride_px"] for entry in json.loads(told["heads"])] == [4, 2]
     assert json.loads(told["heads"])[0]["anchors_px"] == [[6, 5], [14, 12]]
     assert [(entry.domain, entry.version) for entry in content.opset_import] == [("", 18)]
-    assert str(export.ROOT) not in str(content)  # no path of this machine
+    assert str(root) not in str(content)  # no path of this machine
     for batch, height, width in ((1, 96, 64), (3, 64, 128)):
         images = torch.rand(batch, 3, height, width)
         found = open_backend("onnx", Darknet(model[0]), done.files[0], CPU)(images)
@@ -162,17 +165,15 @@ def test_every_format(
 def test_a_wrong_export_is_not_put_in_place(
     model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from utils.runtimes import export_model
-
     def save_other(network: Darknet, path: Path, *rest: object) -> None:
         path.write_bytes(b"")
 
     def off_by_a_little(kind: str, stem: Path, network: Darknet) -> object:
         return lambda images: network.eval()(images) * 1.002
 
-    monkeypatch.setattr(export_model, "save_onnx", save_other)
-    monkeypatch.setattr(export_model, "open_exported", off_by_a_little)
-    monkeypatch.setattr(export, "require", lambda *rest: None)
+    monkeypatch.setattr("utils.runtimes.export.files.save_onnx", save_other)
+    monkeypatch.setattr("utils.runtimes.export.check.open_exported", off_by_a_little)
+    monkeypatch.setattr("utils.runtimes.export.options.require", lambda *rest: None)
     flags = ["--cfg", str(model[0]), "--weights", str(model[1])]
     with pytest.raises(UserError, match=r"not written, since .* differs from PyTorch"):
         export.main([*flags, "--output", str(tmp_path / "net")])

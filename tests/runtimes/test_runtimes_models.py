@@ -12,10 +12,10 @@ import slim_prune
 import translate
 from models import Darknet
 from tests.support.nets import healthy_state
+from tests.support.prune_case import prune_by_flags
 from utils.command.optional import NEEDS, missing
 from utils.detection.options import NmsKind
 from utils.network.bn_statistics import recalibrate_
-from utils.pruning.command.run import run_pruning
 from utils.runtimes.agreement import compare_outputs
 from utils.runtimes.choose import open_backend
 from utils.runtimes.real_images import as_batch, network_inputs
@@ -55,7 +55,7 @@ def pruned_files(name: str, cfg: Path, weights: Path) -> tuple[Path, Path]:
     share = "0.02" if name in TRAINED else "0.3"
     flags = ["--cfg", cfg, "--weights", weights, "--global_percent", share, "--layer_keep", "0.1",
              "--img_size", "64", "--bn-epsilon", "any"]  # fmt: skip
-    run_pruning(slim_prune.STRATEGY, Darknet, None, [str(flag) for flag in flags])
+    prune_by_flags(slim_prune.STRATEGY, [str(flag) for flag in flags])
     prefix = f"prune_{share}_keep_0.1_"
     return cfg.with_name(prefix + cfg.name), weights.with_name(prefix + weights.name)
 

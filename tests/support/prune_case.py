@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,12 +11,16 @@ from models import Darknet
 from tests.support.nets import State, healthy_state, image, loaded, reparsed
 from utils.cfg import Cfg
 from utils.network.graph import channel_graph
+from utils.pruning.command.flags import prune_flags
+from utils.pruning.command.run import run_pruning
 from utils.pruning.gate import Proof, prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.importance.kernels import random_scores
 from utils.pruning.plan import PrunePlan, make_plan
-from utils.pruning.strategy import ChannelRule
+from utils.pruning.report.result import Pruned
+from utils.pruning.strategy import ChannelRule, Strategy
 from utils.pruning.surgery import prune
+from utils.pruning.sweeps.curve import Sweep
 
 RULES = {
     "slim": ChannelRule("max", "ratio", keep_threshold=False),
@@ -91,3 +97,8 @@ def compared(case: Case, padding: str = "circular") -> float:
     small = loaded(*case.exact(), padding)
     x = image(full).double()
     return difference(last_values(small, x), last_values(full, x))
+
+
+def prune_by_flags(strategy: Strategy, argv: Sequence[str]) -> Pruned | Sweep:
+    """What a pruning script does with these flags."""
+    return run_pruning(prune_flags(strategy, None, argv), Darknet)

@@ -11,8 +11,9 @@ import torch
 import slim_prune
 from models import Darknet
 from tests.support import ultralytics_like as theirs
+from tests.support.prune_case import prune_by_flags
 from translate import main
-from utils.pruning.command.run import Pruned, run_pruning
+from utils.pruning.report.result import Pruned
 from utils.translate.writer import Translated
 
 SIZE = (64, 96)
@@ -42,8 +43,8 @@ def assert_prunes(checkpoint: Path) -> None:
     cfg = checkpoint.with_suffix(".cfg")
     main(["--weights", str(checkpoint), "--output", str(cfg), "--img_size", "64",
           "--bn-export", "native"])  # fmt: skip
-    found = run_pruning(
-        slim_prune.STRATEGY, Darknet, None,
+    found = prune_by_flags(
+        slim_prune.STRATEGY,
         ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights")),
          "--global_percent", "0.4", "--layer_keep", "0.1"],
     )  # fmt: skip

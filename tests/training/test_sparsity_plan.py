@@ -11,9 +11,10 @@ import torch
 
 import slim_prune
 from models import Darknet
+from tests.support.prune_case import prune_by_flags
 from tests.support.training_project import content, run
 from utils.command.errors import UserError
-from utils.pruning.command.run import Pruned, run_pruning
+from utils.pruning.report.result import Pruned
 from utils.pruning.targets import planned_targets
 
 AMOUNT = ("--cfg", "my.cfg", "--img_size", "32", "--global_percent", "0.5", "--layer_keep", "0.1")
@@ -21,7 +22,7 @@ AMOUNT = ("--cfg", "my.cfg", "--img_size", "32", "--global_percent", "0.5", "--l
 
 def cut(weights: Path | str, *flags: str) -> Pruned:
     argv = [*AMOUNT, "--weights", str(weights), *flags]
-    pruned = run_pruning(slim_prune.STRATEGY, Darknet, None, argv)
+    pruned = prune_by_flags(slim_prune.STRATEGY, argv)
     assert isinstance(pruned, Pruned)
     return pruned
 

@@ -7,34 +7,31 @@ take (channels go in groups) the next one makes up for, and the last one meets t
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from terminaltables import AsciiTable
 
 from ..command.csv_file import write_csv
 from ..command.errors import UserError
 from ..command.files import atomic_write
-from ..pruning.command.run import Pruned, run_pruning
-from ..pruning.strategy import Strategy
+from ..command.table import table
+from ..network.darknet import Build
+from ..pruning.command.run import prune_network
+from ..pruning.options import Budget
+from ..pruning.report.result import Pruned
 from .journal import Journal, Trainer, best_scores
+from .options import IterativeOptions, Pace
 
 Row = dict[str, float]
-COMMAND = "iterative_prune.py"  # whose journals these are
 _COUNTS = {"channels": "channels", "params": "parameters", "macs": "macs"}
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What the scripts at the top give: the network, the strategy, training."""
+    """What the scripts at the top give: the network and training."""
 
-    build: Callable[..., Any]
-    strategy: Strategy
+    build: Build
     trainer: Trainer
 
 
@@ -48,22 +45,22 @@ class Step:
     flags: tuple[str, ...] = ()
 
 
-def plan_steps(args: argparse.Namespace) -> list[Step]:
-    """All steps that the flags ask for; with `--one-shot` a single one with all their epochs."""
-    last_epochs = args.epochs_per_step if args.last_epochs is None else args.last_epochs
+def plan_steps(pace: Pace) -> list[Step]:
+    """All steps of a pace; in one shot a single one with all their epochs."""
+    last_epochs = pace.epochs_per_step if pace.last_epochs is None else pace.last_epochs
     last: list[str] = []
-    if args.last_batch_size is not None:
-        last += ["--batch-size", str(args.last_batch_size)]
-    if args.last_schedule is not None:
-        last += ["--schedule", args.last_schedule]
-    if args.one_shot:
-        epochs = (args.steps - 1) * args.epochs_per_step + last_epochs
-        return [Step(1, args.target, epochs, tuple(last))]
+    if pace.last_batch_size is not None:
+        last += ["--batch-size", str(pace.last_batch_size)]
+    if pace.last_schedule is not None:
+        last += ["--schedule", pace.last_schedule]
+    if pace.one_shot:
+        epochs = (pace.steps - 1) * pace.epochs_per_step + last_epochs
+        return [Step(1, pace.target, epochs, tuple(last))]
     steps = [
-        Step(number, args.target * number / args.steps, args.epochs_per_step)
-        for number in range(1, args.steps)
+        Step(number, pace.target * number / pace.steps, pace.epochs_per_step)
+        for number in range(1, pace.steps)
     ]
-    return [*steps, Step(args.steps, args.target, last_epochs, tuple(last))]
+    return [*steps, Step(pace.steps, pace.target, last_epochs, tuple(last))]
 
 
 def share_to_keep(gone: float, left: float) -> float:
@@ -71,15 +68,16 @@ def share_to_keep(gone: float, left: float) -> float:
     return min(1.0, (1 - gone) / left)
 
 
-def run_iterative(args: argparse.Namespace, journal: Journal, tools: Tools) -> list[Row]:
+def run_iterative(options: IterativeOptions, journal: Journal, tools: Tools) -> list[Row]:
     """All steps that are left; returns the rows of steps.csv. Raises UserError."""
     if "rows" not in journal.content:
-        journal.note(rows=[], models=[{"cfg": args.cfg, "weights": args.weights}])
-    for step in plan_steps(args)[max(0, len(journal.content["rows"]) - 1) :]:
+        start = options.prune.inputs
+        journal.note(rows=[], models=[{"cfg": start.cfg, "weights": start.weights}])
+    for step in plan_steps(options.pace)[max(0, len(journal.content["rows"]) - 1) :]:
         if journal.content.get("stopped"):
             break
-        _pruned(step, args, journal, tools)
-        _recovered(step, args, journal, tools)
+        _pruned(step, options, journal, tools)
+        _recovered(step, options, journal, tools)
         report(journal)
     good = _good_rows(journal.content["rows"])
     _write_best(journal, journal.content["models"][good[-1]], tools)
@@ -88,7 +86,7 @@ def run_iterative(args: argparse.Namespace, journal: Journal, tools: Tools) -> l
     return list(journal.content["rows"])
 
 
-def _pruned(step: Step, args: argparse.Namespace, journal: Journal, tools: Tools) -> None:
+def _pruned(step: Step, options: IterativeOptions, journal: Journal, tools: Tools) -> None:
     """Prune for a step, unless that is done; the first one also gives row 0, the original."""
     if journal.content.get("pruned"):
         return
@@ -96,16 +94,19 @@ def _pruned(step: Step, args: argparse.Namespace, journal: Journal, tools: Tools
     source = journal.content["models"][-1]
     folder = journal.folder / f"step{step.number:02d}"
     folder.mkdir(exist_ok=True)
-    inputs = [folder / f"full{Path(source[kind]).suffix}" for kind in ("cfg", "weights")]
-    for kind, path in zip(("cfg", "weights"), inputs, strict=True):
+    cfg, weights = (folder / f"full{Path(source[kind]).suffix}" for kind in ("cfg", "weights"))
+    for kind, path in (("cfg", cfg), ("weights", weights)):
         with atomic_write(path) as temporary:
             shutil.copyfile(source[kind], temporary)
-    count = _COUNTS[args.measure]
+    count = _COUNTS[options.measure]
     left = rows[-1][count] / rows[0][count] if rows else 1.0
-    wish = [f"--target-{args.measure}", repr(share_to_keep(step.gone, left)), "--force"]
-    given = ["--cfg", str(inputs[0]), "--weights", str(inputs[1]), *wish]
-    found = run_pruning(tools.strategy, tools.build, None, [*prune_flags(args), *given])
-    assert isinstance(found, Pruned)  # a budget is no sweep
+    wish = replace(
+        options.prune,
+        inputs=replace(options.prune.inputs, cfg=str(cfg), weights=str(weights)),
+        budget=Budget(options.measure, share_to_keep(step.gone, left)),
+        outputs=replace(options.prune.outputs, force=True),
+    )
+    found = prune_network(wish, tools.build)
     if not rows:
         rows.append(_row(0, 0.0, found, before=True))
     row = _row(step.number, step.gone, found)
@@ -132,16 +133,17 @@ def _row(number: int, gone: float, found: Pruned, before: bool = False) -> Row:
     return row
 
 
-def _recovered(step: Step, args: argparse.Namespace, journal: Journal, tools: Tools) -> None:
+def _recovered(step: Step, options: IterativeOptions, journal: Journal, tools: Tools) -> None:
     """Finetune what a step left, score it, and end the step."""
     pruned = journal.content["pruned"]
     given = ["--cfg", pruned["cfg"], "--weights", pruned["weights"], "--epochs", str(step.epochs)]
-    teacher = ["--t_cfg", args.t_cfg, "--t_weights", args.t_weights] if args.t_cfg else []
-    flags = [*train_flags(args), *teacher, *given, *step.flags]
+    t_cfg, t_weights = options.teacher
+    teacher = ["--t_cfg", t_cfg, "--t_weights", t_weights] if t_cfg else []
+    flags = [*options.train_flags, *teacher, *given, *step.flags]
     run = journal.trained(f"step{step.number:02d}", flags, tools.trainer)
     map50, map_ = best_scores(run)
     rows: list[Row] = journal.content["rows"]
-    limit = args.max_map_drop
+    limit = options.max_map_drop
     good = limit is None or rows[0]["map50"] - map50 <= limit
     row = {**pruned["row"], "map50": map50, "map": map_, "epochs": step.epochs, "good": int(good)}
     model = {"cfg": pruned["cfg"], "weights": str(run.best)}
@@ -154,16 +156,18 @@ def _recovered(step: Step, args: argparse.Namespace, journal: Journal, tools: To
         )
 
 
-def run_from_scratch(args: argparse.Namespace, journal: Journal, trainer: Trainer) -> list[Row]:
-    """Train the structure of another run's best model from random weights, for as many epochs."""
-    other = Journal.load(args.from_scratch, "--from-scratch", COMMAND).content
+def run_from_scratch(
+    options: IterativeOptions, finished: Journal, journal: Journal, trainer: Trainer
+) -> list[Row]:
+    """Train the structure of a finished run's best network from random weights, for its epochs."""
+    other = finished.content
     if not other.get("rows") or "best" not in other:
-        raise UserError(f"--from-scratch {args.from_scratch}: that run is not done")
+        raise UserError(f"--from-scratch {finished.folder}: that run is not done")
     best = _good_rows(other["rows"])[-1]
     epochs = int(sum(row["epochs"] for row in other["rows"][: best + 1]))
     if not epochs:
-        raise UserError(f"--from-scratch {args.from_scratch}: its best model is the original")
-    flags = [*train_flags(args), "--cfg", other["best"]["cfg"], "--epochs", str(epochs)]
+        raise UserError(f"--from-scratch {finished.folder}: its best model is the original")
+    flags = [*options.train_flags, "--cfg", other["best"]["cfg"], "--epochs", str(epochs)]
     run = journal.trained("scratch", flags, trainer)
     map50, map_ = best_scores(run)
     kept = ("channels", "parameters", "macs")
@@ -173,23 +177,6 @@ def run_from_scratch(args: argparse.Namespace, journal: Journal, trainer: Traine
     write_csv(journal.folder / "steps.csv", rows)
     print(steps_table(rows, 0))
     return rows
-
-
-def prune_flags(args: argparse.Namespace) -> list[str]:
-    """What every prune is given, but for model and goal."""
-    own = ["--data", args.data, "--importance", args.importance, "--seed", str(args.seed)]
-    return [*shlex.split(args.prune_flags), *own, *_shared_flags(args)]
-
-
-def train_flags(args: argparse.Namespace) -> list[str]:
-    """What every training is given, but for model and epochs."""
-    own = ["--data", args.data, "--batch-size", str(args.batch_size), "--seed", str(args.seed)]
-    return [*shlex.split(args.train_flags), *own, *_shared_flags(args)]
-
-
-def _shared_flags(args: argparse.Namespace) -> list[str]:
-    size = ["--img_size", *map(str, args.img_size)] if args.img_size else []
-    return [*size, "--device", args.device, "--workers", str(args.workers)]
 
 
 def _good_rows(rows: Sequence[Row]) -> list[int]:
@@ -228,6 +215,4 @@ def steps_table(rows: Sequence[Row], best: int) -> str:
              f"{row['macs']:,}", pruned, f"{row['map50']:.4f}", f"{row['epochs']}",
              "best" if position == best else "" if row["good"] else "too low"]
         )  # fmt: skip
-    table = AsciiTable(lines)
-    table.justify_columns = dict.fromkeys(range(7), "right")
-    return str(table.table)
+    return table(lines, right=range(7))

@@ -6,62 +6,50 @@ weights of each layer at random, from the same start, and its own masks on other
 
 from __future__ import annotations
 
-import argparse
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from terminaltables import AsciiTable
 from torch import Tensor
 from torch.nn.utils import prune
 
 from ..cfg import format_cfg, load_cfg
-from ..command.cli import img_size
 from ..command.csv_file import write_csv
 from ..command.errors import UserError
-from ..masks.amounts import Amounts
+from ..command.table import table
 from ..masks.figures import sparsity
 from ..masks.files import save_masked
 from ..masks.methods import Masks, Method, apply_masks_, mask_
+from ..masks.options import Amounts
 from ..masks.run import mask_network_, method_of
 from ..masks.targets import find_targets
+from ..network.darknet import Build, Network
 from ..network.initialize import initialize
 from ..network.weights import State
 from ..training.run_folder import RunFolder
 from .journal import Journal, Trainer, best_scores
-from .lottery_chart import lottery_chart
+from .options import RANDOM, LotteryOptions
 
-RANDOM = "random"
 _OTHER_SEED = 1_000_003  # added to --seed: weights and masks that have nothing to do with the start
 Row = dict[str, float]
 
 
-def require_possible(args: argparse.Namespace) -> None:
-    """Raise UserError for flags that --rewind cannot be combined with."""
-    if not args.data:
-        raise UserError("--rewind: trains, and needs --data")
-    if method_of(args).structured:
-        raise UserError("--rewind: is for unstructured methods; its control are random weights")
-    if args.masks or args.dry_run:
-        raise UserError("--rewind: makes its own masks by training; leave out --masks, --dry-run")
-
-
 def run_lottery(
-    build: Callable[..., Any], args: argparse.Namespace, journal: Journal, trainer: Trainer
+    options: LotteryOptions, build: Build, journal: Journal, trainer: Trainer
 ) -> list[Row]:
     """All rounds; trainings that are done already are not repeated. Raises UserError."""
-    lottery = _Lottery(build, args, journal, trainer)
+    lottery = _Lottery(options, build, journal, trainer)
+    choice = options.mask.choice
     start = lottery.start_state()
     masks: Masks = {}
     trained = lottery.trained("0-dense", start, masks)
     map50 = best_scores(trained)[0]
     rows = [{"round": 0, "sparsity": 0.0, **dict.fromkeys(COLUMNS, map50)}]
-    for number in range(1, args.rounds + 1):
+    for number in range(1, choice.rounds + 1):
         network = lottery.network().load_weights(trained.best)
-        _, masks = mask_network_(network, args, masks, 1)
-        fresh = lottery.random_state(args.seed + _OTHER_SEED)
+        _, masks = mask_network_(network, choice, masks, 1)
+        fresh = lottery.random_state(choice.seed + _OTHER_SEED)
         trained = lottery.trained(f"{number}-ticket", start, masks)
         others = {
             "random_masks": (start, lottery.random_masks(masks)),
@@ -73,9 +61,18 @@ def run_lottery(
             row[name] = best_scores(lottery.trained(f"{number}-{name}", state, used))[0]
         rows.append(row)
         write_csv(journal.folder / "lottery.csv", rows)
+        # matplotlib takes a second to load
+        from .lottery_chart import lottery_chart
+
         lottery_chart(rows, journal.folder / "lottery.png")
         print(lottery_table(rows))
     return rows
+
+
+def require_unstructured(options: LotteryOptions) -> None:
+    """Raise UserError for methods that take whole slices: they leave no ticket to rewind."""
+    if method_of(options.mask.choice).structured:
+        raise UserError("--rewind: is for unstructured methods; its control are random weights")
 
 
 COLUMNS = ("ticket", "random_masks", "random_weights")
@@ -88,32 +85,29 @@ def lottery_table(rows: Sequence[Mapping[str, float]]) -> str:
         [f"{row['round']:.0f}", f"{row['sparsity']:.2%}", *(f"{row[c]:.4f}" for c in COLUMNS)]
         for row in rows
     ]
-    table = AsciiTable(lines)
-    table.justify_columns = dict.fromkeys(range(5), "right")
-    return str(table.table)
+    return table(lines, right=range(5))
 
 
 class _Lottery:
     """What the trainings of all rounds share."""
 
     def __init__(
-        self,
-        build: Callable[..., Any],
-        args: argparse.Namespace,
-        journal: Journal,
-        trainer: Trainer,
+        self, options: LotteryOptions, build: Build, journal: Journal, trainer: Trainer
     ) -> None:
-        self._build, self._args, self._journal, self._trainer = build, args, journal, trainer
+        self._options, self._build = options, build
+        self._journal, self._trainer = journal, trainer
+        self._seed = options.mask.choice.seed
 
     def network(self) -> Any:
         """A network of the cfg."""
-        return self._build(load_cfg(self._args.cfg), img_size=img_size(self._args.img_size))
+        inputs = self._options.mask.inputs
+        return self._build(load_cfg(inputs.cfg), inputs.img_size)
 
     def start_state(self) -> State:
         """What every round rewinds to."""
-        if self._args.rewind == RANDOM:
-            return self.random_state(self._args.seed)
-        return _state(self.network().load_weights(self._args.rewind))
+        if self._options.rewind == RANDOM:
+            return self.random_state(self._seed)
+        return _state(self.network().load_weights(self._options.rewind))
 
     def random_state(self, seed: int) -> State:
         """Weights as a training starts from."""
@@ -130,7 +124,7 @@ class _Lottery:
         for place, target in enumerate(target for target in targets if target.key in masks):
             gone = int((~masks[target.key]).sum())
             method = Method(prune.RandomUnstructured, {"amount": gone}, takes_amount=False)
-            seed = self._args.seed + _OTHER_SEED + place
+            seed = self._seed + _OTHER_SEED + place
             found |= mask_([target], method, Amounts(0.0), seed=seed)
         return found
 
@@ -144,18 +138,8 @@ class _Lottery:
         return self._journal.trained(key, self._flags(path), self._trainer)
 
     def _flags(self, start: Path) -> list[str]:
-        return [*train_flags(self._args), "--weights", str(start), "--masks", str(start)]
+        return [*self._options.train_flags, "--weights", str(start), "--masks", str(start)]
 
 
-def train_flags(args: argparse.Namespace) -> list[str]:
-    """What every training is given, but for weights and masks."""
-    size = ["--img_size", *map(str, args.img_size)] if args.img_size else []
-    return [
-        *shlex.split(args.train_flags), *size, "--cfg", args.cfg, "--data", args.data,
-        "--epochs", str(args.epochs), "--seed", str(args.seed), "--device", args.device,
-        "--workers", str(args.workers),
-    ]  # fmt: skip
-
-
-def _state(network: Any) -> State:
+def _state(network: Network) -> State:
     return {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}

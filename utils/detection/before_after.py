@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..command.device import pick_device
 from ..data.darknet_files import load_data_file
 from ..data.dataset import DetectionDataset, Draw
+from ..data.detections import Detections
 from ..data.images import read_image
 from ..data.letterbox import Geometry
 from ..network.darknet import Network
@@ -24,8 +24,6 @@ from .evaluate import Predict
 from .nms import nms
 from .options import PLAIN, NmsKind, Scoring
 from .score import require_classes
-
-Rows = NDArray[np.float64]  # (n, 6): x1, y1, x2, y2 in pixels, score, class
 
 SHOWN_CONF = 0.25
 SHOWN_IOU = 0.45
@@ -115,8 +113,8 @@ def best_images(dataset: DetectionDataset) -> list[int]:
     return sorted(range(len(dataset)), key=rank)
 
 
-def _detected(predictions: Tensor, geometry: Geometry, kind: NmsKind) -> Rows:
-    """Detections (n, 6) in pixels of the original image."""
+def _detected(predictions: Tensor, geometry: Geometry, kind: NmsKind) -> Detections:
+    """Detections in pixels of the original image."""
     (found,) = nms(
         predictions,
         SHOWN_CONF,
@@ -125,15 +123,12 @@ def _detected(predictions: Tensor, geometry: Geometry, kind: NmsKind) -> Rows:
         kind=kind,
         aspects=[geometry.aspect],
     )
-    rows: Rows = found.double().cpu().numpy()
-    boxes = geometry.to_image(rows[:, :4])
-    return np.concatenate([boxes, rows[:, 4:]], axis=1)
+    return found.moved(geometry.to_image)
 
 
-def _drawn(picture: Picture, rows: Rows, names: Sequence[str]) -> Picture:
+def _drawn(picture: Picture, rows: Detections, names: Sequence[str]) -> Picture:
     """The detections on a copy whose longer side is 360 px, so that labels can be read."""
     factor = _LONGER_SIDE / max(picture.shape[:2])
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     scaled = np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=how))
-    boxes = np.concatenate([rows[:, :4] * factor, rows[:, 4:]], axis=1)
-    return draw_detections(scaled.astype(np.uint8), boxes, names)
+    return draw_detections(scaled.astype(np.uint8), rows.scaled(factor), names)

@@ -5,31 +5,23 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ..command.timing import synchronize
+from ..data.detections import Detections
 from ..data.letterbox import letterbox
 from ..data.options import Fit
-from ..data.pixels import ByteArray
+from ..data.pixels import ByteArray, picture_input
 from .evaluate import Predict
 from .nms import nms
 from .options import NmsKind
-from .outputs import Rows
-
-
-class Milliseconds(NamedTuple):
-    """Where the time of one picture went."""
-
-    prepare: float  # fit into the network's input
-    forward: float
-    nms: float  # and the way back to the picture
+from .results import Milliseconds
 
 
 @dataclass(frozen=True)
-class DetectOptions:
+class DetectorOptions:
     """How pictures are fed and boxes are chosen: the parameters of `letterbox` and `nms`."""
 
     img_size: tuple[int, int]  # height, width of the network's input
@@ -44,20 +36,19 @@ class DetectOptions:
 class Detector:
     """`detector(picture)`: RGB (h, w, 3) -> boxes in its pixels, best first, and the times."""
 
-    def __init__(self, predict: Predict, options: DetectOptions) -> None:
+    def __init__(self, predict: Predict, options: DetectorOptions) -> None:
         self._predict = predict
         self._options = options
         # The first pass allocates and picks kernels: it would be the first picture's time.
         self(np.zeros((*options.img_size, 3), np.uint8))
 
     @torch.no_grad()
-    def __call__(self, picture: ByteArray) -> tuple[Rows, Milliseconds]:
-        """Rows (n, 6): x1, y1, x2, y2 in the picture's pixels, score, class."""
+    def __call__(self, picture: ByteArray) -> tuple[Detections, Milliseconds]:
+        """What is in an RGB picture (h, w, 3), in its own pixels, and how long it took."""
         options = self._options
         times = [time.perf_counter()]
         fitted, geometry = letterbox(picture, options.img_size, options.fit)
-        pixels = torch.from_numpy(fitted).to(options.device)
-        images = pixels.permute(2, 0, 1)[None].float() / 255
+        images = picture_input(fitted, options.device)
         times.append(time.perf_counter())
         predictions = self._predict(images)
         synchronize()
@@ -71,8 +62,7 @@ class Detector:
             kind=options.nms_kind,
             aspects=[geometry.aspect],
         )
-        rows = found.double()
-        rows[:, :4] = geometry.to_image(rows[:, :4])
+        found = found.moved(geometry.to_image)
         times.append(time.perf_counter())
         spent = (1e3 * (b - a) for a, b in itertools.pairwise(times))
-        return rows.numpy(), Milliseconds(*spent)
+        return found, Milliseconds(*spent)

@@ -22,5 +22,10 @@ def require_inputs(
     if weights:
         require_file(weights, "the weights")
     if data:
-        read_data_text(Path(data))
+        require_data(data)
     return parsed
+
+
+def require_data(data: str | Path) -> None:
+    """Raise UserError for a `.data` file that is not there, or is no text."""
+    read_data_text(Path(data))

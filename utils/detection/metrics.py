@@ -7,14 +7,15 @@ a class without targets takes no part in means. A test holds the two together to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from ..data.detections import Detections, Floats, Ints
+
 Bools = NDArray[np.bool_]
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
@@ -26,12 +27,25 @@ MAX_DET_PER_CLASS = 100
 
 @dataclass(frozen=True)
 class Boxes:
-    """n labelled boxes of a set of images; detections have scores, targets have ones."""
+    """n labelled boxes of a whole set of images, side by side, so that no loop need go over these.
+
+    Detections have scores, targets have ones.
+    """
 
     image: Ints  # (n,) which image; any numbers, their order is the order of the images
     label: Ints  # (n,) class
     xyxy: Floats  # (n, 4) in pixels of the original image
     score: Floats  # (n,)
+
+    @staticmethod
+    def of(images: Sequence[int], boxes: Sequence[Detections]) -> Boxes:
+        """Those of each of the images, which are told apart by numbers, in this order."""
+        return Boxes(
+            np.repeat(np.array(images, np.int64), [len(own) for own in boxes]),
+            np.concatenate([np.zeros(0, np.int64), *(own.classes for own in boxes)]),
+            np.concatenate([np.zeros((0, 4)), *(own.boxes_xyxy_px for own in boxes)]),
+            np.concatenate([np.zeros(0), *(own.scores for own in boxes)]),
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.detections import Detections
 from .boxes import xywh_to_xyxy
 from .options import PLAIN, NmsKind
 
@@ -39,11 +40,11 @@ def nms(
     max_candidates: int = MAX_CANDIDATES,
     kind: NmsKind = PLAIN,
     aspects: Sequence[float] | None = None,
-) -> list[Tensor]:
-    """Detections of each image: (n, 6) float32 tensors on the CPU, best score first.
+) -> list[Detections]:
+    """Detections of each image in input pixels, best score first.
 
-    `predictions` (B, N, 5 + nc): xywh in input pixels, objectness, class probabilities. A row of
-    the result is x1, y1, x2, y2 in input pixels, score = objectness * class probability, class.
+    `predictions` (B, N, 5 + nc): xywh in input pixels, objectness, class probabilities; a score is
+    objectness * class probability. Whatever their type, boxes and scores are computed in float32.
 
     Only scores above `conf_thres` count (strictly, as in Darknet). With `multi_label` a box stands
     for every class above it, as mAP wants, else for its best class. A box goes when its overlap
@@ -57,13 +58,14 @@ def nms(
     """
     found = []
     for rows, aspect in zip(predictions, aspects or [1.0] * len(predictions), strict=True):
-        boxes, scores, classes = _candidates(rows, conf_thres, multi_label, max_candidates)
-        measured = boxes.double().numpy() * (1, aspect, 1, aspect)
-        kept = torch.from_numpy(
-            suppress(measured, scores.numpy(), classes.numpy(), iou_thres, max_det, kind)
+        candidates = _candidates(rows, conf_thres, multi_label, max_candidates)
+        boxes, scores, classes = (column.numpy() for column in candidates)
+        exact = boxes.astype(np.float64)
+        measured = exact * (1, aspect, 1, aspect)
+        kept = suppress(measured, scores, classes, iou_thres, max_det, kind)
+        found.append(
+            Detections(exact[kept], scores[kept].astype(np.float64), classes[kept].astype(np.int64))
         )
-        columns = (boxes[kept], scores[kept, None], classes[kept, None].float())
-        found.append(torch.cat(columns, dim=1))
     return found
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
 from ..command.errors import UserError
 from ..command.files import atomic_write
+from ..data.detections import Detections
 from ..pictures.detections import Picture
 from .sources import Source
-
-Rows = npt.NDArray[np.float64]  # (n, 6): x1, y1, x2, y2 in pixels of the frame, score, class
 
 _KEPT_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -48,47 +44,14 @@ def save_picture(folder: Path, stem: str, source: Source, picture: Picture) -> P
     return target
 
 
-class VideoFile:
-    """A video under way: written beside its name, and given it by `finish`."""
-
-    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
-        """`size` is (height, width). Raises UserError when OpenCV cannot write such a video."""
-        self.path = path
-        self.frames = 0
-        self._size = size
-        self._temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-        code = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._temporary), code, fps, (size[1], size[0]))
-        if not self._writer.isOpened():
-            self.discard()
-            raise UserError(f"{path}: this OpenCV cannot write MP4 videos of {size[1]}x{size[0]}")
-
-    def add(self, picture: Picture) -> None:
-        """One more frame, RGB; a stream that changes its size is brought to the first one."""
-        if picture.shape[:2] != self._size:
-            picture = np.asarray(cv2.resize(picture, self._size[::-1]), np.uint8)
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        self.frames += 1
-
-    def finish(self) -> None:
-        """Close the file and put it in place."""
-        self._writer.release()
-        self._temporary.replace(self.path)
-
-    def discard(self) -> None:
-        """Close it and leave nothing."""
-        self._writer.release()
-        self._temporary.unlink(missing_ok=True)
-
-
-def label_text(rows: Rows, hw: tuple[int, int]) -> str:
+def label_text(found: Detections, hw: tuple[int, int]) -> str:
     """A line per box: class, centre, size in shares of the picture, score; best first."""
     height, width = hw
     lines = []
-    for x1, y1, x2, y2, score, label in rows.tolist():
+    for (x1, y1, x2, y2), score, label in found:
         centre, size = ((x1 + x2) / 2, (y1 + y2) / 2), (x2 - x1, y2 - y1)
         shares = (centre[0] / width, centre[1] / height, size[0] / width, size[1] / height)
-        lines.append(f"{int(label)} " + " ".join(f"{v:.6f}" for v in (*shares, score)) + "\n")
+        lines.append(f"{label} " + " ".join(f"{v:.6f}" for v in (*shares, score)) + "\n")
     return "".join(lines)
 
 
@@ -100,22 +63,22 @@ def save_text(path: Path, text: str) -> None:
 
 
 def frame_record(
-    source: Source, frame: int | None, hw: tuple[int, int], rows: Rows, names: Sequence[str]
+    source: Source, frame: int | None, hw: tuple[int, int], found: Detections, names: Sequence[str]
 ) -> dict[str, Any]:
     """What the JSON file says of one picture or frame; boxes as x, y, width, height in pixels."""
-    found = [
+    rows = [
         {
-            "class": int(label),
-            "name": names[int(label)],
+            "class": label,
+            "name": names[label],
             "score": round(score, 6),
             "bbox": [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)],
         }
-        for x1, y1, x2, y2, score, label in rows.tolist()
+        for (x1, y1, x2, y2), score, label in found
     ]
     place: dict[str, Any] = {"source": source.place}
     if frame is not None:
         place["frame"] = frame
-    return {**place, "width": hw[1], "height": hw[0], "detections": found}
+    return {**place, "width": hw[1], "height": hw[0], "detections": rows}
 
 
 def save_json(path: Path, names: Sequence[str], records: Sequence[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The one way to score a network, or any runtime that runs it, on a data set's validation list."""
+"""The one way to score a network, or any runtime that runs it, on one of a data set's lists."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from ..data.dataset import DetectionDataset
 from ..data.loader import make_loader
 from ..network.darknet import Network
 from .as_the_cfg_says import chosen_fit, chosen_nms
-from .evaluate import EvalOptions, Metrics, Predict, collect, measure
+from .evaluate import DEFAULTS, Collected, EvalOptions, Predict, collect, measure
 from .options import Scoring
+from .results import Metrics
 
 
 def require_classes(spec: DataSpec, network: Network) -> None:
@@ -35,15 +36,40 @@ def score(
     thresholds, device and type of the images; its NMS is that of `how` in any case. Raises
     UserError for a data set of other classes, or without such a list.
     """
+    images = scoring_images(spec, network, how)
+    found = collect_on(images, predict, network, how, options, progress)
+    return measure(found, spec.nc, spec.names)
+
+
+def scoring_images(
+    spec: DataSpec, network: Network, how: Scoring, task: str = "valid", strict: bool = False
+) -> DetectionDataset:
+    """The images of the list `task` (`valid` or `train`), fitted as the network wants them.
+
+    Raises UserError for other classes, for a list that is not there, and, where `strict`, for
+    problems in the data.
+    """
     require_classes(spec, network)
-    dataset = DetectionDataset(
-        spec.require("valid"),
+    fit = chosen_fit(how.fit, network.cfg)
+    return DetectionDataset(
+        spec.require(task),
         spec.nc,
         network.img_size,
-        fit=chosen_fit(how.fit, network.cfg),
+        fit=fit,
+        strict=strict,
         channels=network.in_channels,
     )
-    loader = make_loader(dataset, how.batch_size, how.workers)
+
+
+def collect_on(
+    images: DetectionDataset,
+    predict: Predict,
+    network: Network,
+    how: Scoring,
+    options: EvalOptions | None = None,
+    progress: bool = True,
+) -> Collected:
+    """What `predict` finds in the images, and what is there: see `score`, which measures it."""
+    loader = make_loader(images, how.batch_size, how.workers)
     kind = chosen_nms(how.nms, network.heads[-1].section)
-    found = collect(predict, loader, spec.nc, (options or EvalOptions()).with_nms(kind), progress)
-    return measure(found, spec.nc, spec.names)
+    return collect(predict, loader, images.nc, (options or DEFAULTS).with_nms(kind), progress)

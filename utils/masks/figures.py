@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from terminaltables import AsciiTable
 from torch import Tensor
 
+from ..command.table import table
 from ..command.timing import Latency
 from ..detection.figures import ModelFigures
 from ..network.layers import Layer
@@ -60,9 +60,7 @@ def sparsity_table(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> st
     total = sum(mask.numel() for mask in masks.values())
     gone = sum(int((~mask).sum()) for mask in masks.values())
     rows.append(["all", "", "", f"{total:,}", f"{gone:,}", f"{sparsity(masks):.2%}", ""])
-    table = AsciiTable(rows)
-    table.justify_columns = dict.fromkeys((0, 3, 4, 5, 6), "right")
-    return str(table.table)
+    return table(rows, right=(0, 3, 4, 5, 6))
 
 
 def cost_table(
@@ -81,9 +79,7 @@ def cost_table(
         ["File, gzip (bytes)", f"{sizes_before.gzipped:,}", f"{sizes_after.gzipped:,}"],
         ["Forward (ms)", _time(before), _time(after)],
     ]
-    table = AsciiTable(rows)
-    table.justify_columns = dict.fromkeys((1, 2), "right")
-    return str(table.table)
+    return table(rows, right=(1, 2))
 
 
 def no_faster(before: ModelFigures, after: ModelFigures) -> str:

@@ -6,11 +6,31 @@ import argparse
 from collections.abc import Sequence
 from typing import get_args
 
-from ..command.cli import Parser, add_device, add_img_size, add_workers, positive_int
+from ..command.cli import Parser, add_device, add_img_size, add_workers, img_size, positive_int
 from ..detection.as_the_cfg_says import add_fit, add_nms
-from .amounts import parse_amounts
-from .methods import MethodName, Scope
-from .targets import ParameterName
+from ..detection.options import Inputs, Scoring
+from .options import MaskChoice, MaskOptions, MethodName, ParameterName, Scope, parse_amounts
+
+
+def mask_options(args: argparse.Namespace) -> MaskOptions:
+    """What the flags of `make_parser` ask for, but for a lottery's."""
+    choice = MaskChoice(
+        args.method,
+        args.amount,
+        args.scope,
+        args.rounds,
+        tuple(args.layers),
+        args.parameters,
+        args.n,
+        args.dim,
+        args.custom_method,
+        args.seed,
+    )
+    inputs = Inputs(args.cfg, args.weights, img_size(args.img_size))
+    scoring = Scoring(
+        args.data, args.fit, args.nms, args.batch_size, args.workers, args.device, args.seed
+    )
+    return MaskOptions(inputs, choice, scoring, args.masks, args.force, args.dry_run)
 
 
 def make_parser(doc: str | None) -> Parser:
@@ -18,7 +38,11 @@ def make_parser(doc: str | None) -> Parser:
     parser = Parser(doc)
     add = parser.add_argument
     add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
-    add("--data", help=".data file to score before and after; left out, nothing is scored")
+    add(
+        "--data",
+        default="",
+        help=".data file to score before and after; left out, nothing is scored",
+    )
     add("--weights", default="weights/last.pt", help=".weights or .pt; its masks are composed with")
     add("--masks", metavar="FILE", help="earlier masks to compose with, in place of --weights'")
     add_method_flags(parser)

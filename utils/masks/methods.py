@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +18,9 @@ from torch.nn.utils import prune
 
 from ..command.errors import UserError
 from ..command.files import require_file
-from .amounts import Amounts, require_known_kinds
+from .options import Amounts, MethodName, Scope
 from .targets import Target
 
-MethodName = Literal[
-    "l1_unstructured", "random_unstructured", "ln_structured", "random_structured", "custom"
-]
-Scope = Literal["local", "global"]
 Masks = dict[str, Tensor]  # by the state's key of the parameter; True stays
 
 _CLASSES: Mapping[str, Any] = {
@@ -187,7 +183,7 @@ def _local(target: Target, method: Method, amount: float) -> None:
 def _require_possible(
     targets: Sequence[Target], method: Method, amounts: Amounts, scope: Scope
 ) -> None:
-    require_known_kinds(amounts, targets)
+    _require_known_kinds(amounts, targets)
     if scope == "global" and method.structured:
         raise UserError(
             "--scope global: is for unstructured methods; the norms of whole slices of different "
@@ -198,3 +194,14 @@ def _require_possible(
     flat = [target for target in targets if target.module.get_parameter(target.name).dim() < 2]
     if method.structured and flat:
         raise UserError("--parameters bias: has no slices; structured methods mask weight alone")
+
+
+def _require_known_kinds(amounts: Amounts, targets: Sequence[Target]) -> None:
+    """Raise UserError for an amount of a kind that is not among the targets."""
+    kinds = sorted({target.kind for target in targets})
+    for kind in amounts.by_kind:
+        if kind not in kinds:
+            raise UserError(
+                f"--amount {kind}=...: no such layers are to be masked; there are: "
+                f"{', '.join(kinds)}"
+            )

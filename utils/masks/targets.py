@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from torch import nn
 
 from ..command.errors import UserError
-from ..network.layers import Head, Layer
+from ..network.darknet import Network
 from ..network.named_layers import named_layers
 from ..network.weights import key_of
-
-ParameterName = Literal["weight", "bias"]
-
-
-class Network(Protocol):
-    """What masking needs of `models.Darknet`."""
-
-    rules: tuple[Layer, ...]
-    heads: tuple[Head, ...]
-    layers: nn.ModuleList
+from .options import ParameterName
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..data.detections import Detections
+
 Picture = npt.NDArray[np.uint8]  # (height, width, 3), RGB
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -21,23 +23,22 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_detections(
-    picture: Picture, rows: npt.NDArray[np.floating], names: Sequence[str]
-) -> Picture:
-    """A copy with boxes: rows (n, 6) of x1, y1, x2, y2 in pixels, score, class.
+def draw_detections(picture: Picture, found: Detections, names: Sequence[str]) -> Picture:
+    """A copy with boxes; `found` is in pixels of the picture, `names` has one per class.
 
     The best box is drawn last, on top. Labels are dark or light text on the class's colour.
     """
     drawn: Picture = picture.copy()
     unit = max(drawn.shape[:2]) / 640
-    ordered = rows[np.argsort(rows[:, 4], kind="stable")].tolist()
-    for x1, y1, x2, y2, _, label in ordered:
+    each = list(found)
+    ordered = [each[place] for place in np.argsort(found.scores, kind="stable")]
+    for (x1, y1, x2, y2), _, label in ordered:
         corners = (round(x1), round(y1)), (round(x2), round(y2))
         thickness = max(1, round(2 * unit))
-        cv2.rectangle(drawn, *corners, class_colour(int(label)), thickness, cv2.LINE_AA)
-    for x1, y1, _, _, score, label in ordered:  # after all boxes: no line runs through a label
-        colour = class_colour(int(label))
-        name = names[int(label)] if int(label) < len(names) else str(int(label))
+        cv2.rectangle(drawn, *corners, class_colour(label), thickness, cv2.LINE_AA)
+    for (x1, y1, *_), score, label in ordered:  # after all boxes: no line runs through a label
+        colour = class_colour(label)
+        name = names[label] if label < len(names) else str(label)
         _draw_label(
             drawn, f"{name} {score:.2f}", (round(x1), round(y1)), colour, max(0.4, 0.6 * unit)
         )

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from ..data.detections import Detections
 from ..detection.boxes import pairwise_iou
 from ..detection.nms import nms
 from ..detection.options import NmsKind
+from .results import Agreement
 
 CONF_THRES, IOU_THRES = 0.25, 0.45
 _SAME_IOU = 0.97
 _NEAR_CONF = 0.02  # a score so near the threshold may fall on either side of it
 _GROUPS = (slice(0, 4), slice(4, 5), slice(5, None))  # boxes in pixels, objectness, classes
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Two runs of one model on the same images.
-
-    difference: the largest, as a share of the largest value of its kind (boxes, objectness, class
-    probabilities). detections: how many the reference has; unmatched: those of either side that
-    have no partner of the same class, place and nearly the same score on the other.
-    """
-
-    difference: float
-    detections: int
-    unmatched: int
-
-    def __str__(self) -> str:
-        matched = "all found" if not self.unmatched else f"{self.unmatched} without a partner"
-        return f"largest difference {self.difference:.1e}, {self.detections} detections, {matched}"
 
 
 def compare_outputs(found: Tensor, expected: Tensor, kind: NmsKind) -> Agreement:
@@ -59,22 +40,13 @@ def largest_difference(found: Tensor, expected: Tensor) -> float:
     return float(max(shares))
 
 
-def _without_partner(rows: Tensor, others: Tensor) -> int:
-    """How many rows (n, 6) of NMS match none of the others, leaving out those at the threshold."""
-    sure = rows[rows[:, 4] > CONF_THRES + _NEAR_CONF]
-    if not len(sure) or not len(others):
-        return len(sure)
-    partner = (pairwise_iou(sure[:, :4], others[:, :4]) > _SAME_IOU) & (
-        sure[:, 5:6] == others[None, :, 5]
-    )
-    partner &= (sure[:, 4:5] - others[None, :, 4]).abs() < _NEAR_CONF
+def _without_partner(found: Detections, others: Detections) -> int:
+    """How many match none of the others, leaving out those whose score is at the threshold."""
+    boxes, other_boxes = (torch.from_numpy(d.boxes_xyxy_px).float() for d in (found, others))
+    scores, other_scores = (torch.from_numpy(d.scores).float() for d in (found, others))
+    classes, other_classes = (torch.from_numpy(d.classes) for d in (found, others))
+    sure = scores > CONF_THRES + _NEAR_CONF
+    partner = pairwise_iou(boxes[sure], other_boxes) > _SAME_IOU
+    partner &= classes[sure, None] == other_classes
+    partner &= (scores[sure, None] - other_scores).abs() < _NEAR_CONF
     return int((~partner.any(1)).sum())
-
-
-def worst(agreements: Sequence[Agreement]) -> Agreement:
-    """Several comparisons as one."""
-    return Agreement(
-        max(a.difference for a in agreements),
-        sum(a.detections for a in agreements),
-        sum(a.unmatched for a in agreements),
-    )

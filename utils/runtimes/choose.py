@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
@@ -23,13 +22,17 @@ from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from .onnx.run import OnnxNetwork
 from .opencv import OpenCVDarknet
 from .openvino_runtime import OpenVinoNetwork
+from .options import Backend
 
-BACKENDS = ("torch", "opencv", "onnx", "openvino", "ncnn")
-_EXPORTED = {"onnx": (".onnx",), "openvino": (".xml", ".onnx"), "ncnn": (".param",)}
+_EXPORTED: dict[Backend, tuple[str, ...]] = {
+    "onnx": (".onnx",),
+    "openvino": (".xml", ".onnx"),
+    "ncnn": (".param",),
+}
 
 
 def open_backend(
-    backend: str,
+    backend: Backend,
     network: Network,
     weights: str | Path,
     device: torch.device,
@@ -60,7 +63,7 @@ def open_backend(
         return _open_file(backend, path, network, threads)
 
 
-def make_file(backend: str, network: Network, stem: Path, half: bool = False) -> Path:
+def make_file(backend: Backend, network: Network, stem: Path, half: bool = False) -> Path:
     """Export a loaded network for a runtime as STEM.onnx or STEM.param; returns its path."""
     raw = backend == "ncnn"
     onnx_path = stem.with_name(f"{stem.name}.onnx")
@@ -73,7 +76,7 @@ def make_file(backend: str, network: Network, stem: Path, half: bool = False) ->
     return stem.with_suffix(".param")
 
 
-def _open_file(backend: str, path: Path, network: Network, threads: int | None) -> Predict:
+def _open_file(backend: Backend, path: Path, network: Network, threads: int | None) -> Predict:
     if backend == "onnx":
         return OnnxNetwork(path, threads)
     if backend == "openvino":
@@ -81,13 +84,20 @@ def _open_file(backend: str, path: Path, network: Network, threads: int | None) 
     return NcnnNetwork(path, network, threads)
 
 
-def torch_backend(network: Any, device: torch.device | str = "cpu") -> Predict:
-    """PyTorch on a loaded network, which is fused in place."""
+def torch_backend(
+    network: Network,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    amp: torch.dtype | None = None,
+) -> Predict:
+    """PyTorch on a loaded network, which is fused in place; under autocast to `amp` where given."""
     model = network.eval().fuse()
-    model.to(device).to(memory_format=torch.channels_last)
+    model.to(device, dtype).to(memory_format=torch.channels_last)
+    kind = torch.device(device).type
 
     def predict(images: Tensor) -> Tensor:
-        boxes: Tensor = model(images.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(kind, amp) if amp else nullcontext():
+            boxes: Tensor = model(images.contiguous(memory_format=torch.channels_last))
         return boxes
 
     return predict
@@ -113,13 +123,13 @@ def _is_exported(weights: str | Path) -> bool:
     return Path(weights).suffix in (".onnx", ".xml", ".param")
 
 
-def _running(backend: str) -> tuple[str, ...]:
+def _running(backend: Backend) -> tuple[str, ...]:
     """What a runtime needs for a file that is made already."""
     making = ("onnx", "onnxscript", "pnnx")
     return tuple(module for module in NEEDS[backend] if module not in making)
 
 
-def _check_suffix(backend: str, weights: str | Path) -> None:
+def _check_suffix(backend: Backend, weights: str | Path) -> None:
     suffix = Path(weights).suffix
     if _is_exported(weights) and suffix not in _EXPORTED.get(backend, ()):
         fitting = [name for name, suffixes in _EXPORTED.items() if suffix in suffixes]

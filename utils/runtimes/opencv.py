@@ -7,6 +7,7 @@ number that every net feels: its batch normalisation adds 1e-6 to the variance, 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from torch import Tensor
 from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
 from ..command.errors import UserError
 from ..network.bn_epsilon import for_epsilon
-from ..network.layers import Dfl, build_layers
+from ..network.layers import Dfl, Layer, build_layers
 from ..network.weights import is_checkpoint, load_darknet_weights, save_darknet_weights
+
+Bytes = NDArray[np.uint8]
 
 
 class OpenCVDarknet:
@@ -40,16 +43,13 @@ class OpenCVDarknet:
     def __init__(
         self, cfg_path: str | Path, weights_path: str | Path, *, bn_epsilon_fix: bool = False
     ) -> None:
-        require_importer()
+        require_importer()  # whatever is wrong with the files
         cfg = load_cfg(cfg_path)
         if is_checkpoint(weights_path):
             raise UserError(f"{weights_path}: OpenCV reads .weights files; convert it first")
-        weights = _weights_bytes(cfg, weights_path, bn_epsilon_fix)
+        weights = _file_bytes(cfg, weights_path, bn_epsilon_fix)
         text = format_cfg(_without_thresholds(cfg)).encode("utf-8", "surrogateescape")
-        try:
-            self._net = cv2.dnn.readNetFromDarknet(np.frombuffer(text, np.uint8), weights)
-        except cv2.error as error:
-            raise UserError(f"{cfg_path}: OpenCV cannot import it ({error.err})") from None
+        self._net = read_net(text, weights, cfg_path)
         names = self._net.getLayerNames()
         # The importer makes a permute_<i> (the head's input as NHWC) and a yolo_<i> per section.
         self._decoded = [name for name in names if name.startswith("yolo_")]
@@ -101,6 +101,27 @@ class OpenCVDarknet:
         return [np.array(out, dtype=np.float32) for out in outputs]
 
 
+def read_net(text: bytes, weights: Bytes, source: str | Path) -> cv2.dnn.Net:
+    """A net of a cfg's text and the bytes of its .weights file, by OpenCV's own importer.
+
+    The two must fit: OpenCV reads past a missing end without a word. Raises UserError, naming
+    `source`, for an OpenCV without the importer and for a cfg that it does not take.
+    """
+    require_importer()
+    try:
+        return cv2.dnn.readNetFromDarknet(np.frombuffer(text, np.uint8), weights)
+    except cv2.error as error:
+        raise UserError(f"{source}: OpenCV cannot import it ({error.err})") from None
+
+
+def weights_bytes(layers: Sequence[Layer], state: Mapping[str, Tensor], seen: int = 0) -> Bytes:
+    """What a .weights file of this state would hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.weights"
+        save_darknet_weights(path, layers, state, seen)
+        return np.fromfile(path, np.uint8)
+
+
 def require_importer() -> None:
     """Raise UserError for an OpenCV that cannot read Darknet files."""
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
@@ -119,8 +140,8 @@ def _without_thresholds(cfg: Cfg) -> Cfg:
     return replace_layers(cfg, changed)
 
 
-def _weights_bytes(cfg: Cfg, path: str | Path, bn_epsilon_fix: bool) -> NDArray[np.uint8]:
-    """The weights file, checked to fit the cfg (OpenCV reads past a missing end without a word).
+def _file_bytes(cfg: Cfg, path: str | Path, bn_epsilon_fix: bool) -> Bytes:
+    """The weights file, checked to fit the cfg.
 
     With `bn_epsilon_fix`, its variances make OpenCV's epsilon Darknet's.
     """
@@ -128,8 +149,4 @@ def _weights_bytes(cfg: Cfg, path: str | Path, bn_epsilon_fix: bool) -> NDArray[
     state, header = load_darknet_weights(path, layers)
     if not bn_epsilon_fix:
         return np.fromfile(path, np.uint8)
-    fixed_state = for_epsilon(state, layers, "opencv")
-    with tempfile.TemporaryDirectory() as folder:
-        fixed = Path(folder) / "fixed.weights"
-        save_darknet_weights(fixed, layers, fixed_state, header.seen)
-        return np.fromfile(fixed, np.uint8)
+    return weights_bytes(layers, for_epsilon(state, layers, "opencv"), header.seen)

@@ -16,6 +16,7 @@ from ..data.darknet_files import DataSpec, load_list
 from ..data.images import UnreadableImageError, read_image
 from ..data.letterbox import letterbox
 from ..data.options import Fit
+from ..data.pixels import picture_input
 
 Images = Sequence[NDArray[np.float32]]  # each (1, 3, H, W), RGB in 0..1
 
@@ -30,8 +31,7 @@ def network_inputs(
             fitted, _ = letterbox(read_image(path), img_size, fit)
         except UnreadableImageError:
             continue
-        pixels = fitted.transpose(2, 0, 1)[None].astype(np.float32) / 255
-        found.append(np.ascontiguousarray(pixels))
+        found.append(np.ascontiguousarray(picture_input(fitted).numpy()))
     return found
 
 

@@ -16,7 +16,8 @@ from ..command.errors import UserError
 from ..command.progress import progress_bar
 from ..data.loader import Batch, resize_batch
 from ..detection.as_the_cfg_says import chosen_nms
-from ..detection.evaluate import EvalOptions, Metrics, collect, joined, measure
+from ..detection.evaluate import EvalOptions, collect, joined, measure
+from ..detection.results import Metrics
 from ..network.bn_statistics import recalibrate_
 from ..network.darknet import Network
 from .batches import pick_size

@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ..command.csv_file import write_csv
 from ..command.table import table
 from ..data.loader import Batch
-from ..detection.evaluate import Metrics
+from ..detection.results import Metrics
 from .checkpoint import Progress, Row
 
 _SHOWN_IMAGES = 16

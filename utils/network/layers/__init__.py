@@ -29,7 +29,6 @@ from .convolutional import Convolutional
 from .dfl import Dfl
 from .elementwise import (
     Activation,
-    BatchNorm,
     Contrastive,
     Cost,
     Crop,
@@ -40,7 +39,7 @@ from .elementwise import (
     Softmax,
 )
 from .heads import Head, Yolo
-from .lrn import Normalization
+from .normalization import BatchNorm, Normalization
 from .pooling import AvgPool, LocalAvgPool, MaxPool, Upsample
 from .region import GaussianYolo, Region
 from .reorg import Reorg, Reorg3d

@@ -11,37 +11,35 @@ from typing import TypeAlias
 
 import torch
 
-from .tensors import Tensor
-
-Activation: TypeAlias = "Callable[[Tensor], Tensor]"
+Activation: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
 LEAKY_SLOPE = 0.1
 _CHANNEL_SUM_EPS = 1e-4
 
 
-def _gelu(x: Tensor) -> Tensor:
+def _gelu(x: torch.Tensor) -> torch.Tensor:
     return 0.5 * x * (1 + torch.tanh(0.797885 * x + 0.035677 * x**3))
 
 
-def _hard_mish(x: Tensor) -> Tensor:
+def _hard_mish(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x > 0, x, torch.where(x > -2, x * x / 2 + x, torch.zeros_like(x)))
 
 
-def _lhtan(x: Tensor) -> Tensor:
+def _lhtan(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x < 0, 0.001 * x, torch.where(x > 1, 1 + 0.001 * (x - 1), x))
 
 
-def _plse(x: Tensor) -> Tensor:
+def _plse(x: torch.Tensor) -> torch.Tensor:
     inner = 0.125 * x + 0.5
     return torch.where(x < -4, 0.01 * (x + 4), torch.where(x > 4, 1 + 0.01 * (x - 4), inner))
 
 
-def _selu(x: Tensor) -> Tensor:
+def _selu(x: torch.Tensor) -> torch.Tensor:
     # Darknet's constants are rounded, so torch.selu would be off by 1e-5.
     return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * torch.expm1(x))
 
 
-def _stair(x: Tensor) -> Tensor:
+def _stair(x: torch.Tensor) -> torch.Tensor:
     floor = x.floor()
     half = (floor / 2).floor()
     return torch.where(floor % 2 == 0, half, x - floor + half)
@@ -72,17 +70,17 @@ ELEMENTWISE: dict[str, Activation] = {
 }
 
 
-def _normalize(x: Tensor) -> Tensor:
+def _normalize(x: torch.Tensor) -> torch.Tensor:
     positive = torch.nn.functional.relu(x)
     return positive / (_CHANNEL_SUM_EPS + positive.sum(1, keepdim=True))
 
 
-def _normalize_softmax(x: Tensor) -> Tensor:
+def _normalize_softmax(x: torch.Tensor) -> torch.Tensor:
     exponential = x.exp()
     return exponential / (_CHANNEL_SUM_EPS + exponential.sum(1, keepdim=True))
 
 
-def _normalize_softmax_maxval(x: Tensor) -> Tensor:
+def _normalize_softmax_maxval(x: torch.Tensor) -> torch.Tensor:
     return _normalize_softmax(x - x.amax(1, keepdim=True))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .base import PaddingMode, Shape, Window, wrapped
-from .tensors import Tensor
+from .base import PaddingMode, Shape, Tensor, Window, wrapped
 
 # kind -> (1-d kernel, zero padding per side)
 BLURS: dict[int, tuple[tuple[float, ...], int]] = {1: ((0.25, 0.5, 0.25), 1), 2: ((0.5, 0.5), 0)}

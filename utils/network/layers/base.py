@@ -16,8 +16,11 @@ import torch
 
 from ...cfg import CfgError, Section, reads_previous, set_option
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, Activation
-from .tensors import Module, Tensor
 from .ties import Ids, Mask, Ties
+
+# torch's types for annotations alone: to name them does not load it (see `__init__.py`).
+Tensor: TypeAlias = "torch.Tensor"
+Module: TypeAlias = "torch.nn.Module"
 
 Shape = tuple[int, int, int]  # channels, height, width
 Params: TypeAlias = "Mapping[str, Tensor]"  # a layer's tensors, by their names in its module

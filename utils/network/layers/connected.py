@@ -9,9 +9,19 @@ import torch
 from ...cfg import Section
 from . import modules
 from .activations import ELEMENTWISE
-from .base import WHOLE, Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed
+from .base import (
+    WHOLE,
+    Field,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    Window,
+    apply_to_removed,
+)
 from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
-from .tensors import Module, Tensor
 from .ties import Ids, Mask, Ties
 
 

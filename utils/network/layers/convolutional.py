@@ -11,9 +11,19 @@ from ...cfg import Section, references, set_option
 from . import modules
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
 from .antialias import BLURS, blur, blurred_shape, blurred_window
-from .base import Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed, wrapped
+from .base import (
+    Field,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    Window,
+    apply_to_removed,
+    wrapped,
+)
 from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
-from .tensors import Module, Tensor
 from .ties import Ids, Mask, Ties
 
 

@@ -20,9 +20,8 @@ import torch
 
 from ...cfg import Section, read_note, references, with_note
 from ..head_note import HEAD_NOTE
-from .base import Params, Shape
+from .base import Module, Params, Shape, Tensor
 from .heads import Head, cell_corners, logit
-from .tensors import Module, Tensor
 from .ties import Ids, Ties
 
 _MOST_BINS = 1024

@@ -9,64 +9,22 @@ import torch
 
 from ...cfg import Section, references
 from ...command.errors import UserError
-from . import modules
 from .activations import ELEMENTWISE
 from .base import (
     WHOLE,
     Field,
     Layer,
+    Module,
     PaddingMode,
     Params,
     Shape,
+    Tensor,
     Window,
     apply_to_removed,
     carried_by_removed,
     require_no_constant,
 )
-from .normalization import BN_EPS, BN_FIELDS, shift_mean, slice_batch_norm
-from .tensors import Module, Tensor
 from .ties import Ids, Mask, Ties
-
-
-class BatchNorm(Layer):
-    """Batch normalisation on its own."""
-
-    kind = "batchnorm"
-
-    def fields(self) -> tuple[Field, ...]:
-        """Bias, scale, mean, variance."""
-        return tuple(Field(name, (self.shape[0],)) for name in BN_FIELDS)
-
-    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
-        """`bn.*`."""
-        return modules.NormModule(self.shape[0])
-
-    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
-        """(B, C, H, W)."""
-        assert isinstance(module, modules.NormModule)
-        x: Tensor = module.bn(inputs[0])
-        return x
-
-    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
-        """A pruned channel's passes through; a kept one's goes into the mean."""
-        scale, bias, mean, variance = (
-            params[name].double()
-            for name in ("bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
-        )
-        passed = scale * (inputs[0] - mean) / (variance + BN_EPS).sqrt() + bias
-        return torch.where(kept, torch.zeros_like(passed), passed)
-
-    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
-        """The pruned channels'; a kept one's is absorbed."""
-        return ~kept
-
-    def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
-        """x + c has its mean at mean - c from x's point of view."""
-        return shift_mean(params, -inputs[0])
-
-    def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
-        """Each array at the kept channels."""
-        return slice_batch_norm(params, kept)
 
 
 class Activation(Layer):

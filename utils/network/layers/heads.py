@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from ...cfg import Section, set_option
-from .base import Layer, Params, Shape, UnfoldableError
-from .tensors import Module, Tensor
+from .base import Layer, Module, Params, Shape, Tensor, UnfoldableError
 from .ties import Ids, Mask, Ties
 
 Anchors = tuple[tuple[float, float], ...]

@@ -14,14 +14,15 @@ from .antialias import BLURS, blur, blurred_shape, blurred_window
 from .base import (
     WHOLE,
     Layer,
+    Module,
     PaddingMode,
     Params,
     Shape,
+    Tensor,
     Window,
     apply_to_removed,
     carried_by_removed,
 )
-from .tensors import Module, Tensor
 from .ties import Ids, Mask, Ties
 
 

@@ -9,8 +9,8 @@ import torch
 
 from ...command.errors import UserError
 from ...command.files import require_file
+from .base import Module, Tensor
 from .heads import Head, Yolo, cell_corners, flatten_cells
-from .tensors import Module, Tensor
 
 
 class Region(Head):

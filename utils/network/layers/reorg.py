@@ -7,8 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .base import Layer, Params, Shape, Window, carried_by_removed, require_no_constant
-from .tensors import Module, Tensor
+from .base import (
+    Layer,
+    Module,
+    Params,
+    Shape,
+    Tensor,
+    Window,
+    carried_by_removed,
+    require_no_constant,
+)
 from .ties import Ids, Mask, Ties
 
 

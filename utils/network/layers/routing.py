@@ -10,8 +10,17 @@ import torch
 
 from ...cfg import Section, references, set_option
 from .activations import ELEMENTWISE
-from .base import Field, Layer, PaddingMode, Params, Shape, apply_to_removed, carried_by_removed
-from .tensors import Module, Tensor
+from .base import (
+    Field,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    apply_to_removed,
+    carried_by_removed,
+)
 from .ties import Ids, Mask, Ties
 
 _WEIGHT_SUM_EPS = 1e-4

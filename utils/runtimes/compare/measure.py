@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,10 @@ from ...command.timing import call_times_ms
 from ...data.darknet_files import load_data_file
 from ...detection.options import Scoring
 from ...detection.score import score
-from ...network.darknet import Network
+from ...network.darknet import Build, Network
 from ..choose import open_backend
-
-Build = Callable[..., Network]  # models.Darknet
+from ..options import Backend
+from .results import Measured
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -31,33 +30,13 @@ _RESET_PEAK = "5"  # what Linux takes as "forget the peak" (man 5 proc)
 class Task:
     """A model, as files, and the runtime that is to run it."""
 
-    model: str  # what to call it
-    runtime: str  # what to call it: a backend, or one with -int8
-    backend: str
+    backend: Backend
     cfg: str
     file: str  # what the backend opens
-    data: str | None
-    img_size: tuple[int, int]
+    data: str  # a .data file to score on; '': no scoring
+    img_size: tuple[int, int]  # (height, width) in pixels
     threads: int
     runs: int
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Results of a task. Times are of the forward pass alone, of one image, warm.
-
-    cpu_ms is the processor time that a pass takes, over all threads: unlike the others, it says
-    the same on a busy machine. peak_mb is by how much the process grew, from before the runtime was
-    loaded to the peak of the passes.
-    """
-
-    file_bytes: int
-    median_ms: float
-    p95_ms: float
-    cpu_ms: float
-    peak_mb: float
-    map50: float | None = None
-    map: float | None = None
 
 
 def measure(build: Build, task: Task) -> Measured | str:
@@ -69,7 +48,7 @@ def measure(build: Build, task: Task) -> Measured | str:
 
 
 def _measure(build: Build, task: Task) -> Measured:
-    network = build(task.cfg, task.img_size)
+    network: Network = build(task.cfg, task.img_size)
     noise = np.random.default_rng(0).random((1, network.in_channels, *task.img_size))
     image = torch.from_numpy(noise.astype(np.float32))
     start_mb = _restart_peak_mb()
@@ -82,13 +61,11 @@ def _measure(build: Build, task: Task) -> Measured:
     median, p95 = np.percentile(times_ms, (50, 95))
     size = _size(Path(task.file))
     found = Measured(size, float(median), float(p95), cpu_ms, max(peak_mb, 0.0))
-    if task.data is None:
+    if not task.data:
         return found
     spec = load_data_file(task.data)
-    with torch.no_grad():
-        scored = score(predict, spec, network, Scoring(batch_size=8, workers=0))
-    return Measured(size, found.median_ms, found.p95_ms, cpu_ms, found.peak_mb, scored.map50,
-                    scored.map)  # fmt: skip
+    scored = score(predict, spec, network, Scoring(batch_size=8, workers=0))
+    return replace(found, map50=scored.map50, map=scored.map)
 
 
 def _size(path: Path) -> int:

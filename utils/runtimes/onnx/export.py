@@ -47,7 +47,7 @@ class OnnxOptions:
 class _Exported(nn.Module):
     """The forward pass that the file holds."""
 
-    def __init__(self, network: Any, options: OnnxOptions) -> None:
+    def __init__(self, network: Network, options: OnnxOptions) -> None:
         super().__init__()
         self.network = network
         self.options = options

@@ -1,27 +1,23 @@
-"""The run of detect.py: every source through the detector, its results to the output folder."""
+"""Every source through the detector, its results to the output folder, one after the other."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from terminaltables import AsciiTable
 from tqdm import tqdm
 
-from ..command.errors import UserError
-from ..command.progress import progress_bar
-from ..data.pixels import ByteArray
-from ..pictures.detections import Picture, draw_detections
-from .detector import Detector, Milliseconds
-from .outputs import (
-    Rows,
-    VideoFile,
+from ...command.errors import UserError
+from ...command.progress import progress_bar
+from ...data.detections import Detections
+from ...data.images import UnreadableImageError, read_image
+from ...data.pixels import ByteArray
+from ...detection.detector import Detector
+from ...detection.outputs import (
     frame_record,
     label_text,
     save_json,
@@ -29,60 +25,31 @@ from .outputs import (
     save_text,
     unique_stems,
 )
-from .sources import Source, SourceError, Video, load_picture
+from ...detection.results import Milliseconds
+from ...detection.sources import Source
+from ...pictures.detections import Picture, draw_detections
+from ...pictures.video import UnreadableVideoError, Video, VideoFile
+from .options import Keep
+from .tally import Tally
 
 LABELS, JSON_NAME = "labels", "detections.json"
 _WINDOW = "darkslim (q ends)"
 _ESCAPE = 27
 
 
-@dataclass(frozen=True)
-class Keep:
-    """What a run leaves and shows beside the pictures."""
-
-    txt: bool = False
-    json: bool = False
-    view: bool = False
-
-
-@dataclass
-class Tally:
-    """What a run did."""
-
-    sources: int = 0
-    frames: int = 0
-    found: Counter[int] = field(default_factory=Counter)
-    times: list[Milliseconds] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def table(self, names: Sequence[str]) -> str:
-        """Detections per class, and the median of the times."""
-        rows = [["class", "detections"]]
-        rows += [[names[label], str(count)] for label, count in sorted(self.found.items())]
-        rows.append(["all", str(self.found.total())])
-        table = AsciiTable(rows)
-        table.justify_columns = {1: "right"}
-        middle = np.median(np.array(self.times), axis=0)
-        parts = ", ".join(
-            f"{part} {ms:.2f}" for part, ms in zip(Milliseconds._fields, middle, strict=True)
-        )
-        counted = f"{self.frames} frames of {self.sources} sources; median ms: {parts}"
-        return f"{table.table}\n{counted}"
-
-
 class StoppedError(Exception):
     """The user closed the window or pressed q."""
 
 
-class Run:
-    """One call of detect.py. `folder` is there and free; names has one name per class."""
+class Session:
+    """One run; `tally` names a folder that is there and free, and is counted on in."""
 
-    def __init__(self, detector: Detector, folder: Path, names: Sequence[str], keep: Keep) -> None:
+    def __init__(self, detector: Detector, tally: Tally, keep: Keep) -> None:
         self.detector = detector
-        self.folder = folder
-        self.names = names
+        self.tally = tally
+        self.folder: Path = tally.folder
+        self.names = tally.names
         self.keep = keep
-        self.tally = Tally()
         self._records: list[dict[str, Any]] = []
 
     def all(self, sources: Sequence[Source]) -> Tally:
@@ -95,7 +62,7 @@ class Run:
             for source, stem in zip(bar, unique_stems(sources), strict=True):
                 try:
                     line = self._one(source, stem)
-                except SourceError as error:
+                except (UnreadableImageError, UnreadableVideoError) as error:
                     self._problem(f"{source.place}: {error}")
                     continue
                 self.tally.sources += 1
@@ -114,19 +81,19 @@ class Run:
         """One source, and what to say about it."""
         if source.kind == "image":
             return self._picture(source, stem)
-        video = Video(source)
+        video = Video(source.place, live=source.kind == "live")
         try:
             return self._video(source, stem, video)
         finally:
             video.close()
 
     def _picture(self, source: Source, stem: str) -> str:
-        picture = load_picture(source)
-        rows, drawn, ms = self._detect(source, None, picture, stem)
+        picture = read_image(Path(source.place))
+        found, drawn, ms = self._detect(source, None, picture, stem)
         target = save_picture(self.folder, stem, source, drawn)
         times = ", ".join(f"{part} {value:.1f}" for part, value in ms._asdict().items())
         size = f"{picture.shape[1]}x{picture.shape[0]}"
-        return f"{source.place} ({size}): {self._said(rows)}; ms: {times} -> {target}"
+        return f"{source.place} ({size}): {self._said(found)}; ms: {times} -> {target}"
 
     def _video(self, source: Source, stem: str, video: Video) -> str:
         """A live source ends with Ctrl-C or q; what was written until then stays."""
@@ -163,7 +130,7 @@ class Run:
         self, source: Source, video: Video, out: VideoFile | None, done: int, missed: int
     ) -> str:
         if out is None:
-            raise SourceError("has no frame that decodes")
+            raise UnreadableVideoError("has no frame that decodes")
         if missed:
             self._problem(f"{source.place}: {missed} frames do not decode, skipped")
         if video.length is not None and done + missed < video.length:
@@ -175,29 +142,29 @@ class Run:
 
     def _detect(
         self, source: Source, number: int | None, frame: ByteArray, stem: str
-    ) -> tuple[Rows, Picture, Milliseconds]:
-        rows, ms = self.detector(frame)
+    ) -> tuple[Detections, Picture, Milliseconds]:
+        found, ms = self.detector(frame)
         self.tally.frames += 1
         self.tally.times.append(ms)
-        self.tally.found.update(rows[:, 5].astype(int).tolist())
+        self.tally.found.update(found.classes.tolist())
         hw = frame.shape[0], frame.shape[1]
         if self.keep.txt:
-            save_text(self.folder / LABELS / f"{stem}.txt", label_text(rows, hw))
+            save_text(self.folder / LABELS / f"{stem}.txt", label_text(found, hw))
         if self.keep.json:
-            record = frame_record(source, number, hw, rows, self.names)
+            record = frame_record(source, number, hw, found, self.names)
             self._records.append(record | {"ms": {k: round(v, 3) for k, v in ms._asdict().items()}})
-        drawn = draw_detections(frame, rows, self.names)
+        drawn = draw_detections(frame, found, self.names)
         if self.keep.view:
             self._show(drawn, waits=number is None)
-        return rows, drawn, ms
+        return found, drawn, ms
 
     def _show(self, picture: Picture, waits: bool) -> None:
         cv2.imshow(_WINDOW, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if cv2.waitKey(0 if waits else 1) & 0xFF in (ord("q"), _ESCAPE):
             raise StoppedError
 
-    def _said(self, rows: Rows) -> str:
-        counts = Counter(rows[:, 5].astype(int).tolist())
+    def _said(self, found: Detections) -> str:
+        counts = Counter(found.classes.tolist())
         said = ", ".join(f"{count} {self.names[label]}" for label, count in sorted(counts.items()))
         return said or "nothing found"
 

@@ -1,0 +1,56 @@
+"""The command line of compare.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from ...command.cli import Parser, add_img_size, img_size, positive_int
+from ...command.errors import UserError
+from ...detection.options import Inputs
+from ..options import BACKENDS
+from .options import RUNTIMES, Clock, CompareOptions
+
+
+def read_options(doc: str | None, argv: Sequence[str] | None) -> CompareOptions:
+    """What the flags ask for; `doc` is the text of --help. Raises UserError for wrong ones."""
+    args = make_parser(doc).parse_args(argv)
+    size = img_size(args.img_size)
+    return CompareOptions(
+        models=tuple(_model(pair, size) for pair in args.models),
+        data=args.data or "",
+        runtimes=tuple(name.strip() for name in args.runtimes.split(",") if name.strip()),
+        threads=args.threads,
+        runs=args.runs,
+        calibration_images=args.calibration_images,
+        output=args.output,
+        clock=args.clock,
+    )
+
+
+def make_parser(doc: str | None) -> Parser:
+    """Every flag with its default."""
+    parser = Parser(doc)
+    add = parser.add_argument
+    add("--models", nargs="+", required=True, metavar="CFG,WEIGHTS", help="what to compare")
+    add("--data", help=".data file to score on; left out, nothing is scored")
+    add("--runtimes", default=",".join(BACKENDS), help=f"of {', '.join(RUNTIMES)}")
+    add(
+        "--threads",
+        type=positive_int,
+        help="CPU threads of each; left out, as many as PyTorch takes",
+    )
+    add("--runs", type=positive_int, default=50, help="forward passes that are timed")
+    add("--calibration-images", type=positive_int, default=100, metavar="N", help="for int8")
+    add("--output", metavar="FOLDER", help="keep compare.csv and compare.png in this new folder")
+    add("--clock", choices=get_args(Clock), default="wall", help="time that the picture shows")
+    add_img_size(parser)
+    return parser
+
+
+def _model(pair: str, size: tuple[int, int] | None) -> Inputs:
+    """The files of a `CFG,WEIGHTS`."""
+    cfg, comma, weights = pair.partition(",")
+    if not comma or not weights:
+        raise UserError(f"--models {pair}: expected CFG,WEIGHTS, with a comma and without a blank")
+    return Inputs(cfg, weights, size)

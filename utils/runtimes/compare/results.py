@@ -1,0 +1,99 @@
+"""What a comparison measured: plain numbers, as a table and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+from ...command.table import table
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to compare: its name, its files, and what it costs whatever runs it."""
+
+    name: str
+    cfg: str
+    weights: str
+    img_size: tuple[int, int]  # (height, width) in pixels
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Results of a task. Times are of the forward pass alone, of one image, warm.
+
+    cpu_ms is the processor time that a pass takes, over all threads: unlike the others, it says
+    the same on a busy machine. peak_mb is by how much the process grew, from before the runtime was
+    loaded to the peak of the passes.
+    """
+
+    file_bytes: int
+    median_ms: float
+    p95_ms: float
+    cpu_ms: float
+    peak_mb: float
+    map50: float | None = None
+    map: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in one runtime; `result` is a text where it could not be measured."""
+
+    candidate: Candidate
+    runtime: str
+    result: Measured | str
+
+    def __str__(self) -> str:
+        """A line, to say as soon as it is there."""
+        found = self.result
+        if isinstance(found, str):
+            return f"{self.candidate.name} in {self.runtime}: {found}"
+        score = "" if found.map50 is None else f", mAP@.5 {found.map50:.4f}"
+        return f"{self.candidate.name} in {self.runtime}: {found.median_ms:.2f} ms{score}"
+
+
+def results_table(rows: Sequence[Row]) -> str:
+    """For the terminal: a line per model and runtime, then what could not be measured."""
+    scored = any(isinstance(r.result, Measured) and r.result.map50 is not None for r in rows)
+    heads = ["model", "runtime", "parameters", "MMACs", "file KB", "peak MB", "ms", "p95", "CPU ms"]
+    lines = [heads + (["mAP@.5", "mAP@.5:.95"] if scored else [])]
+    for row in rows:
+        found = row.result
+        if not isinstance(found, Measured):
+            continue
+        cells = [
+            row.candidate.name,
+            row.runtime,
+            f"{row.candidate.parameters:,}",
+            f"{row.candidate.macs / 1e6:.0f}",
+            f"{found.file_bytes / 1e3:.0f}",
+            f"{found.peak_mb:.0f}",
+            f"{found.median_ms:.2f}",
+            f"{found.p95_ms:.2f}",
+            f"{found.cpu_ms:.2f}",
+        ]
+        if scored:
+            cells += [f"{found.map50:.4f}", f"{found.map:.4f}"]
+        lines.append(cells)
+    failed = [str(row) for row in rows if isinstance(row.result, str)]
+    return "\n".join([table(lines, right=range(2, len(lines[0]))), *failed])
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """All numbers, unrounded; empty where there are none."""
+    text = io.StringIO()
+    numbers = [field.name for field in fields(Measured)]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", "runtime", "parameters", "macs", *numbers, "problem"])
+    for row in rows:
+        found = row.result
+        values = asdict(found) if isinstance(found, Measured) else dict.fromkeys(numbers)
+        problem = found if isinstance(found, str) else ""
+        head = [row.candidate.name, row.runtime, row.candidate.parameters, row.candidate.macs]
+        writer.writerow([*head, *(values[name] for name in numbers), problem])
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""demo.py: the models of its line, beside each other in PyTorch and OpenCV."""

@@ -1,0 +1,86 @@
+"""A model run over pictures and videos, by any runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from ...command.device import pick_device
+from ...command.errors import UserError
+from ...command.folders import first_free, require_free
+from ...data.darknet_files import load_data_file, load_names
+from ...detection.as_the_cfg_says import chosen_fit, chosen_nms
+from ...detection.detector import Detector, DetectorOptions
+from ...detection.sources import find_sources
+from ...network.darknet import Build, Network
+from ..choose import open_backend
+from .options import DetectOptions
+from .session import Session, require_window
+from .tally import Tally
+
+RUNS = Path("runs/detect")
+_LONGEST_STEM = 60  # characters of a source that name a folder
+
+
+def detect_files(options: DetectOptions, build: Build) -> Tally:
+    """Find, draw and write; a line on stdout for each source.
+
+    What cannot be read is reported and skipped. Raises UserError for files that do not fit each
+    other, a folder that is taken, and when nothing at all could be read; no folder is left then.
+    """
+    # A picture that does not open is told in a line of our own.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    sources = find_sources(options.source)
+    folder = output_folder(options.output, options.source)
+    if options.keep.view:
+        require_window()
+    network: Network = build(options.inputs.cfg, options.inputs.img_size)
+    names = class_names(options.names, network)
+    detector = open_detector(options, network)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Session(detector, Tally(folder, names), options.keep).all(sources)
+    except (UserError, KeyboardInterrupt):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def open_detector(options: DetectOptions, network: Network) -> Detector:
+    """The network with its weights in its runtime. Raises UserError where that cannot be."""
+    device = pick_device(options.device if options.backend == "torch" else "cpu")
+    predict = open_backend(
+        options.backend, network, options.inputs.weights, device, options.threads
+    )
+    how = DetectorOptions(
+        img_size=network.img_size,
+        fit=chosen_fit(options.fit, network.cfg),
+        nms_kind=chosen_nms(options.nms, network.heads[-1].section),
+        conf_thres=options.conf_thres,
+        iou_thres=options.iou_thres,
+        max_det=options.max_det,
+        device=device,
+    )
+    return Detector(predict, how)
+
+
+def output_folder(output: str | None, source: str) -> Path:
+    """A free folder. Raises UserError when the one that the user names holds files."""
+    if output:
+        return require_free(output, "--output")
+    stem = "".join(c if c.isalnum() else "-" for c in Path(source).stem).strip("-")
+    return first_free(RUNS / (stem[:_LONGEST_STEM] or "all"))
+
+
+def class_names(path: str | None, network: Network) -> tuple[str, ...]:
+    """A name per class of the network. Raises UserError when their counts differ."""
+    if path is None:
+        return tuple(str(number) for number in range(network.nc))
+    names = load_data_file(path).names if Path(path).suffix == ".data" else load_names(path)
+    if len(names) != network.nc:
+        raise UserError(
+            f"{path}: has {len(names)} names, but {network.cfg.source} is made for "
+            f"{network.nc} classes"
+        )
+    return names

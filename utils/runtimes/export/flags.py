@@ -1,0 +1,51 @@
+"""The command line of export.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...command.cli import Parser, add_img_size, img_size, positive_int, ratio
+from ...detection.as_the_cfg_says import add_fit
+from ...detection.options import Inputs
+from ..options import FORMATS
+from .options import ExportOptions, NmsOptions
+
+
+def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
+    """What the flags ask for; `doc` is the text of --help. Raises UserError as `ExportOptions`."""
+    args = make_parser(doc).parse_args(argv)
+    return ExportOptions(
+        inputs=Inputs(args.cfg, args.weights, img_size(args.img_size)),
+        format=args.format,
+        output=args.output,
+        data=args.data or "",
+        fit=args.fit,
+        dynamic=args.dynamic,
+        half=args.half,
+        int8=args.int8,
+        calibration_images=args.calibration_images,
+        nms=NmsOptions(args.conf_thres, args.iou_thres) if args.nms else None,
+        force=args.force,
+    )
+
+
+def make_parser(doc: str | None) -> Parser:
+    """Every flag with its default."""
+    parser, nms = Parser(doc), NmsOptions()
+    add = parser.add_argument
+    add("--cfg", required=True, help="structure of the model")
+    add("--weights", required=True, help=".weights or .pt file")
+    add("--format", choices=FORMATS, default="onnx", help="for which runtime")
+    add("--output", metavar="STEM", help="where the files go: a path without its suffix")
+    add("--data", help=".data file: class names, real images to check with and to calibrate on")
+    add_img_size(parser)
+    add_fit(parser)
+    add("--dynamic", action="store_true", help="any batch and image size (onnx, openvino)")
+    add("--half", action="store_true", help="weights in float16")
+    add("--int8", action="store_true", help="8 bits, calibrated on --data (onnx, openvino)")
+    add("--calibration-images", type=positive_int, default=100, metavar="N", help="for --int8")
+    add("--nms", action="store_true", help="end the graph with NMS by IoU (onnx)")
+    add("--conf-thres", type=ratio, default=nms.conf_thres, help="of --nms")
+    add("--iou-thres", type=ratio, default=nms.iou_thres, help="of --nms")
+    add("--force", action="store_true", help="replace files of an earlier export")
+    return parser

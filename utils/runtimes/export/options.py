@@ -1,0 +1,82 @@
+"""An export, as plain values: what `export_model` takes, what export.py's flags become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...command.errors import UserError
+from ...command.optional import INT8_NEEDS, NEEDS, require
+from ...detection.options import Inputs
+from ..options import Format
+
+_SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "onnx": (".onnx",),
+    "openvino": (".xml", ".bin"),
+    # The last one is ours: ncnn's own files have no place for metadata.
+    "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
+}
+
+
+@dataclass(frozen=True)
+class NmsOptions:
+    """The suppression that a graph ends with: class by class, by IoU alone."""
+
+    conf_thres: float = 0.25
+    iou_thres: float = 0.45
+    max_per_class: int = 300
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """A model as files, and the files to make of it.
+
+    output: their path without suffix; None puts them beside the weights. data: a .data file, whose
+    class names go along and on whose images the result is checked. dynamic: any batch and image
+    size. half: weights in float16. int8: 8 bits, calibrated on `calibration_images` images of
+    `data`. nms: the graph ends with it. force: files of an earlier export are replaced.
+
+    Raises UserError for values that do not go together.
+    """
+
+    inputs: Inputs
+    format: Format = "onnx"
+    output: str | None = None
+    data: str = ""
+    fit: str = "cfg"
+    dynamic: bool = False
+    half: bool = False
+    int8: bool = False
+    calibration_images: int = 100
+    nms: NmsOptions | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.int8 and not self.data:
+            raise UserError("--int8 calibrates on real images: name a data set with --data")
+        if self.int8 and (self.half or self.dynamic or self.nms):
+            raise UserError("--int8 does not go with --half, --dynamic or --nms")
+        if self.format == "ncnn" and (self.int8 or self.dynamic):
+            raise UserError("--format ncnn knows neither --int8 nor --dynamic here")
+        if self.nms and (self.format != "onnx" or self.half):
+            raise UserError("--nms is for --format onnx in float32")
+
+    @property
+    def stem(self) -> Path:
+        """Where the files go: their path without a suffix."""
+        weights = Path(self.inputs.weights)
+        suffix = "-int8" if self.int8 else "-half" if self.half else ""
+        return Path(self.output) if self.output else weights.with_name(weights.stem + suffix)
+
+    def require_possible(self) -> None:
+        """Raise UserError for what is not installed, and where files would be replaced."""
+        needs = INT8_NEEDS[self.format] if self.int8 else NEEDS[self.format]
+        require(needs, f"--format {self.format}")
+        there = [path for path in target_files(self.stem, self.format) if path.exists()]
+        if there and not self.force:
+            raise UserError(f"{there[0]}: is there already; name another --output, or use --force")
+
+
+def target_files(stem: Path, kind: Format) -> tuple[Path, ...]:
+    """The files that an export to STEM makes; what opens them takes the first."""
+    return tuple(stem.with_name(stem.name + suffix) for suffix in _SUFFIXES[kind])

@@ -1,0 +1,1 @@
+"""val.py: a model scored on a data set, whatever runs it."""

@@ -1,0 +1,72 @@
+"""The command line of val.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from ...command.cli import (
+    Parser,
+    add_device,
+    add_img_size,
+    add_workers,
+    img_size,
+    positive_int,
+    ratio,
+)
+from ...detection.as_the_cfg_says import add_fit, add_nms
+from ...detection.options import CONF_THRES, IOU_THRES, MAX_DET, Inputs, Scoring
+from ..options import BACKENDS
+from .options import Amp, Task, ValOptions
+
+
+def read_options(doc: str | None, argv: Sequence[str] | None) -> ValOptions:
+    """What the flags ask for; `doc` is the text of --help. Raises UserError as `ValOptions`."""
+    args = make_parser(doc).parse_args(argv)
+    return ValOptions(
+        inputs=Inputs(args.cfg, args.weights, img_size(args.img_size)),
+        scoring=Scoring(
+            data=args.data,
+            fit=args.fit,
+            nms=args.nms,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            device=args.device,
+        ),
+        task=args.task,
+        conf_thres=args.conf_thres,
+        iou_thres=args.iou_thres,
+        max_det=args.max_det,
+        backend=args.backend,
+        half=args.half,
+        amp=args.amp,
+        threads=args.threads,
+        save_json=args.save_json,
+        strict=args.strict,
+    )
+
+
+def make_parser(doc: str | None) -> Parser:
+    """Every flag with its default."""
+    parser = Parser(doc)
+    add = parser.add_argument
+    add("--cfg", required=True, help="structure of the model")
+    add("--data", required=True, help=".data file: classes, lists of images, names")
+    add("--weights", required=True, help=".weights or .pt file")
+    add("--task", choices=get_args(Task), default="valid", help="which list of the .data file")
+    add_img_size(parser)
+    add("--batch-size", type=positive_int, default=16, help="images per forward pass")
+    add("--conf-thres", type=ratio, default=CONF_THRES, help="least score that counts")
+    add("--iou-thres", type=ratio, default=IOU_THRES, help="overlap at which NMS drops a box")
+    add("--max-det", type=positive_int, default=MAX_DET, help="detections per image after NMS")
+    add_nms(parser)
+    add_fit(parser)
+    add("--backend", choices=BACKENDS, default="torch", help="what runs the model")
+    add("--save-json", metavar="FILE", help="write detections in COCO's format")
+    add_device(parser)
+    add("--half", action="store_true", help="weights and images in float16 (GPU only)")
+    add("--amp", choices=get_args(Amp), default="off", help="automatic mixed precision")
+    add_workers(parser)
+    add("--threads", type=positive_int, help="CPU threads of the forward pass")
+    add("--strict", action="store_true", help="problems in the data are errors, not warnings")
+    return parser
