@@ -19,7 +19,6 @@ from ..network.layers import Layer
 from ..network.layers.modules import ConvolutionModule
 from ..network.weights import State, index_of, key_of, name_of, split_state
 
-DANGER = -60.0  # below it a value may come too near to -88 on other images
 SHIFT = 80.0
 _DEVIATIONS = 12
 
