@@ -194,9 +194,9 @@ def test_stages_of_the_demo(here: Path) -> None:
     assert 0 < found.head_difference < 1e-2
     assert found.parameters == count_parameters(Darknet("my.cfg").rules)
     assert "only" in stages_table([found])
-    # Four pictures of one size, each with three objects.
+    # Four pictures of different sizes, each with three objects.
     for number in range(4):
-        cv2.imwrite(f"{number}.png", np.full((32, 32, 3), 60 * number, np.uint8))
+        cv2.imwrite(f"{number}.png", np.full((32 + number, 50, 3), 60 * number, np.uint8))
         Path(f"{number}.txt").write_text("0 .3 .3 .2 .2\n1 .7 .7 .2 .2\n0 .7 .3 .2 .2\n")
     Path("four.txt").write_text("".join(f"{number}.png\n" for number in range(4)))
     Path("four.data").write_text("classes=2\nvalid=four.txt\nnames=my.names\n")
