@@ -20,17 +20,18 @@ histogram of |gamma| and its range in every layer, one column per file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import layer_prune
 import prune
 import shortcut_prune
 import slim_prune
-from utils.command.cli import run_main
-from utils.pruning.gammas.flags import read_flags
+from utils.command.cli import Parser, run_main
+from utils.command.files import require_file
+from utils.detection.inputs import require_inputs
 from utils.pruning.strategy import Strategy
 
-STRATEGIES: Mapping[str, Strategy] = {
+STRATEGIES: dict[str, Strategy] = {
     "prune": prune.STRATEGY,
     "shortcut_prune": shortcut_prune.STRATEGY,
     "slim_prune": slim_prune.STRATEGY,
@@ -38,13 +39,39 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> object:
-    """Look at the gammas; returns what was found for each file of weights. Raises UserError."""
-    options = read_flags(STRATEGIES, __doc__, argv)
-    from models import Darknet  # heavy, and needed from here on
-    from utils.pruning.gammas.run import compare_gammas
+def build_parser() -> Parser:
+    """Every flag with its default."""
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("--cfg", required=True, help="structure of the model")
+    add("--weights", required=True, nargs="+", help=".weights or .pt files of that structure")
+    add(
+        "--strategy",
+        choices=tuple(STRATEGIES),
+        default="slim_prune",
+        help="the script whose channels are meant",
+    )
+    add(
+        "--output",
+        default="",
+        help="the picture, a PNG; left out, FIRST_gammas.png beside the first weights",
+    )
+    return parser
 
-    return compare_gammas(options, Darknet)
+
+def main(argv: Sequence[str] | None = None) -> object:
+    """Describe the weights; returns the `Sparseness` of each file."""
+    args = build_parser().parse_args(argv)
+    require_inputs(args.cfg)
+    for path in args.weights:
+        require_file(path, "the weights")
+    from models import Darknet
+    from utils.describe.gammas import describe_sparseness
+
+    strategy = STRATEGIES[args.strategy]
+    return describe_sparseness(
+        args.cfg, args.weights, args.strategy, strategy, args.output, Darknet
+    )
 
 
 if __name__ == "__main__":

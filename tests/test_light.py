@@ -16,7 +16,7 @@ HEAVY = ("torch", "cv2", "numpy", "matplotlib", "tensorboard")
 MOST_MODULES = 60  # of ours, for `import prune`
 
 # Commands that are not light yet, and "import prune" for the number of its modules.
-NOT_YET: tuple[str, ...] = (*COMMANDS, "import prune")
+NOT_YET: tuple[str, ...] = ()
 
 # Runs a script again and again as if it was started, and tells after each time how it ended and
 # which of some modules are there. What was loaded stays, so the first case with any is to blame.
