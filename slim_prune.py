@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from utils.command.cli import run_main
-from utils.pruning.command.flags import read_flags
 from utils.pruning.strategy import ChannelRule, Strategy
 
 STRATEGY = Strategy(
@@ -27,8 +26,11 @@ STRATEGY = Strategy(
 
 def main(argv: Sequence[str] | None = None) -> object:
     """Prune as the flags say; returns the result, or the sweep."""
+    # Many want STRATEGY alone, train.py among them: the flags load when they are to be read.
+    from utils.pruning.command.flags import read_flags
+
     options = read_flags(STRATEGY, __doc__, argv)
-    from models import Darknet
+    from models import Darknet  # heavy, and needed from here on
     from utils.pruning.command.run import run_pruning
 
     return run_pruning(options, Darknet)

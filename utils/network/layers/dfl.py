@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...cfg import Section, read_note, references, with_note
+from ...command.later import torch
 from ..head_note import HEAD_NOTE
 from .base import Module, Params, Shape, Tensor
 from .heads import Head, cell_corners, logit
