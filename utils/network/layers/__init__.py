@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
-from ..head_note import HEAD_NOTE
+from ...cfg.head_note import HEAD_NOTE
 from .base import (
     INPUT,
     Field,

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ...cfg import Section, read_note, references, with_note
+from ...cfg.head_note import HEAD_NOTE
 from ...command.later import torch
-from ..head_note import HEAD_NOTE
 from .base import Module, Params, Shape, Tensor
 from .heads import Head, cell_corners, logit
 from .ties import Ids, Ties
