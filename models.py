@@ -23,7 +23,6 @@ from utils.network.bn_epsilon import for_epsilon
 from utils.network.graph import interpret
 from utils.network.layers import (
     INPUT,
-    ConvolutionModule,
     Head,
     Layer,
     PaddingMode,
@@ -31,6 +30,7 @@ from utils.network.layers import (
     input_shape,
 )
 from utils.network.layers.heads import require_equal_classes
+from utils.network.layers.modules import ConvolutionModule
 from utils.network.layers.strides import stride_px
 from utils.network.options import BnEpsilon
 from utils.network.weights import (

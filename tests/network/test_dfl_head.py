@@ -23,8 +23,8 @@ from utils.cfg import (
     without_note,
 )
 from utils.network.graph import channel_graph
+from utils.network.head_note import HEAD_NOTE
 from utils.network.layers import build_layers
-from utils.network.layers.dfl import HEAD_NOTE
 from utils.network.retarget import with_classes
 from utils.pruning.blocks import find_blocks
 from utils.pruning.gate import prove

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..command.errors import UserError
 from ..network.channel_links import read_links
 from ..network.graph import channel_graph
-from ..network.layers import ConvolutionModule, Layer
+from ..network.layers import Layer
+from ..network.layers.modules import ConvolutionModule
 from .candidates import prunable_channels
 from .strategy import Strategy
 
