@@ -22,8 +22,8 @@ from utils.cfg import (
     with_note,
     without_note,
 )
+from utils.cfg.head_note import HEAD_NOTE
 from utils.network.graph import channel_graph
-from utils.network.head_note import HEAD_NOTE
 from utils.network.layers import build_layers
 from utils.network.retarget import with_classes
 from utils.pruning.blocks import find_blocks

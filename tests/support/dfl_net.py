@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.support.nets import conv, net, section
 from utils.cfg import Cfg
-from utils.network.head_note import HEAD_NOTE, dfl_note
+from utils.cfg.head_note import HEAD_NOTE, dfl_note
 from utils.network.layers import Dfl, build_layers
 
 NC, BINS = 3, 16

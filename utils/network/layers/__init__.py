@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
+from ...cfg.head_note import HEAD_NOTE
 from ...command.lazy import postpone
-from ..head_note import HEAD_NOTE
 
 # Shapes, channels and costs need no tensors, and torch takes longer to load than any of them takes.
 # So it loads at its first use: the layers say `import torch`, and no more of it at their top.

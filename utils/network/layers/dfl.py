@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ...cfg import Section, read_note, references, with_note
-from ..head_note import HEAD_NOTE
+from ...cfg.head_note import HEAD_NOTE
 from .base import Module, Params, Shape, Tensor
 from .heads import Head, cell_corners, logit
 from .ties import Ids, Ties
