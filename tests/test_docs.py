@@ -15,6 +15,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from tests.support.nets import conv, head, healthy, net
+from tests.support.tiny_data import make_set
+from utils.cfg import format_cfg
 from utils.command.cli import Parser
 from utils.command.optional import INT8_NEEDS, NEEDS, missing
 from utils.runtimes.export.flags import make_parser
@@ -137,3 +140,27 @@ def as_voc(source: Path, target: Path) -> None:
             items.append(f"<object>{name}<bndbox>{corners}</bndbox></object>")
         text = f"<annotation><filename>{image.name}</filename>{''.join(items)}</annotation>"
         (target / "Annotations" / f"{path.stem}.xml").write_text(text)
+
+
+def test_the_calls_of_the_design_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/design.md, "Without a command line": its lines one after the other, as they stand."""
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 5
+    monkeypatch.chdir(tmp_path)
+    make_set(tmp_path)
+    cfg = net(conv(8, stride=2), conv(8, stride=4), head())
+    for folder in ("cfg", "data", "weights"):
+        (tmp_path / folder).mkdir()
+    Path("cfg/my.cfg").write_text(format_cfg(cfg))
+    Path("data/my.data").write_text("classes=2\ntrain=list.txt\nvalid=list.txt\n")
+    healthy(cfg).save_weights("weights/last.pt")
+    known: dict[str, object] = {}
+    for block in blocks:
+        if "onnx" in NEEDS and missing(NEEDS["onnx"]) and "export_model" in block:
+            continue
+        exec(compile(block, "docs/design.md", "exec"), known)
+    assert sorted(path.name for path in (tmp_path / "cfg").iterdir()) == [
+        "my.cfg", "prune_0.5_keep_0.01_my.cfg", "prune_0.5_keep_0.01_my.plan.json",
+    ]  # fmt: skip
+    assert Path("runs/train/my/best.pt").is_file()

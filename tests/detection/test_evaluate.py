@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,8 +25,8 @@ from utils.command.timing import time_forward_ms
 from utils.data.dataset import DetectionDataset
 from utils.data.loader import Loader, make_loader
 from utils.data.options import Fit
-from utils.detection.evaluate import EvalOptions, Predict, collect, evaluate, measure
-from utils.detection.results import Metrics
+from utils.detection.evaluate import EvalOptions, Predict, collect, evaluate, joined, measure
+from utils.detection.results import Metrics, Seconds
 from utils.runtimes.val.run import write_json
 
 NC = 3
@@ -167,6 +168,21 @@ def coco_stats(dataset: DetectionDataset, found: list[dict[str, object]]) -> lis
         run.accumulate()
         run.summarize()
     return list(run.stats)
+
+
+def test_joined_parts_took_as_long_as_the_slowest(data_file: Path) -> None:
+    """Processes work at the same time: the whole takes the slowest one's seconds, first or not."""
+    loader = loader_of(data_file)
+    own = collect(oracle(loader), loader, NC, EvalOptions(), progress=False)
+    quick, slow = (
+        replace(own, seconds=Seconds(data=s, forward=2 * s, nms=3 * s, metrics=0.0))
+        for s in (1.0, 5.0)
+    )
+    for parts in ((quick, slow), (slow, quick), (quick, slow, quick)):
+        whole = joined(parts)
+        assert whole.seconds == slow.seconds
+        assert whole.images == len(parts) * own.images
+        assert len(whole.targets.label) == len(parts) * len(own.targets.label)
 
 
 def test_wrong_outputs_are_refused(data_file: Path) -> None:

@@ -62,7 +62,8 @@ def save_before_after(path: Path, before: Stage, after: Stage, data: Path, build
     rows = []
     for stage in (before, after):
         detector = _detector(OpenCVDarknet(stage.cfg, stage.weights), network)
-        rows.append(np.hstack([_detected(detector, image, spec.names) for image in chosen]))
+        drawn = [_detected(detector, image, network.img_size, spec.names) for image in chosen]
+        rows.append(np.hstack(drawn))
     with atomic_write(path) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
 
@@ -80,9 +81,11 @@ def _detector(predict: Predict, network: Network) -> Detector:
     return Detector(predict, how)
 
 
-def _detected(detector: Detector, path: Path, names: Sequence[str]) -> Picture:
-    """One image, enlarged for reading, with its detections."""
-    image = read_image(path)
+def _detected(
+    detector: Detector, path: Path, size: tuple[int, int], names: Sequence[str]
+) -> Picture:
+    """One image as the network sees it, so that all are equally large, with its detections."""
+    image = np.asarray(cv2.resize(read_image(path), size[::-1]), np.uint8)
     found, _ = detector(image)
     large = cv2.resize(image, None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_CUBIC)
     return draw_detections(np.asarray(large, np.uint8), found.scaled(_ENLARGED), names)

@@ -1,0 +1,206 @@
+"""Evaluation, detection, export and comparison as functions: options in, plain values out."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import detect
+import val
+from models import Darknet
+from tests.support.nets import conv, head, healthy_state, net
+from tests.support.tiny_data import make_set
+from utils.cfg import format_cfg
+from utils.command.errors import UserError
+from utils.command.optional import NEEDS, missing
+from utils.data.darknet_files import load_data_file
+from utils.detection.options import Inputs, Scoring
+from utils.detection.score import score
+from utils.network.cost import count_parameters
+from utils.runtimes.choose import torch_backend
+from utils.runtimes.compare.options import CompareOptions
+from utils.runtimes.compare.results import Measured
+from utils.runtimes.compare.run import compare_models
+from utils.runtimes.demo.results import Stage, stages_table
+from utils.runtimes.demo.run import measure_stage, save_before_after
+from utils.runtimes.detect.options import DetectOptions, Keep
+from utils.runtimes.detect.run import detect_files
+from utils.runtimes.export.options import ExportOptions, NmsOptions
+from utils.runtimes.export.run import export_model
+from utils.runtimes.val.options import ValOptions
+from utils.runtimes.val.run import evaluate_files
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """my.cfg, my.weights, and my.data with six pictures, in the working directory.
+
+    The labels are some of what the network finds, so that it scores something.
+    """
+    monkeypatch.chdir(tmp_path)
+    cfg = net(conv(8, stride=2), conv(8, stride=2), head(nms_kind="greedynms"))
+    Path("my.cfg").write_text(format_cfg(cfg))
+    network = Darknet("my.cfg")
+    network.load_state(healthy_state(network))
+    network.save_weights("my.weights")
+    make_set(tmp_path, 6)
+    Path("my.names").write_text("cat\ndog\n")
+    Path("my.data").write_text("classes=2\ntrain=list.txt\nvalid=list.txt\nnames=my.names\n")
+    first = DetectOptions(INPUTS, "images", output="first", keep=Keep(txt=True))
+    for found in (detect_files(first, Darknet).folder / "labels").iterdir():
+        lines = [line.rsplit(" ", 1)[0] for line in found.read_text().splitlines()]
+        (tmp_path / "labels" / found.name).write_text("\n".join(lines[:5]))
+    return tmp_path
+
+
+INPUTS = Inputs("my.cfg", "my.weights")
+
+
+def test_evaluation(here: Path) -> None:
+    metrics = evaluate_files(ValOptions(INPUTS, Scoring("my.data", workers=0)), Darknet)
+    words = ["--cfg", "my.cfg", "--weights", "my.weights", "--data", "my.data", "--workers", "0"]
+    same = val.main(words)
+    assert replace(metrics, seconds=same.seconds) == same
+    assert metrics.images == 6 and metrics.targets == 30 and 0.1 < metrics.map < 1
+    # The same by the parts that it is made of.
+    network = Darknet("my.cfg", weights="my.weights")
+    how = Scoring(workers=0)
+    parts = score(torch_backend(network), load_data_file("my.data"), network, how, progress=False)
+    assert replace(parts, seconds=same.seconds) == same
+    # Another question has another answer.
+    wide = ValOptions(replace(INPUTS, img_size=(64, 64)), Scoring("my.data", workers=0))
+    assert evaluate_files(wide, Darknet).map != metrics.map
+
+
+def test_evaluation_keeps_what_it_found(here: Path) -> None:
+    options = ValOptions(INPUTS, Scoring("my.data", workers=0), max_det=3, save_json="found.json")
+    evaluate_files(options, Darknet)
+    rows = json.loads(Path("found.json").read_text())
+    assert 0 < len(rows) <= 3 * 6
+    assert {row["category_id"] for row in rows} <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"half": True}, "--half needs a GPU"),
+        ({"half": True, "backend": "opencv"}, "opencv runs float32"),
+        ({"save_json": "no/such/folder/x.json"}, "does not exist"),
+        ({"scoring": Scoring("one.data", workers=0)}, "has 1 classes, but my.cfg is made for 2"),
+        ({"scoring": Scoring("list.data", workers=0)}, "has no 'valid=' line"),
+    ],
+)
+def test_evaluation_says_what_does_not_fit(
+    here: Path, named: dict[str, object], message: str
+) -> None:
+    Path("one.data").write_text("classes=1\nvalid=list.txt\n")
+    Path("list.data").write_text("classes=2\ntrain=list.txt\n")
+    given = {"scoring": Scoring("my.data", workers=0, device="cpu"), **named}
+    with pytest.raises(UserError, match=message):
+        evaluate_files(ValOptions(INPUTS, **given), Darknet)  # type: ignore[arg-type]
+
+
+def test_detection(here: Path) -> None:
+    tally = detect_files(DetectOptions(INPUTS, "images"), Darknet)
+    assert (tally.sources, tally.frames, tally.names) == (6, 6, ("0", "1"))
+    assert tally.folder == Path("runs/detect/images")
+    assert len(list(tally.folder.iterdir())) == 6
+    # As the command does with the same words.
+    options = DetectOptions(
+        INPUTS, "images", "my.names", "out", 0.3, keep=Keep(txt=True, json=True)
+    )
+    ours = detect_files(options, Darknet)
+    words = ["--cfg", "my.cfg", "--weights", "my.weights", "--source", "images"]
+    theirs = detect.main([*words, "--names", "my.names", "--conf-thres", "0.3", "--save-txt"])
+    assert ours.found == theirs.found and ours.found.total() > 0
+    labels = [
+        sorted(path.read_text() for path in (each.folder / "labels").iterdir())
+        for each in (ours, theirs)
+    ]
+    assert labels[0] == labels[1]
+    assert (Path("out") / "detections.json").is_file()
+
+
+def test_export(here: Path) -> None:
+    if missing(NEEDS["onnx"]):
+        pytest.skip("needs onnx, onnxscript, onnxruntime")
+    done = export_model(ExportOptions(INPUTS), Darknet)
+    assert done.files == (Path("my.onnx"),)
+    assert done.agreement.difference < 1e-3 and done.checked == 1 and done.worth == ()
+    with pytest.raises(UserError, match="is there already"):
+        export_model(ExportOptions(INPUTS), Darknet)
+    scoring = Scoring("my.data", workers=0)
+    onnx, torch_ = (
+        evaluate_files(ValOptions(inputs, scoring, backend=backend), Darknet)
+        for inputs, backend in ((Inputs("my.cfg", "my.onnx"), "onnx"), (INPUTS, "torch"))
+    )
+    assert onnx.map == pytest.approx(torch_.map, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"int8": True}, "name a data set"),
+        ({"int8": True, "data": "my.data", "half": True}, "does not go with"),
+        ({"format": "ncnn", "dynamic": True}, "knows neither"),
+        ({"format": "openvino", "nms": NmsOptions()}, "is for --format onnx"),
+    ],
+)
+def test_what_cannot_be_exported(named: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ExportOptions(INPUTS, **named)  # type: ignore[arg-type]
+
+
+def test_names_of_an_export() -> None:
+    inputs = Inputs("my.cfg", "weights/best.pt")
+    assert ExportOptions(inputs).stem == Path("weights/best")
+    assert ExportOptions(inputs, half=True).stem == Path("weights/best-half")
+    assert ExportOptions(inputs, int8=True, data="my.data").stem == Path("weights/best-int8")
+    assert ExportOptions(inputs, half=True, output="out/x").stem == Path("out/x")
+
+
+def test_comparison(
+    here: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # The fresh process must find models.py, as it does where a script of the repository started it.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]))
+    options = CompareOptions((INPUTS,), "my.data", ("torch", "opencv"), 1, runs=2, output="kept")
+    rows = compare_models(options, Darknet)
+    assert [str(row).split(":")[0] for row in rows] == ["my in torch", "my in opencv"]
+    for row in rows:
+        assert isinstance(row.result, Measured), row.result
+        assert row.result.median_ms > 0 and row.result.file_bytes > 1000
+        assert row.result.map50 is not None and row.result.map50 > 0.1
+    assert sorted(path.name for path in Path("kept").iterdir()) == ["compare.csv", "compare.png"]
+    # A place that is taken is told before anything is measured.
+    with pytest.raises(UserError, match="--output kept: holds other files"):
+        compare_models(options, Darknet)
+    with pytest.raises(UserError, match="choose of"):
+        CompareOptions((INPUTS,), runtimes=("tpu",))
+
+
+def test_stages_of_the_demo(here: Path) -> None:
+    """The same model twice: both runtimes agree, and the two rows of the picture are equal."""
+    stage = Stage("only", Path("my.cfg"), Path("my.weights"))
+    found = measure_stage(stage, Path("my.data"), Darknet)
+    assert found.torch.map50 > 0.1
+    assert found.opencv.map50 == pytest.approx(found.torch.map50, abs=1e-3)
+    assert 0 < found.head_difference < 1e-2
+    assert found.parameters == count_parameters(Darknet("my.cfg").rules)
+    assert "only" in stages_table([found])
+    # Four pictures of different sizes, each with three objects.
+    for number in range(4):
+        cv2.imwrite(f"{number}.png", np.full((32 + number, 50, 3), 60 * number, np.uint8))
+        Path(f"{number}.txt").write_text("0 .3 .3 .2 .2\n1 .7 .7 .2 .2\n0 .7 .3 .2 .2\n")
+    Path("four.txt").write_text("".join(f"{number}.png\n" for number in range(4)))
+    Path("four.data").write_text("classes=2\nvalid=four.txt\nnames=my.names\n")
+    save_before_after(Path("both.png"), stage, stage, Path("four.data"), Darknet)
+    picture = cv2.imread("both.png")
+    assert picture is not None and picture.shape == (2 * 64, 4 * 64, 3)
+    assert np.array_equal(picture[:64], picture[64:])

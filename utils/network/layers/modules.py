@@ -1,0 +1,74 @@
+"""The torch modules that hold layers' parameters.
+
+Apart from the layers' rules, which shapes and channels are asked of without any tensor: importing
+this file loads torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .base import PaddingMode
+from .normalization import BN_EPS, BN_MOMENTUM, folded
+
+
+class DarknetBatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d with Darknet's constants and only the four arrays that a file holds."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.num_batches_tracked = None
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        # Without a version torch would add the counter of batches that was taken out above.
+        super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
+
+
+class ConvolutionModule(nn.Module):
+    """`conv` and, unless `normalized` is false or it has been fused, `bn`."""
+
+    def __init__(self, conv: nn.Conv2d, bn: DarknetBatchNorm | None) -> None:
+        super().__init__()
+        self.conv = conv
+        self.bn = bn
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Fold the batch normalisation into the convolution, in place, computed in float64."""
+        if self.bn is None:
+            return
+        kernel, bias = folded(self.state_dict(), self.bn.eps)
+        weight = self.conv.weight
+        weight.copy_(kernel.to(weight.dtype))
+        self.conv.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=weight.requires_grad)
+        self.bn = None
+
+
+class ConnectedModule(nn.Module):
+    """`fc` and, unless `normalized` is false, `bn`."""
+
+    def __init__(self, fc: nn.Linear, bn: DarknetBatchNorm | None) -> None:
+        super().__init__()
+        self.fc = fc
+        self.bn = bn
+
+
+class NormModule(nn.Module):
+    """`bn` alone."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn = DarknetBatchNorm(channels)
+
+
+class Blurred(nn.Module):
+    """Remembers how a blur is to be padded."""
+
+    def __init__(self, padding_mode: PaddingMode) -> None:
+        super().__init__()
+        self.padding_mode = padding_mode
