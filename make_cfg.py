@@ -17,12 +17,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.cfg import Cfg, load_cfg, save_cfg
+from utils.cfg import load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
 from utils.data.darknet_files import load_data_file
-from utils.data.options import Fit
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit
 
 
@@ -65,34 +64,17 @@ def main(argv: Sequence[str] | None = None) -> Path:
     if size:
         after = with_img_size(after, size)
     after = with_fit(after, fit)
-    told = ""
+    worth = ""
     if args.anchors:
-        after, told = with_own_anchors(after, data.require("train"), fit, args.seed)
+        from utils.network.anchors import fit_anchors, fit_lines
+
+        after, fits = fit_anchors(after, data.require("train"), fit, args.seed)
+        worth = fit_lines(*fits) + "\n"
     how = f"{data.nc} classes" + (", anchors by k-means" if args.anchors else "")
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])
     save_cfg(strict_cfg(titled) if args.strict_darknet else titled, output)
-    print(f"{head_changes(before, after)}\n{told}written: {output}")
+    print(f"{head_changes(before, after)}\n{worth}written: {output}")
     return output
-
-
-def with_own_anchors(cfg: Cfg, list_path: Path, fit: Fit, seed: int) -> tuple[Cfg, str]:
-    """The cfg with anchors for the boxes of a list, and lines that say what that is worth."""
-    from utils.data.anchors import COVERED_IOU, box_sizes_px, cluster_anchors, measure_fit
-    from utils.data.problems import report_problems
-    from utils.data.samples import load_samples
-    from utils.network.layers import input_shape
-    from utils.network.retarget import anchor_count, heads_of, used_anchors_px, with_anchors
-
-    samples, problems = load_samples(list_path, heads_of(cfg)[0].nc)
-    report_problems(list_path, problems, strict=False)
-    _, height, width = input_shape(cfg)
-    sizes_px = box_sizes_px(samples, (height, width), fit)
-    changed = with_anchors(cfg, cluster_anchors(sizes_px, anchor_count(cfg), seed))
-    old, new = (measure_fit(used_anchors_px(found), sizes_px) for found in (cfg, changed))
-    return changed, (
-        f"mean IoU of a box with its best anchor: {old.mean_iou:.3f} -> {new.mean_iou:.3f}\n"
-        f"boxes with an IoU above {COVERED_IOU}: {old.covered:.1%} -> {new.covered:.1%}\n"
-    )
 
 
 if __name__ == "__main__":

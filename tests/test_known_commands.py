@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from data.shapes import make_shapes
 from models import Darknet
 from tests.support.nets import conv, head, net, section
 from utils.cfg import save_cfg
 from utils.command.errors import UserError
+from utils.pictures.drawn_set.draw import make_shapes
 
 BLOCKS = 13  # more than the twelve that go
 

@@ -18,6 +18,9 @@ MOST_MODULES = 60  # of ours, for `import prune`
 # Commands that are not light yet, and "import prune" for the number of its modules.
 NOT_YET: tuple[str, ...] = ()
 
+# Scripts that start a module in a process of its own.
+MODULES = {"data/convert.py": "utils.annotations", "data/shapes.py": "utils.pictures.drawn_set"}
+
 # Runs a script again and again as if it was started, and tells after each time how it ended and
 # which of some modules are there. What was loaded stays, so the first case with any is to blame.
 WATCH = """
@@ -55,8 +58,7 @@ def test_first_words_need_nothing_heavy(script: str, root: Path, tmp_path: Path)
     write_inputs(tmp_path)
     before = {path.name for path in tmp_path.iterdir()}
     cases = list(first_words(script))
-    # data/convert.py starts this module in a process of its own.
-    start = "utils.annotations" if script == "data/convert.py" else str(root / script)
+    start = MODULES.get(script, str(root / script))
     found = watched(start, {case.name: case.argv for case in cases}, tmp_path, root)
     assert found == {case.name: [case.code, []] for case in cases}
     assert {path.name for path in tmp_path.iterdir()} == before

@@ -41,6 +41,8 @@ LIGHT = (
     "utils/detection/inputs.py",
     "utils/pruning/strategy.py",
     "utils/annotations/__main__.py",  # data/convert.py
+    "utils/pictures/drawn_set/__main__.py",  # data/shapes.py
+    "utils/zoo/",
 )
 LIGHT_LIBRARIES = sys.stdlib_module_names | {"terminaltables"}
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,31 +12,20 @@ import pytest
 from utils.data.darknet_files import load_data_file
 from utils.data.dataset import DetectionDataset
 from utils.data.samples import class_counts
+from utils.pictures.drawn_set import draw as shapes
 
 IMAGES = 40
 SIZE = 160
 
 
 @pytest.fixture(scope="module")
-def shapes(root: Path) -> ModuleType:
-    """data/shapes.py, which is a script and not part of a package."""
-    spec = importlib.util.spec_from_file_location("drawn_shapes", root / "data" / "shapes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def made(shapes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parent") / "shapes"
     shapes.make_shapes(folder, IMAGES, seed=0, img_size=SIZE)
     return folder
 
 
-def empty_scene(shapes: ModuleType, h: int, w: int) -> Any:
+def empty_scene(h: int, w: int) -> shapes.Scene:
     return shapes.Scene(np.zeros((h, w, 3), np.uint8), np.full((h, w), -1, np.int16), [])
 
 
@@ -63,9 +49,7 @@ def test_the_set_loads_without_a_problem(made: Path) -> None:
     assert {path.suffix for path in (made / "images").iterdir()} == {".png", ".jpg"}
 
 
-def test_same_seed_same_files_and_more_images_only_extend(
-    shapes: ModuleType, made: Path, tmp_path: Path
-) -> None:
+def test_same_seed_same_files_and_more_images_only_extend(made: Path, tmp_path: Path) -> None:
     shapes.make_shapes(tmp_path / "again", 10, seed=0, img_size=SIZE)
     shapes.make_shapes(tmp_path / "other", 10, seed=1, img_size=SIZE)
     again, other, whole = (contents(p) for p in (tmp_path / "again", tmp_path / "other", made))
@@ -76,9 +60,9 @@ def test_same_seed_same_files_and_more_images_only_extend(
 
 
 @pytest.mark.parametrize("kind", range(3))
-def test_labels_are_the_extent_of_the_drawn_shape(shapes: ModuleType, kind: int) -> None:
+def test_labels_are_the_extent_of_the_drawn_shape(kind: int) -> None:
     for seed in range(10):
-        scene = empty_scene(shapes, 120, 160)
+        scene = empty_scene(120, 160)
         box = shapes.place(np.random.default_rng(seed), scene, shapes.OBJECTS[kind])
         assert box is not None
         y, x = np.nonzero(scene.owners == 0)
@@ -90,8 +74,8 @@ def test_labels_are_the_extent_of_the_drawn_shape(shapes: ModuleType, kind: int)
         )
 
 
-def test_every_object_stays_visible(shapes: ModuleType) -> None:
-    rng, scene = np.random.default_rng(0), empty_scene(shapes, 120, 120)
+def test_every_object_stays_visible() -> None:
+    rng, scene = np.random.default_rng(0), empty_scene(120, 120)
     for number in range(30):
         shapes.place(rng, scene, shapes.OBJECTS[number % 3])
     shares = [(scene.owners == k).sum() / area for k, area in enumerate(scene.areas)]
@@ -99,7 +83,7 @@ def test_every_object_stays_visible(shapes: ModuleType) -> None:
     assert shapes.MIN_VISIBLE <= min(shares) < 0.95  # some do lie below others
 
 
-def test_a_folder_of_its_own_is_renewed(shapes: ModuleType, tmp_path: Path) -> None:
+def test_a_folder_of_its_own_is_renewed(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     shapes.make_shapes(folder, 8, seed=0, img_size=64)
     (folder / "images" / "mine.jpg").write_text("mine")

@@ -22,22 +22,8 @@ from ..command.cli import Parser, ratio, run_main
 from ..command.errors import UserError
 from ..command.folders import require_free
 from ..data.darknet_files import load_names
-from .coco import read_coco, write_coco
-from .forms import Reader, reader_for
-from .oxford_hand import read_oxford_hand
-from .ultralytics import read_ultralytics
-from .voc import read_voc
-from .write import summary, write_darknet
-from .yolo_folder import read_yolo_folder
 
-READERS: dict[str, Reader] = {
-    "auto": lambda source, names: reader_for(source)[1](source, names),
-    "yolo": read_yolo_folder,
-    "voc": read_voc,
-    "coco": read_coco,
-    "ultralytics": read_ultralytics,
-    "oxford-hand": read_oxford_hand,
-}
+FORMATS = ("auto", "yolo", "voc", "coco", "ultralytics", "oxford-hand")  # those of forms.READERS
 TO_COCO = "to-coco"
 
 
@@ -45,7 +31,7 @@ def build_parser() -> Parser:
     """The command's flags."""
     parser = Parser(__doc__, prog="data/convert.py")
     add = parser.add_argument
-    add("format", choices=(*READERS, TO_COCO), help="what the annotations are")
+    add("format", choices=(*FORMATS, TO_COCO), help="what the annotations are")
     add("source", metavar="SRC", type=Path, help="their folder, or YAML or .data file")
     add("target", metavar="DST", type=Path, help="a new folder; for to-coco, a new .json file")
     add("--names", help="class names in the order wanted; other classes are left out")
@@ -57,18 +43,23 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+    """Write the data set, or the JSON file. Raises UserError."""
     args = build_parser().parse_args(argv)
     if not args.source.exists():
         raise UserError(f"{args.source}: no such file or folder")
     if args.format == TO_COCO:
         if args.target.exists():
             raise UserError(f"{args.target}: is there already; name a new file")
+        from .coco import write_coco
+
         counts = write_coco(args.source, args.split, args.target)
         print(", ".join(f"{count} {what}" for what, count in counts.items()), "->", args.target)
         return
     require_free(args.target, "DST")
     names = load_names(args.names) if args.names else None
+    from .forms import READERS
+    from .write import summary, write_darknet
+
     collected = READERS[args.format](args.source, names)
     collected.split_off_valid(args.valid_share, args.seed)
     collected.require_images(args.source)

@@ -15,6 +15,7 @@ from ..command.errors import UserError
 from ..detection.sources import IMAGE_SUFFIXES
 from .coco import read_coco
 from .collected import Collected
+from .oxford_hand import read_oxford_hand
 from .ultralytics import read_ultralytics
 from .voc import read_voc
 from .write import summary, write_darknet
@@ -79,6 +80,17 @@ def reader_for(path: Path) -> tuple[str, Reader]:
         f"{path}: holds no data set: no .data file, data.yaml, COCO's .json, VOC's .xml, or label "
         "files with a classes.txt beside them"
     )
+
+
+# What data/convert.py reads, by the names of its command line.
+READERS: dict[str, Reader] = {
+    "auto": lambda source, names: reader_for(source)[1](source, names),
+    "yolo": read_yolo_folder,
+    "voc": read_voc,
+    "coco": read_coco,
+    "ultralytics": read_ultralytics,
+    "oxford-hand": read_oxford_hand,
+}
 
 
 def _ready(path: Path) -> Path | None:

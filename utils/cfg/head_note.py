@@ -1,4 +1,4 @@
-"""The note that makes a section a head which Darknet has no section for (see layers/dfl.py)."""
+"""The note that makes a section a head that Darknet has no section for: layers/dfl.py reads it."""
 
 from __future__ import annotations
 

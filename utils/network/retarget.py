@@ -78,11 +78,6 @@ def anchor_count(cfg: Cfg) -> int:
     return sum(len(head.mask) for head in heads_of(cfg))
 
 
-def used_anchors_px(cfg: Cfg) -> FloatArray:
-    """Width and height (n, 2), in network pixels, of the anchors that the heads use."""
-    return np.array([pair for head in heads_of(cfg) for pair in head.anchors_px]).reshape(-1, 2)
-
-
 def with_anchors(cfg: Cfg, anchors_px: FloatArray) -> Cfg:
     """The cfg with these anchors (anchor_count, 2), sorted by area, in place of its own.
 

@@ -6,13 +6,6 @@ from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
 from ...cfg.head_note import HEAD_NOTE
-from ...command.lazy import postpone
-
-# Shapes, channels and costs need no tensors, and torch takes longer to load than any of them takes.
-# So it loads at its first use: the layers say `import torch`, and no more of it at their top.
-postpone("torch")
-postpone(f"{__name__}.modules")
-
 from .base import (
     INPUT,
     Field,

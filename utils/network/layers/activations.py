@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-import torch
+from ...command.later import torch
 
 Activation: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
@@ -45,7 +45,7 @@ def _stair(x: torch.Tensor) -> torch.Tensor:
     return torch.where(floor % 2 == 0, half, x - floor + half)
 
 
-# Their names say what a cfg may ask for, so torch itself is touched by calls alone.
+# What a cfg may ask for is read without torch, so that only calls touch it.
 ELEMENTWISE: dict[str, Activation] = {
     "linear": lambda x: x,
     "leaky": lambda x: torch.nn.functional.leaky_relu(x, LEAKY_SLOPE),

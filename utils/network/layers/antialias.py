@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from ...command.later import torch
 from .base import PaddingMode, Shape, Tensor, Window, wrapped
 
 # kind -> (1-d kernel, zero padding per side)

@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
-import torch
-
 from ...cfg import CfgError, Section, reads_previous, set_option
+from ...command.later import torch
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, Activation
 from .ties import Ids, Mask, Ties
 
-# torch's types for annotations alone: to name them does not load it (see `__init__.py`).
+# torch's types for annotations alone: to name them does not load it.
 Tensor: TypeAlias = "torch.Tensor"
 Module: TypeAlias = "torch.nn.Module"
 

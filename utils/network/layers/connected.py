@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from ...cfg import Section
-from . import modules
+from ...command.later import torch
 from .activations import ELEMENTWISE
 from .base import (
     WHOLE,
@@ -64,14 +62,17 @@ class Connected(Layer):
 
     def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`fc.weight` (and `fc.bias` or `bn.*`)."""
+        from .modules import ConnectedModule, DarknetBatchNorm  # torch's own kind: it loads torch
+
         inputs = self.inputs[0][0] * self._positions
         fc = torch.nn.Linear(inputs, self.outputs, bias=not self.normalized)
-        bn = modules.DarknetBatchNorm(self.outputs) if self.normalized else None
-        return modules.ConnectedModule(fc, bn)
+        return ConnectedModule(fc, DarknetBatchNorm(self.outputs) if self.normalized else None)
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, output, 1, 1)."""
-        assert isinstance(module, modules.ConnectedModule)
+        from .modules import ConnectedModule
+
+        assert isinstance(module, ConnectedModule)
         x = module.fc(inputs[0].flatten(1)).view(-1, self.outputs, 1, 1)
         if module.bn is not None:
             x = module.bn(x)

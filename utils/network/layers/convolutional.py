@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-
 from ...cfg import Section, references, set_option
-from . import modules
+from ...command.later import torch
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
 from .antialias import BLURS, blur, blurred_shape, blurred_window
 from .base import (
@@ -167,6 +165,8 @@ class Convolutional(Layer):
         """`conv.weight` (and `conv.bias` or `bn.*`)."""
         if self.owner != self.index:
             return torch.nn.Identity()
+        from .modules import ConvolutionModule, DarknetBatchNorm  # torch's own kind: it loads torch
+
         conv = torch.nn.Conv2d(
             self.inputs[0][0],
             self.filters,
@@ -178,12 +178,13 @@ class Convolutional(Layer):
             bias=not self.normalized,
             padding_mode=padding_mode,
         )
-        bn = modules.DarknetBatchNorm(self.filters) if self.normalized else None
-        return modules.ConvolutionModule(conv, bn)
+        return ConvolutionModule(conv, DarknetBatchNorm(self.filters) if self.normalized else None)
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Convolution, normalisation, activation, and the blur of `antialiasing`."""
-        assert isinstance(module, modules.ConvolutionModule)
+        from .modules import ConvolutionModule
+
+        assert isinstance(module, ConvolutionModule)
         x = self._convolve(module.conv, inputs[0])
         if module.bn is not None:
             x = module.bn(x)

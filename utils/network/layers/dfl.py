@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...cfg import Section, read_note, references, with_note
 from ...cfg.head_note import HEAD_NOTE
+from ...command.later import torch
 from .base import Module, Params, Shape, Tensor
 from .heads import Head, cell_corners, logit
 from .ties import Ids, Ties

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ...cfg import Section, references
 from ...command.errors import UserError
+from ...command.later import torch
 from .activations import ELEMENTWISE
 from .base import (
     WHOLE,

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ...cfg import Section, set_option
+from ...command.later import torch
 from .base import Layer, Module, Params, Shape, Tensor, UnfoldableError
 from .ties import Ids, Mask, Ties
 

@@ -1,6 +1,6 @@
 """The modules of layers with parameters. They are torch's own kind, so this file loads torch.
 
-The layers import it as `modules`, which postpones that to the first module that is built or run.
+So layers import it where they build or run a module: shapes, channels and costs need none.
 """
 
 from __future__ import annotations

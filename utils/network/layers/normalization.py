@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from . import modules
+from ...command.later import torch
 from .base import (
     Field,
     Layer,
@@ -59,11 +57,15 @@ class BatchNorm(Layer):
 
     def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`bn.*`."""
-        return modules.NormModule(self.shape[0])
+        from .modules import NormModule  # torch's own kind: it loads torch
+
+        return NormModule(self.shape[0])
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W)."""
-        assert isinstance(module, modules.NormModule)
+        from .modules import NormModule
+
+        assert isinstance(module, NormModule)
         x: Tensor = module.bn(inputs[0])
         return x
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ...cfg import Section, set_option
-from . import modules
+from ...command.later import torch
 from .antialias import BLURS, blur, blurred_shape, blurred_window
 from .base import (
     WHOLE,
@@ -115,7 +114,9 @@ class MaxPool(_Pooling):
 
     def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """No parameters."""
-        return modules.BlurredModule(padding_mode) if self.antialiasing else torch.nn.Identity()
+        from .modules import BlurredModule  # torch's own kind: it loads torch
+
+        return BlurredModule(padding_mode) if self.antialiasing else torch.nn.Identity()
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Cells outside the image never win."""
@@ -123,7 +124,9 @@ class MaxPool(_Pooling):
         if self.over_channels:
             return self._over_channels(x)
         if self.antialiasing:
-            assert isinstance(module, modules.BlurredModule)
+            from .modules import BlurredModule
+
+            assert isinstance(module, BlurredModule)
             pooled = self._pool(x, (1, 1))
             return blur(pooled, self.antialiasing, self.stride, module.padding_mode)
         return self._pool(x, self.stride)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from ...command.errors import UserError
 from ...command.files import require_file
+from ...command.later import torch
 from .base import Module, Tensor
 from .heads import Head, Yolo, cell_corners, flatten_cells
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from ...command.later import torch
 from .base import (
     Layer,
     Module,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
-import torch
 
 from ...cfg import Section, references, set_option
+from ...command.later import torch
 from .activations import ELEMENTWISE
 from .base import (
     Field,
