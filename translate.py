@@ -21,13 +21,7 @@ from utils.command.cli import Parser, add_img_size, img_size, run_main
 from utils.command.files import require_file
 from utils.data.darknet_files import read_data_text
 from utils.detection.inputs import require_inputs
-from utils.translate.options import (
-    BN_EXPORTS,
-    DANGER,
-    HEAD_FORMS,
-    TranslateOptions,
-    output_paths,
-)
+from utils.translate.options import BN_EXPORTS, DANGER, HEAD_FORMS, TranslateOptions, output_paths
 
 
 def build_parser() -> Parser:

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.tiny_data import box_picture, noise_picture
-from utils.data.letterbox import (
-    GREY,
-    Geometry,
-    content_geometry,
-    identity,
-    letterbox,
-    resize,
-)
+from utils.data.letterbox import GREY, Geometry, content_geometry, identity, letterbox, resize
 from utils.data.options import Fit, fitted_size
 
 sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000))

@@ -6,14 +6,7 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 
-from ..command.cli import (
-    Parser,
-    add_device,
-    add_img_size,
-    add_workers,
-    positive_int,
-    ratio,
-)
+from ..command.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio
 from ..command.errors import UserError
 from ..masks.flags import mask_options
 from ..pruning.command.flags import prune_flags

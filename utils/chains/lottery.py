@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,10 +97,11 @@ class _Lottery:
         self._journal, self._trainer = journal, trainer
         self._seed = options.mask.choice.seed
 
-    def network(self) -> Any:
+    def network(self) -> Network:
         """A network of the cfg."""
         inputs = self._options.mask.inputs
-        return self._build(load_cfg(inputs.cfg), inputs.img_size)
+        network: Network = self._build(load_cfg(inputs.cfg), inputs.img_size)
+        return network
 
     def start_state(self) -> State:
         """What every round rewinds to."""
@@ -128,7 +128,7 @@ class _Lottery:
             found |= mask_([target], method, Amounts(0.0), seed=seed)
         return found
 
-    def trained(self, key: str, state: Mapping[str, Tensor], masks: Masks) -> RunFolder:
+    def trained(self, key: str, state: State, masks: Masks) -> RunFolder:
         """The training `key` from a state with masks held; KEY.pt holds where it starts from."""
         network = self.network()
         network.load_state(state)

@@ -17,6 +17,7 @@ from ..data.dataset import DetectionDataset, Draw
 from ..data.detections import Detections
 from ..data.images import read_image
 from ..data.letterbox import Geometry
+from ..data.pixels import unit_range
 from ..network.darknet import Network
 from ..pictures.detections import Picture, draw_detections
 from .as_the_cfg_says import chosen_fit, chosen_nms
@@ -78,7 +79,7 @@ def showcase(
             continue
         sample = dataset.samples[index]
         picture = np.asarray(read_image(sample.path), np.uint8)
-        x = item.image.unsqueeze(0).to(device).float() / 255
+        x = unit_range(item.image.unsqueeze(0).to(device))
         drawn: list[Picture] = []
         counts: list[int] = []
         for predict in (before, after):

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from ..command.device import pick_device
 from ..command.table import table
@@ -13,9 +14,8 @@ from ..command.timing import Latency, time_forward_ms
 from ..data.darknet_files import load_data_file
 from ..network.cost import count_macs, count_parameters, file_bytes
 from ..network.darknet import Network
-from .evaluate import EvalOptions
 from .options import Scoring
-from .score import score
+from .results import Metrics
 
 _MOST_S = 5.0  # for timing a network
 # A pass of a larger network takes a second: it is timed only along with an evaluation.
@@ -49,9 +49,7 @@ def figures(network: Network, how: Scoring, timed: bool = True) -> ModelFigures:
     image = torch.rand(1, network.in_channels, *network.img_size, device=device)
     image = image.contiguous(memory_format=torch.channels_last)
     latency = time_forward_ms(lambda: fused(image), runs=20, warmup=3, most_s=_MOST_S)
-    metrics = None
-    if how.data:
-        metrics = score(fused, load_data_file(how.data), network, how, EvalOptions(device=device))
+    metrics = _scored(fused, network, how, device) if how.data else None
     return ModelFigures(
         parameters=count_parameters(network.rules),
         macs=macs,
@@ -60,6 +58,14 @@ def figures(network: Network, how: Scoring, timed: bool = True) -> ModelFigures:
         map50=metrics.map50 if metrics else None,
         map=metrics.map if metrics else None,
     )
+
+
+def _scored(fused: nn.Module, network: Network, how: Scoring, device: torch.device) -> Metrics:
+    # Data sets and OpenCV load here: most prunes are given none.
+    from .evaluate import EvalOptions
+    from .score import score
+
+    return score(fused, load_data_file(how.data), network, how, EvalOptions(device=device))
 
 
 def comparison_table(before: ModelFigures, after: ModelFigures) -> str:

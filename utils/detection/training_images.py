@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from ..command.device import pick_device
 from ..data.darknet_files import load_data_file
 from ..data.dataset import DetectionDataset
 from ..data.loader import make_loader
+from ..data.pixels import unit_range
 from ..network.darknet import Network
 from .as_the_cfg_says import chosen_fit
 from .options import Scoring
@@ -42,7 +42,7 @@ def training_batches(
     for batch in loader:
         shown = batch.to(device)
         targets = shown.targets[shown.targets[:, 0] < left]
-        yield shown.images[:left].to(torch.float32) / 255, targets
+        yield unit_range(shown.images[:left]), targets
         left -= len(batch.images)
         if left <= 0:
             return

@@ -1,12 +1,20 @@
-"""What a prune is asked for, as plain values: nothing here needs a tensor, or a command line."""
+"""What a prune is asked for, as plain values: nothing here needs a tensor, or a command line.
+
+    PruneOptions(STRATEGY, Inputs("cfg/my.cfg", "weights/last.pt"), ratio=0.5)
+
+Values that the flags would refuse are refused here in the same words, so that a caller in Python
+hears of them before any work.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..command.errors import UserError
+from ..command.option_values import require_choice, require_count, require_share
 from ..detection.options import Inputs, Scoring
 from ..network.options import BnEpsilon
 from ..runtimes.options import Runtime
@@ -18,6 +26,7 @@ Unit = Literal["ratio", "shortcuts"]
 
 DEFAULT_SHORTCUTS = 8
 LEAST_IMAGES = 2  # to measure BN statistics on: one has no variance where a map is a single cell
+_RANGES: Mapping[Unit, str] = {"ratio": "0.3:0.9:0.1", "shortcuts": "2:16:2"}  # examples
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,8 @@ class Budget:
     share: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise UserError(f"--target-{self.measure}: must lie between 0 and 1, got {self.share}")
+        require_choice("a budget's measure", self.measure, get_args(Measure))
+        require_share(f"--target-{self.measure}", self.share)
 
     def __str__(self) -> str:
         """As it stands in file names: `params0.3`."""
@@ -42,6 +51,12 @@ class LatencyBudget:
 
     ms: float
     measure: Literal["latency-ms"] = "latency-ms"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ms < math.inf:
+            raise UserError(
+                f"--target-latency-ms: must be a positive number of milliseconds, got {self.ms:g}"
+            )
 
     def __str__(self) -> str:
         """As it stands in file names: `latency12.5ms`."""
@@ -56,8 +71,15 @@ class SweepWish:
     """
 
     unit: Unit
-    values: tuple[float, ...]
-    max_map_drop: float | None
+    values: tuple[float, ...] = ()
+    max_map_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("a sweep's unit", self.unit, get_args(Unit))
+        if self.max_map_drop is not None:
+            require_share("--max-map-drop", self.max_map_drop)
+        elif not self.values:
+            raise UserError("a sweep needs values to try, or max_map_drop to search for one")
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,10 @@ class LayerRules:
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     compat: bool = False
+
+    def __post_init__(self) -> None:
+        require_count("--round-to", self.round_to)
+        require_share("--max-ratio", self.max_ratio)
 
 
 @dataclass(frozen=True)
@@ -103,9 +129,9 @@ class PruneOptions:
     """A prune: of what, by which strategy, how much, and what comes of it.
 
     How much: `ratio` of the channels (None: the strategy's own), or a `budget` in its place, or
-    the values of a `sweep`; `shortcuts` residual blocks; each layer keeps `layer_keep` of its
-    channels at least, where the strategy has such a floor. `runtime` is what a latency is measured
-    in. `recalibrate`: training images to measure the BN statistics on again, None: not.
+    the values of a `sweep`; `shortcuts` residual blocks (None: 8); each layer keeps `layer_keep` of
+    its channels at least, where the strategy has such a floor. `runtime` is what a latency is
+    measured in. `recalibrate`: training images to measure the BN statistics on again, None: not.
     """
 
     strategy: Strategy
@@ -114,7 +140,7 @@ class PruneOptions:
     ratio: float | None = None
     budget: Budget | LatencyBudget | None = None
     sweep: SweepWish | None = None
-    shortcuts: int = DEFAULT_SHORTCUTS
+    shortcuts: int | None = None
     layer_keep: float = 0.01
     rules: LayerRules = field(default_factory=LayerRules)
     ranking: Ranking = field(default_factory=Ranking)
@@ -126,20 +152,9 @@ class PruneOptions:
     typed: Typed = field(default_factory=Typed)
 
     def __post_init__(self) -> None:
-        for flag, value in (
-            (self.strategy.ratio_flag, self.ratio or 0.0),
-            ("--layer_keep", self.layer_keep),
-            ("--max-ratio", self.rules.max_ratio),
-        ):
-            if not 0 <= value <= 1:
-                raise UserError(f"{flag}: must lie between 0 and 1, got {value}")
-        wishes = {
-            "--importance taylor": self.ranking.importance == "taylor",
-            "--recalibrate": self.recalibrate is not None,
-        }
-        for flag, wished in wishes.items():
-            if wished and not self.scoring.data:
-                raise UserError(f"{flag}: needs --data, since it is measured on training images")
+        _require_values(self)
+        _require_amounts_that_fit(self)
+        _require_images(self)
 
     @property
     def chosen_ratio(self) -> float:
@@ -151,7 +166,9 @@ class PruneOptions:
     @property
     def chosen_shortcuts(self) -> int:
         """Residual blocks to remove; 0 where the strategy removes none."""
-        return self.shortcuts if self.strategy.blocks else 0
+        if not self.strategy.blocks:
+            return 0
+        return DEFAULT_SHORTCUTS if self.shortcuts is None else self.shortcuts
 
     @property
     def floor(self) -> float:
@@ -160,4 +177,75 @@ class PruneOptions:
 
     def told(self) -> dict[str, Any]:
         """The options for a report: as they were typed, or, called from Python, as they are."""
-        return dict(self.typed.flags) or asdict(self)
+        as_they_are = {name: value for name, value in asdict(self).items() if name != "typed"}
+        return dict(self.typed.flags) or as_they_are
+
+
+def _require_values(options: PruneOptions) -> None:
+    """Raise UserError for a value that no flag would take."""
+    sweep = options.sweep
+    swept = {sweep.unit: sweep.values} if sweep else {}
+    for ratio in (options.ratio, *swept.get("ratio", ())):
+        require_share(options.strategy.ratio_flag, ratio or 0.0)
+    for count in (options.shortcuts, *swept.get("shortcuts", ())):
+        require_count("--shortcuts", 1 if count is None else int(count))
+    require_share("--layer_keep", options.layer_keep)
+    require_count("--batch-size", options.scoring.batch_size)
+    if options.scoring.seed < 0:
+        raise UserError(f"--seed: must not be negative, got {options.scoring.seed}")
+    if options.recalibrate is not None:
+        require_count("--recalibrate", options.recalibrate, LEAST_IMAGES)
+    require_choice("--runtime", options.runtime, get_args(Runtime))
+    require_choice("--bn-epsilon", options.bn_epsilon, get_args(BnEpsilon))
+
+
+def _require_amounts_that_fit(options: PruneOptions) -> None:
+    """Raise UserError where two parts say how much is to go, or one has no meaning here."""
+    strategy, budget, sweep = options.strategy, options.budget, options.sweep
+    unit = sweep.unit if sweep else None
+    ratios = options.ratio is not None or (sweep is not None and unit == "ratio" and sweep.values)
+    if budget is not None and ratios:
+        raise UserError(
+            f"--target-{budget.measure}: takes the place of {strategy.ratio_flag}; give one"
+        )
+    if strategy.channels is None and (ratios or budget is not None or unit == "ratio"):
+        raise UserError("a strategy that removes blocks alone takes no ratio and no budget")
+    if not strategy.blocks and (options.shortcuts is not None or unit == "shortcuts"):
+        raise UserError("--shortcuts: this strategy removes no residual blocks")
+    if sweep is not None:
+        _require_fitting(options, sweep)
+    elif options.outputs.sweep:
+        raise UserError(
+            "--output: is the folder of a sweep, but there is one value only; what is pruned is "
+            "written beside its cfg and weights"
+        )
+
+
+def _require_fitting(options: PruneOptions, sweep: SweepWish) -> None:
+    """Raise UserError for what a sweep cannot be combined with."""
+    by_ratio = sweep.unit == "ratio"
+    flag = options.strategy.ratio_flag if by_ratio else "--shortcuts"
+    given = options.ratio if by_ratio else options.shortcuts
+    searched = "--max-map-drop searches the value itself"
+    why = f"{flag} holds several values" if sweep.values else searched
+    if options.budget is not None:
+        raise UserError(f"--target-{options.budget.measure}: finds one ratio, but {why}")
+    if given is not None:
+        raise UserError(
+            f"{flag} {given:g}: {why}; give a range, as {_RANGES[sweep.unit]}, or leave it out"
+        )
+    if sweep.max_map_drop is not None and not options.scoring.data:
+        raise UserError("--max-map-drop: needs --data to score by")
+    if options.outputs.report and sweep.max_map_drop is None:
+        raise UserError(f"--report: reports a prune, but {why}, so that nothing is pruned")
+
+
+def _require_images(options: PruneOptions) -> None:
+    """Raise UserError where something is measured on training images, and there are none."""
+    wishes = {
+        "--importance taylor": options.ranking.importance == "taylor",
+        "--recalibrate": options.recalibrate is not None,
+    }
+    for flag, wished in wishes.items():
+        if wished and not options.scoring.data:
+            raise UserError(f"{flag}: needs --data, since it is measured on training images")

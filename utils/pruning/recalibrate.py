@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +18,6 @@ from ..command.errors import UserError
 from ..command.progress import progress_bar
 from ..detection.figures import ModelFigures, figures
 from ..detection.options import Scoring
-from ..detection.training_images import training_batches
 from ..network.bn_statistics import recalibrate_
 from ..network.darknet import Network
 from .options import LEAST_IMAGES
@@ -59,13 +57,16 @@ def recalibrated(network: Network, how: Scoring, images: int) -> tuple[Network, 
 
     Raises UserError when the data set has too few.
     """
-    twin: Any = copy.deepcopy(network)
+    from ..detection.training_images import training_batches  # data sets load for those who ask
+
+    twin = copy.deepcopy(network)
     batch_size = max(LEAST_IMAGES, how.batch_size)
     pairs = training_batches(network, how, batch_size, images)
     used = recalibrate_(twin.to(pick_device(how.device)), _batches(pairs))
     if not used:
         raise UserError(f"--recalibrate: {how.data} has no more than one readable training image")
-    return twin.cpu(), used
+    twin.to("cpu")
+    return twin, used
 
 
 def _batches(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterable[Tensor]:

@@ -5,11 +5,14 @@ What each needs to be installed stands in `command/optional.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
 Format = Literal["onnx", "openvino", "ncnn"]  # run a file that export.py makes of them
 Backend = Literal[Runtime, Format]
+
+Pass = Callable[[], object]  # one forward pass of one image, ready to be timed
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -11,9 +9,7 @@ from ..cfg import Cfg, plain_text
 from ..network.darknet import Build, Network
 from ..network.weights import State
 from .opencv import read_net, weights_bytes
-from .options import Runtime
-
-Pass = Callable[[], object]
+from .options import Pass, Runtime
 
 
 def make_pass(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +11,6 @@ from ...command.device import pick_device
 from ...command.errors import UserError
 from ...command.progress import progress_bar
 from ...detection.options import Scoring
-from ...detection.training_images import training_batches
 from ...network.darknet import Network
 from ...network.graph import ChannelGraph
 from ...network.weights import State
@@ -46,7 +44,8 @@ def comparable(scores: Scores, ranking: Ranking) -> Scores:
 
 
 def _taylor(graph: ChannelGraph, network: Network, count: int, how: Scoring) -> Scores:
-    # The losses are a third of the modules that a prune could load, and most prunes need none.
+    # Losses and data sets are half of the modules that a prune could load; most need none of them.
+    from ...detection.training_images import training_batches
     from ...training.losses.loss import DetectionLoss, total
 
     if not network.heads:
@@ -61,5 +60,5 @@ def _taylor(graph: ChannelGraph, network: Network, count: int, how: Scoring) -> 
 
     batches = training_batches(network, how, how.batch_size, count * how.batch_size)
     bar = progress_bar(batches, "taylor importance", "batch", count)
-    twin: Any = copy.deepcopy(network)
+    twin = copy.deepcopy(network)
     return taylor(graph, twin.to(pick_device(how.device)), bar, value)

@@ -38,7 +38,7 @@ from ..options import (
     Typed,
 )
 from ..strategy import Strategy
-from ..sweeps.flags import Amounts, add_sweep_flags, sweep_wish
+from ..sweeps.flags import add_sweep_flags, sorted_amounts
 
 
 def read_flags(
@@ -59,20 +59,19 @@ def prune_flags(
     """
     args = _parser(strategy, doc).parse_args(argv)
     given = vars(args)
-    amounts = Amounts(
-        given.get("ratio"), given.get("shortcuts"), given.get("budget"), args.max_map_drop
+    amounts = sorted_amounts(
+        strategy, given.get("ratio"), given.get("shortcuts"), args.max_map_drop
     )
-    wish = sweep_wish(strategy, amounts, args.data, args.output, args.report)
     options = PruneOptions(
         strategy,
         Inputs(args.cfg, args.weights, img_size(args.img_size)),
         Scoring(
             args.data, args.fit, args.nms, args.batch_size, args.workers, args.device, args.seed
         ),
-        amounts.one("ratio"),
-        amounts.budget,
-        wish,
-        int(amounts.one("shortcuts") or DEFAULT_SHORTCUTS),
+        amounts.ratio,
+        given.get("budget"),
+        amounts.sweep,
+        amounts.shortcuts,
         given.get("layer_keep", 0.0),
         _rules(given),
         Ranking(args.importance, args.normalize, args.taylor_batches),
@@ -86,8 +85,8 @@ def prune_flags(
         "ratio": options.chosen_ratio,
         "shortcuts": options.chosen_shortcuts,
         "layer_keep": options.floor,
-        "budget": amounts.budget,
-        "sweep": wish,
+        "budget": options.budget,
+        "sweep": options.sweep,
     }
     return replace(options, typed=Typed({**given, **settled}, _command_line(argv)))
 

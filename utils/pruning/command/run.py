@@ -25,7 +25,7 @@ from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
 from ..choice.tables import kept_table
 from ..gate import Proof, prove
 from ..goals.latency_goal import LatencyGoal, measure_goal
-from ..options import Budget, LatencyBudget, PruneOptions
+from ..options import Budget, LatencyBudget, PruneOptions, Unit
 from ..plan import PrunePlan
 from ..recalibrate import recalibrate, recalibrated
 from ..report.result import Pruned
@@ -74,19 +74,33 @@ def prune_network(options: PruneOptions, build: Build) -> Pruned:
 
     `build` is `models.Darknet`. Raises UserError, and GateError if the proof fails.
     """
+    if options.sweep is not None and options.sweep.max_map_drop is None:
+        raise UserError(
+            f"several {options.sweep.unit} values: `sweep_network` measures them; to prune by the "
+            "best of them, name its max_map_drop"
+        )
     original, chooser = _opened(options, build)
     if options.sweep is None:
         return _prune(original, chooser, options)
     sweep, before = _swept(original, chooser, options)
-    choice = require_choice(sweep)
-    flags = {**options.typed.flags, options.sweep.unit: choice}
-    found = replace(options, typed=replace(options.typed, flags=flags))
-    if options.sweep.unit == "ratio":
-        found = replace(found, ratio=choice)
-    else:
-        found = replace(found, shortcuts=int(choice))
-        chooser = replace(chooser, shortcuts=found.shortcuts)
-    return _prune(original, chooser, found, before, sweep)
+    settled = _settled(options, options.sweep.unit, require_choice(sweep))
+    chooser = replace(chooser, shortcuts=settled.chosen_shortcuts)
+    return _prune(original, chooser, settled, before, sweep)
+
+
+def _settled(options: PruneOptions, unit: Unit, choice: float) -> PruneOptions:
+    """The options with the value that a sweep chose in its place."""
+    typed = options.typed
+    if typed.flags:
+        typed = replace(typed, flags={**typed.flags, unit: choice})
+    return replace(
+        options,
+        ratio=choice if unit == "ratio" else options.ratio,
+        shortcuts=int(choice) if unit == "shortcuts" else options.shortcuts,
+        sweep=None,
+        outputs=replace(options.outputs, sweep=""),
+        typed=typed,
+    )
 
 
 def sweep_network(options: PruneOptions, build: Build) -> Sweep:

@@ -22,7 +22,7 @@ from ...command.timing import Latency, time_forward_ms
 from ...network.graph import ChannelGraph, Mask
 from ...network.layers import Layer
 from ...network.weights import State
-from ...runtimes.passes import Pass
+from ...runtimes.options import Pass
 
 Times = NDArray[np.float64]
 

@@ -10,8 +10,7 @@ from ...command.timing import Latency, time_forward_ms
 from ...network.darknet import Build, Network
 from ...network.graph import ChannelGraph
 from ...network.weights import State
-from ...runtimes.options import Runtime
-from ...runtimes.passes import Pass, make_pass
+from ...runtimes.options import Pass, Runtime
 from ..plan import PrunePlan
 from .latency import LatencyTable, MakePass, measure_table
 
@@ -70,6 +69,7 @@ def measure_goal(
     device: str,
 ) -> LatencyGoal:
     """Measure the network and its layers. Raises UserError for what the runtime cannot load."""
+    from ...runtimes.passes import make_pass  # runtimes load for those who want a latency
 
     def make(cfg: Cfg, img_hw: tuple[int, int], state: State | None = None) -> Pass:
         return make_pass(runtime, build, cfg, img_hw, state, pick_device(device))

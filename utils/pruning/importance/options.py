@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from ...command.option_values import require_choice, require_count
 
 Kind = Literal["bn", "bn-act", "l1", "l2", "fpgm", "taylor", "lamp", "random"]
 Normalization = Literal["layer", "global", "none"]
@@ -42,6 +44,12 @@ class Ranking:
     importance: Kind = "bn"
     normalize: Normalization | None = None
     taylor_batches: int = 16
+
+    def __post_init__(self) -> None:
+        require_choice("--importance", self.importance, tuple(IMPORTANCES))
+        if self.normalize is not None:
+            require_choice("--normalize", self.normalize, get_args(Normalization))
+        require_count("--taylor-batches", self.taylor_batches)
 
     @property
     def meaning(self) -> str:

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ...command.errors import UserError
+from ...network.darknet import Network
 from ...network.graph import ChannelGraph
 from .scores import Scores, as_values
 
 Losses = Callable[[list[Tensor], Tensor, tuple[int, int]], Tensor]
 
 
-class Trainable(Protocol):
-    """What the gradients need of `models.Darknet`."""
-
-    layers: nn.ModuleList
-    training: bool
-
-    def eval(self) -> nn.Module: ...
-
-    def train(self, mode: bool = True) -> nn.Module: ...
-
-    def raw_heads(self, x: Tensor) -> list[Tensor]: ...
-
-
 def taylor(
     graph: ChannelGraph,
-    model: Trainable,
+    network: Network,
     batches: Iterable[tuple[Tensor, Tensor]],
     loss: Losses,
 ) -> Scores:
@@ -40,31 +27,31 @@ def taylor(
     (first order, at the batch normalisation), without the square. beta has no part in it: pruning
     folds what beta emits into the layers behind.
 
-    batches: images (B, 3, H, W) in 0..1 and targets, on the model's device. loss: raw heads,
-    targets and (H, W) -> scalar. Batch normalisation runs on its running statistics, and model,
+    batches: images (B, 3, H, W) in 0..1 and targets, on the network's device. loss: raw heads,
+    targets and (H, W) -> scalar. Batch normalisation runs on its running statistics, and network,
     gradients and statistics are left as they were. Raises UserError without a batch.
     """
     gammas = {
         index: module.get_parameter("bn.weight")
         for index in graph.issued
-        if isinstance(getattr(module := model.layers[index], "bn", None), nn.BatchNorm2d)
+        if isinstance(getattr(module := network.layers[index], "bn", None), nn.BatchNorm2d)
     }
     frozen = [gamma for gamma in gammas.values() if not gamma.requires_grad]
-    was_training = model.training
-    model.eval()
+    was_training = network.training
+    network.eval()
     for gamma in frozen:
         gamma.requires_grad_(True)
     try:
-        sums = _accumulated(model, list(gammas.values()), batches, loss)
+        sums = _accumulated(network, list(gammas.values()), batches, loss)
     finally:
-        model.train(was_training)
+        network.train(was_training)
         for gamma in frozen:
             gamma.requires_grad_(False)
     return {index: as_values(total) for index, total in zip(gammas, sums, strict=True)}
 
 
 def _accumulated(
-    model: Trainable,
+    network: Network,
     gammas: list[nn.Parameter],
     batches: Iterable[tuple[Tensor, Tensor]],
     loss: Losses,
@@ -74,7 +61,7 @@ def _accumulated(
     with torch.enable_grad():
         for images, targets in batches:
             size = (images.shape[2], images.shape[3])
-            value = loss(model.raw_heads(images), targets, size)
+            value = loss(network.raw_heads(images), targets, size)
             # autograd.grad, not backward: nobody's .grad is touched.
             found = torch.autograd.grad(value, gammas, allow_unused=True)
             for total, gamma, slope in zip(sums, gammas, found, strict=True):

@@ -140,6 +140,8 @@ def _plain(value: Any) -> Any:
     """An option's value as JSON has it; what is none of its types, as text."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
