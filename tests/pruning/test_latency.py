@@ -48,7 +48,7 @@ def proportional(graph: ChannelGraph) -> LatencyTable:
         if layer.macs():
             counts = layer.inputs[0][0], layer.shape[0]
             full = layer.macs() / 1e6
-            tied = getattr(layer, "groups", 1) > 1
+            tied = layer.groups > 1
             times = np.array([[0, full]]) if tied else np.array([[0, 0], [0, full]])
             widths = (np.array([0.0, count]) for count in counts)
             layers[layer.index] = WidthTimes(*widths, times, tied)
