@@ -26,7 +26,9 @@ def test_they_are_counted_and_listed() -> None:
 def test_boxes_move_and_the_rest_stays() -> None:
     picture = np.zeros((20, 40, 3), np.uint8)
     _, geometry = letterbox(picture, (64, 64))
-    back = TWO.moved(geometry.to_net).moved(geometry.to_image)
+    (sy, sx), (oy, ox) = geometry.scale_yx, geometry.offset_yx
+    forth = TWO.moved(lambda boxes: boxes * (sx, sy, sx, sy) + np.array((ox, oy, ox, oy)))
+    back = forth.moved(geometry.to_image)
     np.testing.assert_allclose(back.boxes_xyxy_px, TWO.boxes_xyxy_px, atol=1e-9)
     twice = TWO.scaled(2)
     assert twice.boxes_xyxy_px.tolist() == [[0, 4, 20, 24], [8, 8, 12, 16]]
