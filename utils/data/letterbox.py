@@ -1,4 +1,4 @@
-"""How an image is fitted into the network's input, and the exact way back.
+"""How an image becomes the network's input: fitted, as numbers; and the exact way back.
 
 Coordinates are continuous: pixel i covers [i, i + 1), so an image w pixels wide spans 0..w.
 """
@@ -110,6 +110,23 @@ def letterbox(image: ByteArray, net_hw: Size, fit: Fit = "letterbox") -> tuple[B
     hw: Size = image.shape[0], image.shape[1]
     size = fitted_size(hw, net_hw, fit)
     return pad(resize(image, size), net_hw), content_geometry(hw, size).placed(net_hw)
+
+
+def unit_range(
+    pixels: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
+    memory_format: torch.memory_format = torch.preserve_format,
+) -> torch.Tensor:
+    """uint8 0..255 of any shape -> `dtype` 0..1, where the pixels are.
+
+    Bytes are a quarter of the numbers: move them to the device first.
+    """
+    return pixels.to(dtype, memory_format=memory_format) / 255
+
+
+def picture_input(picture: ByteArray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """One picture (h, w, C) -> (1, C, h, w) float32 in 0..1 on `device`."""
+    return unit_range(torch.from_numpy(picture).to(device).permute(2, 0, 1)[None])
 
 
 def _map(boxes: Boxes, scale_xy: tuple[float, float], offset_xy: tuple[float, float]) -> Boxes:

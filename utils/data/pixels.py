@@ -1,4 +1,4 @@
-"""From a file's bytes to 8-bit pixels of as many channels as the network reads, and to its numbers.
+"""From a file's bytes to 8-bit pixels of as many channels as the network reads.
 
 Channels: a cfg's [net] says how many its images have. 1: grey, as Darknet loads it (colours are
 weighed by OpenCV); 3: RGB, grey images three times; any other number: what the file itself holds,
@@ -18,8 +18,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -111,20 +109,3 @@ def to_8_bits(image: npt.NDArray[Any]) -> ByteArray:
 def _tell(what: str, taken_for: str) -> None:
     """One warning of a kind, whatever the number of images."""
     logger.warning("%s are taken for %s: their files do not say so", what, taken_for)
-
-
-def unit_range(
-    pixels: Tensor,
-    dtype: torch.dtype = torch.float32,
-    memory_format: torch.memory_format = torch.preserve_format,
-) -> Tensor:
-    """uint8 0..255 of any shape -> `dtype` 0..1, where the pixels are.
-
-    Bytes are a quarter of the numbers: move them to the device first.
-    """
-    return pixels.to(dtype, memory_format=memory_format) / 255
-
-
-def picture_input(picture: ByteArray, device: torch.device | str = "cpu") -> Tensor:
-    """One picture (h, w, C) -> (1, C, h, w) float32 in 0..1 on `device`."""
-    return unit_range(torch.from_numpy(picture).to(device).permute(2, 0, 1)[None])

@@ -16,8 +16,7 @@ from ..data.darknet_files import load_data_file
 from ..data.dataset import DetectionDataset, Draw
 from ..data.detections import Detections
 from ..data.images import read_image
-from ..data.letterbox import Geometry
-from ..data.pixels import unit_range
+from ..data.letterbox import Geometry, unit_range
 from ..network.darknet import Network
 from ..pictures.detections import Picture, draw_detections
 from .as_the_cfg_says import chosen_fit, chosen_nms

@@ -11,9 +11,9 @@ import torch
 
 from ..command.timing import synchronize
 from ..data.detections import Detections
-from ..data.letterbox import letterbox
+from ..data.letterbox import letterbox, picture_input
 from ..data.options import Fit
-from ..data.pixels import ByteArray, picture_input
+from ..data.pixels import ByteArray
 from .evaluate import Predict
 from .nms import nms
 from .options import NmsKind

@@ -15,8 +15,8 @@ from torch import Tensor
 from ..command.progress import progress_bar
 from ..command.timing import synchronize
 from ..data.detections import Detections
+from ..data.letterbox import unit_range
 from ..data.loader import Loader
-from ..data.pixels import unit_range
 from .metrics import MAX_DET_PER_CLASS, Boxes, ClassScores, mean_of_valid, score_detections
 from .nms import nms
 from .options import CONF_THRES, IOU_THRES, MAX_DET, PLAIN, NmsKind

@@ -9,8 +9,8 @@ from torch import Tensor
 from ..command.device import pick_device
 from ..data.darknet_files import load_data_file
 from ..data.dataset import DetectionDataset
+from ..data.letterbox import unit_range
 from ..data.loader import make_loader
-from ..data.pixels import unit_range
 from ..network.darknet import Network
 from .as_the_cfg_says import chosen_fit
 from .options import Scoring

@@ -14,9 +14,8 @@ from ..command.errors import UserError
 from ..command.progress import progress_bar
 from ..data.darknet_files import DataSpec, load_list
 from ..data.images import UnreadableImageError, read_image
-from ..data.letterbox import letterbox
+from ..data.letterbox import letterbox, picture_input
 from ..data.options import Fit
-from ..data.pixels import picture_input
 
 Images = Sequence[NDArray[np.float32]]  # each (1, 3, H, W), RGB in 0..1
 
