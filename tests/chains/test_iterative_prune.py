@@ -16,8 +16,9 @@ import iterative_prune
 import train
 from models import Darknet
 from tests.support.training_project import QUICK_STEPS, TRAIN_FLAGS, content
-from utils.chains.flags import iterative_options, iterative_parser
-from utils.chains.iterative import plan_steps, share_to_keep
+from utils.chains.iterative.flags import read_flags
+from utils.chains.iterative.options import Pace
+from utils.chains.iterative.run import plan_steps, share_to_keep
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
 from utils.training import checkpoint as checkpoints
@@ -34,9 +35,9 @@ def steps_csv(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def parsed(*flags: str) -> Any:
-    parser = iterative_parser(None, tuple(iterative_prune.STRATEGIES))
-    return iterative_options(parser.parse_args(list(flags)), iterative_prune.STRATEGIES).pace
+def parsed(*flags: str) -> Pace:
+    words = ["--data", "my.data", *flags]
+    return read_flags(iterative_prune.STRATEGIES, None, words).options.pace
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 20))
@@ -103,7 +104,7 @@ def test_a_drop_beyond_the_limit_ends_it_with_the_last_good_step(
 ) -> None:
     # The start finds nothing, so a drop is a number below 0 here.
     found = iter([(-0.1, 0.0), (-0.3, 0.0)])
-    monkeypatch.setattr("utils.chains.iterative.best_scores", lambda _: next(found))
+    monkeypatch.setattr("utils.chains.iterative.run.best_scores", lambda _: next(found))
     rows = run("--steps", "3", "--max-map-drop", "0.2")
     assert [row["good"] for row in rows] == [1, 1, 0]  # the third step is not tried
     best = Darknet("out/best.cfg").load_weights("out/best.weights")
@@ -123,7 +124,7 @@ class Killed(BaseException):
 def test_after_a_kill_anywhere_steps_csv_is_the_same(
     project_with_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("utils.chains.iterative.best_scores", losses)
+    monkeypatch.setattr("utils.chains.iterative.run.best_scores", losses)
     run(name="whole")
     notes = 0
     real_note, real_save = Journal.note, checkpoints.save
