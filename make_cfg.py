@@ -17,30 +17,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from utils.cfg import Cfg, load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
-from utils.command.table import table
-from utils.data.anchors import COVERED_IOU, AnchorFit, box_sizes_px, cluster_anchors, measure_fit
 from utils.data.darknet_files import load_data_file
 from utils.data.options import Fit
-from utils.data.problems import report_problems
-from utils.data.samples import load_samples
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit
-from utils.network.layers import input_shape
-from utils.network.retarget import (
-    anchor_count,
-    head_stride_px,
-    heads_of,
-    with_anchors,
-    with_classes,
-    with_fit,
-    with_img_size,
-    with_title,
-)
 
 
 def build_parser() -> Parser:
@@ -68,64 +51,48 @@ def _seed(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> Path:
     """Write the copy; returns its path."""
     args = build_parser().parse_args(argv)
+    size = img_size(args.img_size)
     source, data = Path(args.cfg), load_data_file(args.data)
     output = Path(args.output or source.with_name(f"{source.stem}-{data.source.stem}.cfg"))
     if output.exists() and not args.force:
         raise UserError(f"{output}: is there already; name another with --output or use --force")
-
     before = load_cfg(source)
+    fit = chosen_fit(args.fit, before)
+    from utils.describe.heads import head_changes
+    from utils.network.retarget import with_classes, with_fit, with_img_size, with_title
+
     after = with_classes(before, data.nc)
-    size = img_size(args.img_size)
     if size:
         after = with_img_size(after, size)
-    fits, fit = None, chosen_fit(args.fit, after)
     after = with_fit(after, fit)
+    told = ""
     if args.anchors:
-        after, fits = fit_anchors(after, data.require("train"), fit, args.seed)
-
-    how = f"{data.nc} classes" + (", anchors by k-means" if fits else "")
+        after, told = with_own_anchors(after, data.require("train"), fit, args.seed)
+    how = f"{data.nc} classes" + (", anchors by k-means" if args.anchors else "")
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])
     save_cfg(strict_cfg(titled) if args.strict_darknet else titled, output)
-    print(head_changes(before, after))
-    if fits:
-        old, new = fits
-        print(f"mean IoU of a box with its best anchor: {old.mean_iou:.3f} -> {new.mean_iou:.3f}")
-        print(f"boxes with an IoU above {COVERED_IOU}: {old.covered:.1%} -> {new.covered:.1%}")
-    print(f"written: {output}")
+    print(f"{head_changes(before, after)}\n{told}written: {output}")
     return output
 
 
-def fit_anchors(
-    cfg: Cfg, list_path: Path, fit: Fit, seed: int
-) -> tuple[Cfg, tuple[AnchorFit, AnchorFit]]:
-    """The cfg with anchors for the boxes of a list, and how well the old and the new ones suit."""
-    heads = heads_of(cfg)
-    samples, problems = load_samples(list_path, heads[0].nc)
+def with_own_anchors(cfg: Cfg, list_path: Path, fit: Fit, seed: int) -> tuple[Cfg, str]:
+    """The cfg with anchors for the boxes of a list, and lines that say what that is worth."""
+    from utils.data.anchors import COVERED_IOU, box_sizes_px, cluster_anchors, measure_fit
+    from utils.data.problems import report_problems
+    from utils.data.samples import load_samples
+    from utils.network.layers import input_shape
+    from utils.network.retarget import anchor_count, heads_of, used_anchors_px, with_anchors
+
+    samples, problems = load_samples(list_path, heads_of(cfg)[0].nc)
     report_problems(list_path, problems, strict=False)
     _, height, width = input_shape(cfg)
     sizes_px = box_sizes_px(samples, (height, width), fit)
-    old_px = np.concatenate([head.anchors_px.double().numpy() for head in heads])
     changed = with_anchors(cfg, cluster_anchors(sizes_px, anchor_count(cfg), seed))
-    new_px = heads_of(changed)[0].all_anchors_px.double().numpy()
-    return changed, (measure_fit(old_px, sizes_px), measure_fit(new_px, sizes_px))
-
-
-def head_changes(before: Cfg, after: Cfg) -> str:
-    """What became of each head."""
-    rows = [["head (layer)", "stride", "classes", "filters", "anchors, px"]]
-    for old, new in zip(heads_of(before), heads_of(after), strict=True):
-        pairs = "  ".join(f"{width:g}x{height:g}" for width, height in new.anchors_px.tolist())
-        rows.append(
-            [
-                str(new.index),
-                str(head_stride_px(after, new)),
-                f"{old.nc} -> {new.nc}",
-                f"{old.shape[0]} -> {new.shape[0]}",
-                pairs,
-            ]
-        )
-    height, width = input_shape(after)[1:]
-    return table(rows, title=f"input {height}x{width}")
+    old, new = (measure_fit(used_anchors_px(found), sizes_px) for found in (cfg, changed))
+    return changed, (
+        f"mean IoU of a box with its best anchor: {old.mean_iou:.3f} -> {new.mean_iou:.3f}\n"
+        f"boxes with an IoU above {COVERED_IOU}: {old.covered:.1%} -> {new.covered:.1%}\n"
+    )
 
 
 if __name__ == "__main__":

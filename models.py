@@ -21,16 +21,9 @@ from utils.command.errors import UserError
 from utils.command.files import atomic_write
 from utils.network.bn_epsilon import for_epsilon
 from utils.network.graph import interpret
-from utils.network.layers import (
-    INPUT,
-    ConvolutionModule,
-    Head,
-    Layer,
-    PaddingMode,
-    build_layers,
-    input_shape,
-)
+from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
 from utils.network.layers.heads import require_equal_classes
+from utils.network.layers.modules import ConvolutionModule
 from utils.network.layers.strides import stride_px
 from utils.network.options import BnEpsilon
 from utils.network.weights import (

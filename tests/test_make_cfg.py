@@ -185,7 +185,7 @@ def test_anchors_in_cells_stay_in_cells() -> None:
     assert head.numbers("anchors") == (0.5, 0.25, 1, 1.516)
     assert not head.has("mask")
     assert changed.layers[0].integer("filters") == 20
-    assert heads_of(changed)[0].anchors_px.tolist() == pytest.approx(
+    assert heads_of(changed)[0].anchors_px == pytest.approx(
         np.array([[16.0, 8.0], [32.0, 48.5]]), abs=0.02
     )
 

@@ -16,8 +16,8 @@ from models import Darknet, convert
 from tests.support.nets import conv, head, healthy, image, net, random_net, section
 from utils.cfg import CfgError, format_cfg, load_cfg, parse_cfg, save_cfg
 from utils.command.errors import UserError
-from utils.network.layers import ConvolutionModule
 from utils.network.layers.activations import ELEMENTWISE
+from utils.network.layers.modules import ConvolutionModule
 
 # Two heads, strides 8 and 16, on 96 x 64 pixels.
 DETECTOR = net(

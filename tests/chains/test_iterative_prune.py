@@ -186,3 +186,31 @@ def test_mistakes_are_told_before_anything_is_made(project_with_weights: Path) -
     assert not Path("out").exists()
     with pytest.raises(UserError, match="give --resume alone"):
         iterative_prune.main(["--resume", "begun", "--steps", "3"])
+
+
+@pytest.mark.parametrize(
+    ("prune_flags", "said"),
+    [
+        ("--global_percent 0.5", "--target-channels: takes the place of --global_percent"),
+        ("--global_percent 0.3,0.5", "--target-channels: takes the place of --global_percent"),
+        ("--max-map-drop 0.1", "--target-channels: finds one ratio"),
+        ("--target-params 0.5", "--target-params: each step has a goal of its own"),
+        ("--dry-run", "--dry-run: would leave nothing to finetune"),
+    ],
+)
+def test_prune_flags_that_contradict_the_steps(
+    project_with_weights: Path, prune_flags: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        run(f"--prune-flags={prune_flags}")
+    assert not Path("out").exists()
+
+
+def test_a_step_s_report_says_what_the_step_did(project_with_weights: Path) -> None:
+    rows = run("--one-shot", "--prune-flags=--report told --round-to 2 --bn-epsilon any")
+    record = json.loads(Path("told/report.json").read_text("utf-8"))
+    assert record["inputs"]["cfg"]["path"] == record["options"]["cfg"] == "out/step01/full.cfg"
+    assert (record["options"]["budget"], record["options"]["round_to"]) == ("channels0.75", 2)
+    assert "--target-channels 0.75 --force" in record["command"]
+    kept = sum(row["after"] for row in record["layers"])
+    assert kept == rows[1]["channels"]

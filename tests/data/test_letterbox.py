@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.tiny_data import box_picture, noise_picture
-from utils.data.letterbox import (
-    GREY,
-    Geometry,
-    content_geometry,
-    fitted_size,
-    identity,
-    letterbox,
-    resize,
-)
-from utils.data.options import Fit
+from utils.data.letterbox import GREY, Geometry, content_geometry, identity, letterbox, resize
+from utils.data.options import Fit, fitted_size
 
 sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000))
 nets = st.tuples(st.integers(1, 20), st.integers(1, 20)).map(lambda s: (s[0] * 32, s[1] * 32))

@@ -12,7 +12,7 @@ import torch
 import cfginfo
 from models import Darknet, convert
 from tests.support.nets import conv, head, healthy, net, rules, section
-from utils.cfg import Cfg, save_cfg
+from utils.cfg import Cfg, load_cfg, save_cfg
 from utils.command.errors import UserError
 from utils.describe.layers import (
     TiedGroup,
@@ -53,7 +53,7 @@ def graph_of(*sections: str) -> ChannelGraph:
     ],
 )
 def test_known_totals(root: Path, name: str, expected_bflops: float, numbers: int) -> None:
-    layers = build_layers(cfginfo.load_cfg(root / "cfg" / f"{name}.cfg"))
+    layers = build_layers(load_cfg(root / "cfg" / f"{name}.cfg"))
     assert round(count_bflops(layers), 3) == expected_bflops
     text = totals(layers)
     assert f"{numbers:,} numbers" in text

@@ -22,9 +22,9 @@ from utils.cfg import (
     with_note,
     without_note,
 )
+from utils.cfg.head_note import HEAD_NOTE
 from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
-from utils.network.layers.dfl import HEAD_NOTE
 from utils.network.retarget import with_classes
 from utils.pruning.blocks import find_blocks
 from utils.pruning.gate import prove

@@ -88,8 +88,8 @@ def test_yolo_activates_as_darknets_output(new_coords: bool) -> None:
 
 def test_anchors_of_a_yolo() -> None:
     layer = lone_head("yolo", 16, mask="2,0")
-    assert layer.anchors_px.tolist() == [list(ANCHORS[2]), list(ANCHORS[0])]
-    assert layer.all_anchors_px.tolist() == [list(pair) for pair in ANCHORS]
+    assert layer.anchors_px == (ANCHORS[2], ANCHORS[0])
+    assert layer.all_anchors_px == tuple(ANCHORS)
     usual = {"classes": 1, "num": 2}
     short = rules(section("yolo", anchors="7,8,9", **usual), channels=12)[0]
     assert isinstance(short, Head)

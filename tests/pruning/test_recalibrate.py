@@ -20,7 +20,7 @@ from tests.support.prune_case import prune_by_flags
 from tests.support.tiny_data import make_set
 from utils.cfg import load_cfg, plain_text
 from utils.command.errors import UserError
-from utils.network.layers.normalization import DarknetBatchNorm
+from utils.network.layers.modules import DarknetBatchNorm
 from utils.pruning.recalibrate import recalibrate_
 from utils.pruning.report.result import Pruned
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tests.support.nets import conv, net, section
 from utils.cfg import Cfg
+from utils.cfg.head_note import HEAD_NOTE, dfl_note
 from utils.network.layers import Dfl, build_layers
-from utils.network.layers.dfl import HEAD_NOTE, dfl_note
 
 NC, BINS = 3, 16
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from models import Darknet
 from utils.cfg import Cfg, parse_cfg, plain_text
 from utils.network.layers import Layer, build_layers
-from utils.network.layers.normalization import DarknetBatchNorm
+from utils.network.layers.modules import DarknetBatchNorm
 
 State = dict[str, Tensor]
 

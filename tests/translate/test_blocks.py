@@ -20,7 +20,8 @@ from translate import main
 from utils.cfg import load_cfg, plain_text, read_note
 from utils.cfg.strict import strict_cfg
 from utils.command.errors import UserError
-from utils.translate.guard import DANGER, guarded, lowest_by_statistics, lowest_swish_inputs
+from utils.translate.guard import guarded, lowest_by_statistics, lowest_swish_inputs
+from utils.translate.options import DANGER
 from utils.translate.translation import translate_checkpoint
 
 

@@ -1,67 +1,63 @@
-"""Packages that load at their first use and not at their import."""
+"""Modules that are loaded at their first use, for commands that often end without any.
+
+The standard library's LazyLoader does not serve: it loads a module as soon as a second `import` of
+it runs, since that asks for its `__spec__`; and before Python 3.12 a second thread may find the
+module half loaded.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 import threading
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+# One for all: modules load each other, and two threads that start at two ends would both wait.
+_LOCK = threading.RLock()
+_RUNNING: set[str] = set()  # names of the modules whose code runs at the moment
+
+
+class _Postponed(ModuleType):
+    """A module whose code has not run yet; it becomes an ordinary one when that is done."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """What is asked for, after loading, but for the one thing that an `import` asks for."""
+        if name != "__spec__":
+            _load(self)
+        return ModuleType.__getattribute__(self, name)
+
 
 def postpone(name: str) -> None:
-    """Let `import NAME`, from now on, load the package only when something in it is asked for.
+    """From here on `import NAME` costs nothing: the first use of the module loads it.
 
-    Does nothing where it is loaded already, or not installed: an import then fails as it always
-    does. `from NAME import x` and `import NAME.x` ask for something, and load it.
-
-    What stands in `sys.modules` until then is the package's own module object, empty but for the
-    attributes that the import system sets; the first look-up that finds nothing fills it. So
-    whoever has imported it early or late has one and the same module. (importlib's LazyLoader
-    would load at the second `import NAME`, which looks at `__spec__`.)
+    A module that is loaded stays as it is; of one that is missing, the import fails as ever. Any
+    form of import that asks for something inside (`from NAME import ...`, `import NAME.inner`)
+    loads it at once. Other threads wait until it is loaded; when that fails, the error is raised
+    at the use, and the next use tries again. Not for modules that put something else in their own
+    place in sys.modules.
     """
-    if name in sys.modules:
-        return
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None:
+    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    if spec is None:
         return
     module = importlib.util.module_from_spec(spec)
-    # Without a path, a submodule's import asks for it, and thereby loads the package first.
-    path = module.__dict__.pop("__path__", None)
-    module.__dict__["__getattr__"] = _Filling(module, spec, path)
+    module.__class__ = _Postponed
     sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
 
 
-class _Filling:
-    """A module's `__getattr__` (PEP 562) that loads the module, once, for whichever thread asks."""
-
-    def __init__(self, module: ModuleType, spec: ModuleSpec, path: Any) -> None:
-        self._module, self._spec, self._path = module, spec, path
-        self._lock = threading.RLock()
-        self._begun = False
-
-    def __call__(self, attribute: str) -> Any:
-        with self._lock:  # other threads wait here until the module is whole
-            if not self._begun:
-                self._begun = True
-                self._load()
-        found = self._module.__dict__.get(attribute, self)
-        if found is not self:
-            return found
-        own = self._module.__dict__.get("__getattr__")
-        if own is not None and own is not self:
-            return own(attribute)
-        raise AttributeError(f"module {self._module.__name__!r} has no attribute {attribute!r}")
-
-    def _load(self) -> None:
-        if self._path is not None:
-            self._module.__dict__["__path__"] = self._path
-        assert self._spec.loader is not None
+def _load(module: ModuleType) -> None:
+    """Run the module's code, once; what that code asks of its module meanwhile is looked up."""
+    with _LOCK:
+        spec, loaded = module.__spec__, type(module) is not _Postponed
+        assert spec is not None and spec.loader is not None
+        if loaded or spec.name in _RUNNING:
+            return
+        _RUNNING.add(spec.name)
         try:
-            self._spec.loader.exec_module(self._module)
-        except BaseException:
-            sys.modules.pop(self._module.__name__, None)
-            raise
-        if self._module.__dict__.get("__getattr__") is self:
-            del self._module.__dict__["__getattr__"]
+            spec.loader.exec_module(module)
+        finally:
+            _RUNNING.discard(spec.name)
+        module.__class__ = ModuleType

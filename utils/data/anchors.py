@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from ..command.errors import UserError
 from ..command.progress import progress_bar
-from .letterbox import fitted_size
-from .options import Fit
+from .options import Fit, fitted_size
 from .samples import Sample
 
 FloatArray = npt.NDArray[np.float64]
@@ -90,19 +89,6 @@ def cluster_anchors(
             best, best_mean = anchors, mean
     order = np.lexsort((best[:, 0], best.prod(1)))
     return np.asarray(best[order], np.float64)
-
-
-def distribute(strides: Sequence[float], counts: Sequence[int]) -> list[tuple[int, ...]]:
-    """The mask of each head: the smallest anchors go to the head with the smallest stride.
-
-    Head i has the stride `strides[i]` and uses `counts[i]` anchors; no anchor is used twice.
-    """
-    masks: dict[int, tuple[int, ...]] = {}
-    first = 0
-    for head in sorted(range(len(strides)), key=lambda i: strides[i]):
-        masks[head] = tuple(range(first, first + counts[head]))
-        first += counts[head]
-    return [masks[head] for head in range(len(strides))]
 
 
 def _spread_out(sizes_px: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .cache import ImageCache, fits_in_memory
 from .images import Size, UnreadableImageError, best_reduction, read_image
-from .letterbox import Geometry, content_geometry, fitted_size, resize
-from .options import Fit
+from .letterbox import Geometry, content_geometry, resize
+from .options import Fit, fitted_size
 from .pixels import ByteArray
 from .problems import Problem
 from .samples import Sample

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from .images import Size
-from .options import Fit
+from .options import Fit, fitted_size
 from .pixels import ByteArray
 
 Boxes = TypeVar("Boxes", npt.NDArray[Any], torch.Tensor)
@@ -72,15 +72,6 @@ class Geometry:
 def identity(net_hw: Size) -> Geometry:
     """The geometry of an image that is the network input."""
     return Geometry(net_hw, net_hw, (1.0, 1.0))
-
-
-def fitted_size(image_hw: Size, net_hw: Size, fit: Fit) -> Size:
-    """Size (height, width) that the image itself takes within the network input."""
-    if fit == "stretch":
-        return net_hw
-    ratio = min(net_hw[0] / image_hw[0], net_hw[1] / image_hw[1])
-    height, width = (max(round(side * ratio), 1) for side in image_hw)
-    return min(height, net_hw[0]), min(width, net_hw[1])
 
 
 def resize(image: ByteArray, size: Size) -> ByteArray:

@@ -11,6 +11,15 @@ from ..command.errors import UserError
 Fit = Literal["letterbox", "stretch"]
 
 
+def fitted_size(image_hw: tuple[int, int], net_hw: tuple[int, int], fit: Fit) -> tuple[int, int]:
+    """Size (height, width) in pixels that an image takes within the network's input."""
+    if fit == "stretch":
+        return net_hw
+    ratio = min(net_hw[0] / image_hw[0], net_hw[1] / image_hw[1])
+    height, width = (max(round(side * ratio), 1) for side in image_hw)
+    return min(height, net_hw[0]), min(width, net_hw[1])
+
+
 def _knob(default: float, low: float, high: float, text: str) -> Any:
     return field(default=default, metadata={"range": (low, high), "help": text})
 

@@ -16,8 +16,8 @@ from ..network.layers import INPUT, Head, Layer, Shape
 from ..network.layers.ties import Ids
 from ..network.receptive_field import receptive_field_px
 from ..pruning.candidates import find_candidates
-from ..pruning.foldable import removable_by_structure
 from ..pruning.strategy import ChannelRule, Strategy
+from ..pruning.structure import removable_by_structure
 
 Rows = list[list[str]]
 
@@ -117,7 +117,7 @@ def field_text(field_px: tuple[float, float], image_hw: tuple[int, int]) -> str:
 
 def anchors_text(head: Head) -> str:
     """`10x13 16x30 33x23`."""
-    return " ".join(f"{width:.4g}x{height:.4g}" for width, height in head.anchors_px.tolist())
+    return " ".join(f"{width:.4g}x{height:.4g}" for width, height in head.anchors_px)
 
 
 # -- channels ---------------------------------------------------------------------------------

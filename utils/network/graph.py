@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .layers import INPUT, Head, Layer
 from .layers.ties import Ids, Ties
+from .layers.ties import Mask as Mask  # many readers of the graph need it, and no other name
 
 T = TypeVar("T")
-Mask = NDArray[np.bool_]  # (C,): which channels of a layer are meant
 
 
 def interpret(layers: Sequence[Layer], rule: Callable[[Layer, list[T]], T], start: T) -> list[T]:

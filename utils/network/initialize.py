@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .layers import ConvolutionModule, Head
+from .layers import Head
+from .layers.modules import ConvolutionModule
 
 _HEAD_STD = 0.01
 

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..cfg import Cfg, Line, Section, replace_layers, set_option, with_net
 from ..command.errors import UserError
-from ..data.anchors import FloatArray, distribute
 from ..data.options import Fit
 from .layers import Head, build_layers, input_shape
 from .layers.strides import stride_px
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def heads_of(cfg: Cfg) -> tuple[Head, ...]:
@@ -76,6 +78,11 @@ def anchor_count(cfg: Cfg) -> int:
     return sum(len(head.mask) for head in heads_of(cfg))
 
 
+def used_anchors_px(cfg: Cfg) -> FloatArray:
+    """Width and height (n, 2), in network pixels, of the anchors that the heads use."""
+    return np.array([pair for head in heads_of(cfg) for pair in head.anchors_px]).reshape(-1, 2)
+
+
 def with_anchors(cfg: Cfg, anchors_px: FloatArray) -> Cfg:
     """The cfg with these anchors (anchor_count, 2), sorted by area, in place of its own.
 
@@ -91,7 +98,7 @@ def with_anchors(cfg: Cfg, anchors_px: FloatArray) -> Cfg:
     )
     changed = {}
     for head, mask in zip(heads, masks, strict=True):
-        text = ",".join(_decimal(side) for side in (anchors_px / _anchor_unit_px(head)).ravel())
+        text = ",".join(_decimal(side) for side in (anchors_px / head.anchor_unit_px).ravel())
         section = set_option(head.section, "anchors", text)
         section = set_option(section, "num", len(anchors_px))
         if section.has("mask") or len(mask) < len(anchors_px):
@@ -100,16 +107,24 @@ def with_anchors(cfg: Cfg, anchors_px: FloatArray) -> Cfg:
     return replace_layers(cfg, changed)
 
 
+def distribute(strides: Sequence[float], counts: Sequence[int]) -> list[tuple[int, ...]]:
+    """The mask of each head: the smallest anchors go to the head with the smallest stride.
+
+    Head i has the stride `strides[i]` and uses `counts[i]` anchors; no anchor is used twice.
+    """
+    masks: dict[int, tuple[int, ...]] = {}
+    first = 0
+    for head in sorted(range(len(strides)), key=lambda i: strides[i]):
+        masks[head] = tuple(range(first, first + counts[head]))
+        first += counts[head]
+    return [masks[head] for head in range(len(strides))]
+
+
 def with_title(cfg: Cfg, title: Sequence[str]) -> Cfg:
     """The cfg with comment lines at its top; what is not printable ASCII is escaped."""
     lines = (text.encode("unicode_escape").decode("ascii") for text in title)
     added = tuple(Line(f"# {text}\n", 1) for text in lines)
     return replace(cfg, preamble=(*added, *cfg.preamble))
-
-
-def _anchor_unit_px(head: Head) -> float:
-    """What a 1 in the head's anchors means: a pixel, or a cell."""
-    return float(head.all_anchors_px[0, 0]) / head.all_anchors[0][0]
 
 
 def _decimal(length: float) -> str:

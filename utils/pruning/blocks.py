@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from ..cfg import new_section
 from ..network.graph import ChannelGraph
-from ..network.layers import Convolutional, Layer, Params
+from ..network.layers import Convolutional, Layer
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,6 @@ def activation_alone(shortcut: Layer, block: ResidualBlock) -> Layer:
         activation=block.activation,
     )
     return Convolutional(section, shortcut.index, (block.source,), (shortcut.shape,))
-
-
-def ones_and_zeros(channels: int, dtype: torch.dtype) -> Params:
-    """The parameters of `activation_alone` before any constant arrives."""
-    weight = torch.ones(channels, 1, 1, 1, dtype=dtype)
-    return {"conv.weight": weight, "conv.bias": torch.zeros(channels, dtype=dtype)}
 
 
 def _judge(layers: Sequence[Layer], index: int, inside: range) -> int | None:

@@ -1,16 +1,17 @@
-"""Which residual blocks can go: those whose constant finds its way into what follows."""
+"""Which residual blocks can go: those whose constant finds its way into what follows.
+
+With these weights, that is; `structure.py` answers for any weights, from the cfg alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ..network.graph import ChannelGraph
 from ..network.layers import UnfoldableError
-from ..network.weights import key_of
 from .blocks import ResidualBlock, find_blocks
 from .plan import keep_everything
 from .surgery import walk_constants
@@ -35,16 +36,3 @@ def removable_blocks(
         else:
             found.append(block)
     return tuple(found), others
-
-
-def removable_by_structure(
-    graph: ChannelGraph,
-) -> tuple[tuple[ResidualBlock, ...], Mapping[int, str]]:
-    """The same for any weights, from the cfg alone: where constants may arrive, they do."""
-    half = torch.full((1,), 0.5)
-    state = {
-        key_of(layer.index, field.name): half.expand(field.shape)
-        for layer in graph.layers
-        for field in layer.fields()
-    }
-    return removable_blocks(graph, state)

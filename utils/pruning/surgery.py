@@ -17,7 +17,6 @@ from ..cfg import Cfg, drop_layers, replace_layers
 from ..network.channel_links import Link
 from ..network.layers import INPUT, Layer, Params
 from ..network.weights import State, key_of, split_state
-from .blocks import ones_and_zeros
 from .plan import PrunePlan
 
 
@@ -52,7 +51,7 @@ def walk_constants(state: Mapping[str, Tensor], plan: PrunePlan) -> dict[int, Te
         if left is not layer:
             # The activation is applied to the source plus a constant, and takes that as its bias.
             incoming = [sum(incoming, torch.zeros_like(incoming[0]))]
-            params = left.absorb(ones_and_zeros(layer.shape[0], torch.float64), incoming)
+            params = left.absorb(_ones_and_zeros(layer.shape[0], torch.float64), incoming)
         constants[layer.index] = left.constants(params, incoming, kept)
     return constants
 
@@ -71,7 +70,7 @@ def cut_layers(
         left = plan.layers[layer.index]
         folded: Params = params
         if left is not layer:
-            folded = ones_and_zeros(layer.shape[0], dtype or _dtype(state))
+            folded = _ones_and_zeros(layer.shape[0], dtype or _dtype(state))
             incoming = [sum(incoming, torch.zeros_like(incoming[0]))]
         sliced: Params = folded
         if layer.index not in stand_in:
@@ -82,6 +81,12 @@ def cut_layers(
                     folded = left.merge_inputs(folded, plan.merges[source].parts)
             sliced = left.slice(folded, plan.kept_inputs(layer.index), kept)
         yield CutLayer(layer, left, params, folded, sliced, kept, constants[layer.index])
+
+
+def _ones_and_zeros(channels: int, dtype: torch.dtype) -> Params:
+    """The parameters of `activation_alone` before any constant arrives."""
+    weight = torch.ones(channels, 1, 1, 1, dtype=dtype)
+    return {"conv.weight": weight, "conv.bias": torch.zeros(channels, dtype=dtype)}
 
 
 def _dtype(state: Mapping[str, Tensor]) -> torch.dtype:

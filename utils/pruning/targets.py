@@ -11,7 +11,7 @@ from ..command.errors import UserError
 from ..network.channel_links import read_links
 from ..network.darknet import Network
 from ..network.graph import channel_graph
-from ..network.layers import ConvolutionModule
+from ..network.layers.modules import ConvolutionModule
 from .candidates import prunable_channels
 from .strategy import Strategy
 

@@ -9,7 +9,6 @@ fused    none left: folded into the kernels; for inference alone
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,9 +18,7 @@ from ..network.bn_epsilon import for_epsilon
 from ..network.layers import build_layers
 from ..network.layers.normalization import folded
 from ..network.weights import State, key_of, split_state
-
-BnExport = Literal["native", "pow2", "fused"]
-BN_EXPORTS: tuple[BnExport, ...] = get_args(BnExport)
+from .options import BnExport
 
 
 def for_export(cfg: Cfg, state: Mapping[str, Tensor], export: BnExport) -> tuple[Cfg, State]:

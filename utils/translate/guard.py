@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ..cfg import Cfg, Expansion, Section, new_section, set_option, splice_layers
 from ..network.graph import interpret
-from ..network.layers import ConvolutionModule, Layer
+from ..network.layers import Layer
+from ..network.layers.modules import ConvolutionModule
 from ..network.weights import State, index_of, key_of, name_of, split_state
 
-DANGER = -60.0  # below it a value may come too near to -88 on other images
 SHIFT = 80.0
 _DEVIATIONS = 12
 

@@ -5,37 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import Tensor
 
 from ..cfg import Cfg, load_cfg, save_cfg
-from ..command.errors import UserError
 from ..command.files import atomic_write
 from ..data.darknet_files import names_text
 from ..network.layers import build_layers
 from ..network.weights import save_checked_weights
-
-
-class Outputs(NamedTuple):
-    """The files; names None where the user has them already."""
-
-    cfg: Path
-    weights: Path
-    names: Path | None
-
-
-def output_paths(cfg: str | Path, with_names: bool, force: bool) -> Outputs:
-    """`x.cfg`, `x.weights`, `x.names`. Raises UserError if one is there, without `force`."""
-    path = Path(cfg)
-    if path.suffix != ".cfg":
-        raise UserError(f"--output {path}: must end in .cfg; the weights go beside it")
-    names = path.with_suffix(".names") if with_names else None
-    outputs = Outputs(path, path.with_suffix(".weights"), names)
-    for found in outputs:
-        if found is not None and found.exists() and not force:
-            raise UserError(f"{found}: exists already; --force overwrites it")
-    return outputs
+from .options import Outputs
 
 
 def write_all(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..network.layers.dfl import HEAD_NOTE
+from ..cfg.head_note import HEAD_NOTE
 
 COCO_CLASSES = 80
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..network.layers.dfl import dfl_note
+from ..cfg.head_note import dfl_note
 from .draft import ConvSpec, Draft
 
 SPPF_POOLS = 3

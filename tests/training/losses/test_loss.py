@@ -273,7 +273,7 @@ def test_decoding_is_that_of_the_heads(extra: str) -> None:
     for head, x in zip(make_heads(extra), zeros(batch=2), strict=True):
         raw = torch.rand_like(x)
         wanted = head.decode(raw, IMG_HW)[..., :4].reshape(2, *x.shape[2:], 2, 4)
-        grid = Grid(x.shape[2], x.shape[3], head.anchors_px, 0.0)
+        grid = Grid(x.shape[2], x.shape[3], torch.tensor(head.anchors_px), 0.0)
         image, row, column, anchor = torch.ones(wanted.shape[:-1]).nonzero(as_tuple=True)
         picked = head.split(raw)[image, anchor, :4, row, column]
         boxes = decode_px(head, grid, picked, Matches(image, anchor, row, column, row), IMG_HW)

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
+from ...cfg.head_note import HEAD_NOTE
+from ...command.lazy import postpone
+
+# Shapes, channels and costs need no tensors, and torch takes longer to load than any of them takes.
+# So it loads at its first use: the layers say `import torch`, and no more of it at their top.
+postpone("torch")
+postpone(f"{__name__}.modules")
+
 from .base import (
     INPUT,
     Field,
@@ -17,11 +25,10 @@ from .base import (
     Window,
 )
 from .connected import Connected
-from .convolutional import Convolutional, ConvolutionModule
-from .dfl import HEAD_NOTE, Dfl
+from .convolutional import Convolutional
+from .dfl import Dfl
 from .elementwise import (
     Activation,
-    BatchNorm,
     Contrastive,
     Cost,
     Crop,
@@ -32,7 +39,7 @@ from .elementwise import (
     Softmax,
 )
 from .heads import Head, Yolo
-from .lrn import Normalization
+from .normalization import BatchNorm, Normalization
 from .pooling import AvgPool, LocalAvgPool, MaxPool, Upsample
 from .region import GaussianYolo, Region
 from .reorg import Reorg, Reorg3d
@@ -42,7 +49,6 @@ from .strides import size_hint
 __all__ = [
     "INPUT",
     "LAYERS",
-    "ConvolutionModule",
     "Convolutional",
     "Dfl",
     "Field",

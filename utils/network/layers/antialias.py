@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from .base import PaddingMode, Shape, Window, wrapped
+from .base import PaddingMode, Shape, Tensor, Window, wrapped
 
 # kind -> (1-d kernel, zero padding per side)
 BLURS: dict[int, tuple[tuple[float, ...], int]] = {1: ((0.25, 0.5, 0.25), 1), 2: ((0.5, 0.5), 0)}
@@ -35,4 +33,4 @@ def blur(x: Tensor, kind: int, stride: tuple[int, int], padding_mode: PaddingMod
         x, pad = wrapped(x, pad), 0
     line = torch.tensor(taps, dtype=x.dtype, device=x.device)
     kernel = torch.outer(line, line).expand(x.shape[1], 1, -1, -1)
-    return F.conv2d(x, kernel, stride=stride, padding=pad, groups=x.shape[1])
+    return torch.nn.functional.conv2d(x, kernel, stride=stride, padding=pad, groups=x.shape[1])

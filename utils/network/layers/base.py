@@ -10,17 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor, nn
 
 from ...cfg import CfgError, Section, reads_previous, set_option
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, Activation
-from .ties import Ids, Ties
+from .ties import Ids, Mask, Ties
+
+# torch's types for annotations alone: to name them does not load it (see `__init__.py`).
+Tensor: TypeAlias = "torch.Tensor"
+Module: TypeAlias = "torch.nn.Module"
 
 Shape = tuple[int, int, int]  # channels, height, width
-Params = Mapping[str, Tensor]  # a layer's tensors, by their names in its module
+Params: TypeAlias = "Mapping[str, Tensor]"  # a layer's tensors, by their names in its module
 
 PaddingMode = Literal["zeros", "circular"]
 
@@ -47,7 +50,7 @@ class Field:
     @property
     def size(self) -> int:
         """Number of floats."""
-        return int(torch.Size(self.shape).numel())
+        return math.prod(self.shape)
 
 
 class Window(NamedTuple):
@@ -162,11 +165,11 @@ class Layer:
 
     # -- tensors -----------------------------------------------------------------------------
 
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """A fresh module with its parameters; 'circular' padding is for proofs only."""
-        return nn.Identity()
+        return torch.nn.Identity()
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Its value (B, C, H, W) as Darknet computes it."""
         return inputs[0]
 
@@ -183,6 +186,13 @@ class Layer:
 
         A pruned channel's value is 0 after pruning, so its constant is all that it emitted.
         Raises UnfoldableError where a kept channel's constant meets something non-linear.
+        """
+        return inputs[0]
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Which output channels `constants` may put a number on; `inputs` say where some arrive.
+
+        True for any parameters, and without them. Raises UnfoldableError where `constants` may.
         """
         return inputs[0]
 
@@ -250,7 +260,18 @@ def wrapped(x: Tensor, pad: int) -> Tensor:
 def require_no_constant(constants: Tensor, kept: Tensor, what: str) -> None:
     """Raise UnfoldableError when a kept channel's constant is not 0."""
     if bool((constants[kept] != 0).any()):
-        raise UnfoldableError(f"a constant on a kept channel meets {what}")
+        raise _unfoldable(what)
+
+
+def carried_by_removed(carried: Sequence[Mask], kept: Mask, what: str) -> Mask:
+    """The pruned channels: `what` makes constants of theirs. None may be on the kept ones."""
+    if any((mask & kept).any() for mask in carried):
+        raise _unfoldable(what)
+    return ~kept
+
+
+def _unfoldable(what: str) -> UnfoldableError:
+    return UnfoldableError(f"a constant on a kept channel meets {what}")
 
 
 def apply_to_removed(constants: Tensor, kept: Tensor, function: Activation, what: str) -> Tensor:

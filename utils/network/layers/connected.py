@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
 
 from ...cfg import Section
+from . import modules
 from .activations import ELEMENTWISE
-from .base import WHOLE, Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed
-from .normalization import BN_FIELDS, DarknetBatchNorm, shift_mean, slice_batch_norm
-from .ties import Ids, Ties
-
-
-class _ConnectedModule(nn.Module):
-    def __init__(self, fc: nn.Linear, bn: DarknetBatchNorm | None) -> None:
-        super().__init__()
-        self.fc = fc
-        self.bn = bn
+from .base import (
+    WHOLE,
+    Field,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    Window,
+    apply_to_removed,
+)
+from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
+from .ties import Ids, Mask, Ties
 
 
 class Connected(Layer):
@@ -58,15 +62,16 @@ class Connected(Layer):
         """Its activation."""
         return self.activation
 
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`fc.weight` (and `fc.bias` or `bn.*`)."""
         inputs = self.inputs[0][0] * self._positions
-        fc = nn.Linear(inputs, self.outputs, bias=not self.normalized)
-        return _ConnectedModule(fc, DarknetBatchNorm(self.outputs) if self.normalized else None)
+        fc = torch.nn.Linear(inputs, self.outputs, bias=not self.normalized)
+        bn = modules.DarknetBatchNorm(self.outputs) if self.normalized else None
+        return modules.ConnectedModule(fc, bn)
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, output, 1, 1)."""
-        assert isinstance(module, _ConnectedModule)
+        assert isinstance(module, modules.ConnectedModule)
         x = module.fc(inputs[0].flatten(1)).view(-1, self.outputs, 1, 1)
         if module.bn is not None:
             x = module.bn(x)
@@ -81,6 +86,10 @@ class Connected(Layer):
         bias = params["bn.bias" if self.normalized else "fc.bias"].double()
         emitted = torch.where(kept, torch.zeros_like(bias), bias)
         return apply_to_removed(emitted, kept, ELEMENTWISE[self.activation], self.activation)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """The pruned outputs' own; those of the inputs are absorbed."""
+        return ~kept
 
     def silence(self, params: Params, kept: Tensor) -> Params:
         """Gamma, or without BN the weights, are 0 at the pruned outputs."""

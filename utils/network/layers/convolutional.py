@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from ...cfg import Section, references, set_option
+from . import modules
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
 from .antialias import BLURS, blur, blurred_shape, blurred_window
-from .base import Field, Layer, PaddingMode, Params, Shape, Window, apply_to_removed, wrapped
-from .normalization import BN_FIELDS, DarknetBatchNorm, folded, shift_mean, slice_batch_norm
-from .ties import Ids, Ties
-
-
-class ConvolutionModule(nn.Module):
-    """`conv` and, unless `normalized` is false or it has been fused, `bn`."""
-
-    def __init__(self, conv: nn.Conv2d, bn: DarknetBatchNorm | None) -> None:
-        super().__init__()
-        self.conv = conv
-        self.bn = bn
-
-    @torch.no_grad()
-    def fuse(self) -> None:
-        """Fold the batch normalisation into the convolution, in place, computed in float64."""
-        if self.bn is None:
-            return
-        kernel, bias = folded(self.state_dict(), self.bn.eps)
-        weight = self.conv.weight
-        weight.copy_(kernel.to(weight.dtype))
-        self.conv.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=weight.requires_grad)
-        self.bn = None
+from .base import (
+    Field,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    Window,
+    apply_to_removed,
+    wrapped,
+)
+from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
+from .ties import Ids, Mask, Ties
 
 
 class Convolutional(Layer):
@@ -152,7 +143,7 @@ class Convolutional(Layer):
     def macs(self) -> int:
         """Kernel size times output positions (before a blur, which is not counted)."""
         _, height, width = self.unblurred if self.antialiasing else self.shape
-        return int(torch.Size(self.kernel_shape).numel()) * height * width
+        return math.prod(self.kernel_shape) * height * width
 
     def window(self, axis: int, source: int) -> Window:
         """The kernel's reach, holes of a dilation included, and that of the blur behind it."""
@@ -172,11 +163,11 @@ class Convolutional(Layer):
         parts += [f"kernel of {self.owner}"] if self.owner != self.index else []
         return " ".join((*parts, self.activation))
 
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`conv.weight` (and `conv.bias` or `bn.*`)."""
         if self.owner != self.index:
-            return nn.Identity()
-        conv = nn.Conv2d(
+            return torch.nn.Identity()
+        conv = torch.nn.Conv2d(
             self.inputs[0][0],
             self.filters,
             self.size,
@@ -187,11 +178,12 @@ class Convolutional(Layer):
             bias=not self.normalized,
             padding_mode=padding_mode,
         )
-        return ConvolutionModule(conv, DarknetBatchNorm(self.filters) if self.normalized else None)
+        bn = modules.DarknetBatchNorm(self.filters) if self.normalized else None
+        return modules.ConvolutionModule(conv, bn)
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Convolution, normalisation, activation, and the blur of `antialiasing`."""
-        assert isinstance(module, ConvolutionModule)
+        assert isinstance(module, modules.ConvolutionModule)
         x = self._convolve(module.conv, inputs[0])
         if module.bn is not None:
             x = module.bn(x)
@@ -203,7 +195,7 @@ class Convolutional(Layer):
             return x
         return blur(x, self.antialiasing, self.blur_stride, _padding_mode(module.conv))
 
-    def _convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+    def _convolve(self, conv: torch.nn.Conv2d, x: Tensor) -> Tensor:
         circular = _padding_mode(conv) == "circular"
         if self.owner == self.index and not circular:
             convolved: Tensor = conv(x)
@@ -212,7 +204,9 @@ class Convolutional(Layer):
         pad = self.padding * self.dilation
         if circular:
             x, pad = wrapped(x, pad), 0
-        return F.conv2d(x, conv.weight, conv.bias, self.stride, pad, self.dilation, self.groups)
+        return torch.nn.functional.conv2d(
+            x, conv.weight, conv.bias, self.stride, pad, self.dilation, self.groups
+        )
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
         """Fresh ids; a convolution with one input channel per group ties outputs to inputs."""
@@ -240,6 +234,10 @@ class Convolutional(Layer):
         emitted = torch.where(kept, torch.zeros_like(bias), bias)
         activation = ELEMENTWISE.get(self.activation, ELEMENTWISE["linear"])
         return apply_to_removed(emitted, kept, activation, self.activation)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """The pruned channels' own; those of the inputs are absorbed."""
+        return ~kept
 
     def silence(self, params: Params, kept: Tensor) -> Params:
         """Gamma, or without BN the kernel, is 0 at the pruned channels."""
@@ -299,5 +297,5 @@ class Convolutional(Layer):
         return section
 
 
-def _padding_mode(conv: nn.Conv2d) -> PaddingMode:
+def _padding_mode(conv: torch.nn.Conv2d) -> PaddingMode:
     return "circular" if conv.padding_mode == "circular" else "zeros"

@@ -17,27 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from ...cfg import Section, read_note, references, with_note
-from .base import Params, Shape, UnfoldableError
+from ...cfg.head_note import HEAD_NOTE
+from .base import Module, Params, Shape, Tensor
 from .heads import Head, cell_corners, logit
 from .ties import Ids, Ties
 
-HEAD_NOTE = "head"
 _MOST_BINS = 1024
-
-
-def dfl_note(level: int, levels: int, stride: int, reg_max: int, nc: int) -> dict[str, Any]:
-    """The note of a head: its place among the levels, cell in pixels, bins per side, classes."""
-    return {
-        "kind": "dfl",
-        "level": level,
-        "levels": levels,
-        "stride": stride,
-        "reg_max": reg_max,
-        "classes": nc,
-    }
 
 
 class Dfl(Head):
@@ -90,11 +77,6 @@ class Dfl(Head):
         note = read_note(self.section, HEAD_NOTE)
         return with_note(self.section, HEAD_NOTE, {**note, "classes": nc})
 
-    @property
-    def all_anchors_px(self) -> Tensor:
-        """None."""
-        return torch.zeros(0, 2)
-
     def traits(self) -> str:
         """Bins and classes."""
         return f"{self.reg_max} bins, {self.nc} classes"
@@ -123,7 +105,7 @@ class Dfl(Head):
         """As they are: to Darknet this is a [route]."""
         return raw
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """What the [route] gives."""
         return self.raw(inputs)
 
@@ -159,5 +141,5 @@ class Dfl(Head):
         """None may arrive: a head has nothing to absorb them with."""
         found = torch.cat(list(inputs))
         if bool((found != 0).any()):
-            raise UnfoldableError(f"a constant reaches the [{self.kind}] head")
+            raise self._unfoldable()
         return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
 from ...cfg import Section, references
 from ...command.errors import UserError
@@ -14,58 +14,17 @@ from .base import (
     WHOLE,
     Field,
     Layer,
+    Module,
     PaddingMode,
     Params,
     Shape,
+    Tensor,
     Window,
     apply_to_removed,
+    carried_by_removed,
     require_no_constant,
 )
-from .normalization import BN_EPS, BN_FIELDS, DarknetBatchNorm, shift_mean, slice_batch_norm
-from .ties import Ids, Ties
-
-
-class _NormModule(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bn = DarknetBatchNorm(channels)
-
-
-class BatchNorm(Layer):
-    """Batch normalisation on its own."""
-
-    kind = "batchnorm"
-
-    def fields(self) -> tuple[Field, ...]:
-        """Bias, scale, mean, variance."""
-        return tuple(Field(name, (self.shape[0],)) for name in BN_FIELDS)
-
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
-        """`bn.*`."""
-        return _NormModule(self.shape[0])
-
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-        """(B, C, H, W)."""
-        assert isinstance(module, _NormModule)
-        x: Tensor = module.bn(inputs[0])
-        return x
-
-    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
-        """A pruned channel's passes through; a kept one's goes into the mean."""
-        scale, bias, mean, variance = (
-            params[name].double()
-            for name in ("bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
-        )
-        passed = scale * (inputs[0] - mean) / (variance + BN_EPS).sqrt() + bias
-        return torch.where(kept, torch.zeros_like(passed), passed)
-
-    def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
-        """x + c has its mean at mean - c from x's point of view."""
-        return shift_mean(params, -inputs[0])
-
-    def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
-        """Each array at the kept channels."""
-        return slice_batch_norm(params, kept)
+from .ties import Ids, Mask, Ties
 
 
 class Activation(Layer):
@@ -82,7 +41,7 @@ class Activation(Layer):
         """Its name."""
         return self.activation
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W)."""
         return ELEMENTWISE[self.activation](inputs[0])
 
@@ -91,6 +50,12 @@ class Activation(Layer):
         if self.activation == "linear":
             return inputs[0]
         return apply_to_removed(inputs[0], kept, ELEMENTWISE[self.activation], self.activation)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Through the function."""
+        if self.activation == "linear":
+            return inputs[0]
+        return carried_by_removed(inputs, kept, self.activation)
 
 
 class _Product(Layer):
@@ -117,7 +82,7 @@ class _Product(Layer):
         """Its activation, if it has one."""
         return "" if self.activation == "linear" else self.activation
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W) of `from`."""
         return ELEMENTWISE[self.activation](inputs[0] * inputs[1])
 
@@ -129,9 +94,17 @@ class _Product(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """The product of two constants is one; a kept channel's can not be told apart."""
         for constant in inputs:
-            require_no_constant(constant, kept, f"a product ([{self.kind}])")
+            require_no_constant(constant, kept, self._what)
         product = inputs[0] * inputs[1]
         return apply_to_removed(product, kept, ELEMENTWISE[self.activation], self.activation)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Products of constants."""
+        return carried_by_removed(inputs, kept, self._what)
+
+    @property
+    def _what(self) -> str:
+        return f"a product ([{self.kind}])"
 
 
 class Sam(_Product):
@@ -182,6 +155,14 @@ class ScaleChannels(_Product):
             require_no_constant(constant, torch.ones_like(constant, dtype=torch.bool), "scale_wh")
         return inputs[1]
 
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """As any product's."""
+        if not self.per_position:
+            return super().carried(inputs, kept)
+        for mask in inputs:
+            carried_by_removed([mask], np.ones_like(mask), "scale_wh")
+        return inputs[1]
+
 
 class Implicit(Layer):
     """Learned numbers that depend on no input: (filters, atoms, 1)."""
@@ -196,13 +177,13 @@ class Implicit(Layer):
         """The numbers themselves."""
         return (Field("weights", self.shape),)
 
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`weights`, small and random."""
-        module = nn.Module()
-        module.register_parameter("weights", nn.Parameter(torch.randn(self.shape) * 0.02))
+        module = torch.nn.Module()
+        module.register_parameter("weights", torch.nn.Parameter(torch.randn(self.shape) * 0.02))
         return module
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(1, filters, atoms, 1): the same for every image."""
         return module.get_parameter("weights").unsqueeze(0)
 
@@ -217,6 +198,10 @@ class Implicit(Layer):
         """A pruned channel's number."""
         numbers = params["weights"].double()[:, 0, 0]
         return torch.where(kept, torch.zeros_like(numbers), numbers)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """The pruned channels' numbers."""
+        return ~kept
 
     def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
         """The kept channels' numbers."""
@@ -246,7 +231,7 @@ class Crop(Layer):
         start = (self.inputs[0][1 + axis] - self.shape[1 + axis]) // 2
         return Window(before=-start, after=start)
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, crop_height, crop_width)."""
         x = inputs[0]
         top, left = (
@@ -259,6 +244,10 @@ class Crop(Layer):
         """Stretched like the values."""
         factor, shift = (2.0, -1.0) if self.adjust else (1.0, 0.0)
         return inputs[0] * factor + shift * (~kept)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Where one is; the shift makes one of a pruned channel's 0."""
+        return inputs[0] | ~kept if self.adjust else inputs[0]
 
 
 class Softmax(Layer):
@@ -281,7 +270,7 @@ class Softmax(Layer):
         """All of it: the sums run over cells too."""
         return WHOLE
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W)."""
         flat = inputs[0].reshape(len(inputs[0]), self.groups, -1)
         return (flat / self.temperature).softmax(2).view(inputs[0].shape)
@@ -294,6 +283,11 @@ class Softmax(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """None may arrive."""
         require_no_constant(inputs[0], kept, "[softmax]")
+        return inputs[0]
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """None may arrive."""
+        carried_by_removed(inputs, kept, "[softmax]")
         return inputs[0]
 
 
@@ -309,7 +303,7 @@ class Cost(Layer):
     kind = "cost"
     gives_output = False
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Zeros."""
         return torch.zeros_like(inputs[0])
 
@@ -317,13 +311,17 @@ class Cost(Layer):
         """Zeros."""
         return torch.zeros_like(inputs[0])
 
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """None."""
+        return np.zeros_like(inputs[0])
+
 
 class Contrastive(Layer):
     """A training loss on embeddings; Darknet's own inference leaves its output 0."""
 
     kind = "contrastive"
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Zeros. Raises UserError in training, which needs tracks that no data set here has."""
         if module.training:
             raise UserError(f"{self.section.where()}: [contrastive] cannot be trained here")
@@ -332,3 +330,7 @@ class Contrastive(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """Zeros."""
         return torch.zeros_like(inputs[0])
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """None."""
+        return np.zeros_like(inputs[0])

@@ -6,12 +6,14 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
 from ...cfg import Section, set_option
-from .base import Layer, Params, Shape, UnfoldableError
-from .ties import Ids, Ties
+from .base import Layer, Module, Params, Shape, Tensor, UnfoldableError
+from .ties import Ids, Mask, Ties
+
+Anchors = tuple[tuple[float, float], ...]
 
 OBJECTNESS_PRIOR = 0.01  # share of anchors with an object, as RetinaNet's prior (arXiv:1708.02002)
 
@@ -21,7 +23,8 @@ class Head(Layer):
 
     nc: int  # number of classes
     mask: tuple[int, ...]  # which of all anchors it uses
-    all_anchors: tuple[tuple[float, float], ...]  # width, height, in `anchor_unit_px` pixels
+    all_anchors: Anchors  # width, height, in `anchor_unit_px`
+    anchor_unit_px: float = 1.0
     entries: int  # numbers per anchor: box, objectness, classes
     objectness_entry = 4  # which of them is the objectness
     loss_kind: str = ""  # which loss of utils/training/losses trains it; '': none does
@@ -53,14 +56,16 @@ class Head(Layer):
         return set_option(self.section, "classes", nc)
 
     @property
-    def all_anchors_px(self) -> Tensor:
-        """Every anchor of the section (num, 2): width, height in network pixels."""
-        return torch.tensor(self.all_anchors)
+    def all_anchors_px(self) -> Anchors:
+        """Every anchor of the section: width, height in network pixels."""
+        unit = self.anchor_unit_px
+        return tuple((width * unit, height * unit) for width, height in self.all_anchors)
 
     @property
-    def anchors_px(self) -> Tensor:
-        """The anchors of this head (n, 2): width, height in network pixels."""
-        return self.all_anchors_px[list(self.mask)]
+    def anchors_px(self) -> Anchors:
+        """The anchors of this head: width, height in network pixels."""
+        found = self.all_anchors_px
+        return tuple(found[k] for k in self.mask)
 
     def answers_as(self, other: Head) -> bool:
         """Whether a raw value of `other` means what one of its own does, number by number."""
@@ -84,7 +89,7 @@ class Head(Layer):
         """What `decode` and the loss take, from the values of its sources."""
         return inputs[0]
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Darknet's `l.output`."""
         return self.activate(inputs[0])
 
@@ -104,8 +109,18 @@ class Head(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """None may arrive: a head has nothing to absorb them with."""
         if bool((inputs[0] != 0).any()):
-            raise UnfoldableError(f"a constant reaches the [{self.kind}] head")
+            raise self._unfoldable()
         return inputs[0]
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """None may arrive."""
+        found = np.concatenate(inputs)
+        if found.any():
+            raise self._unfoldable()
+        return found
+
+    def _unfoldable(self) -> UnfoldableError:
+        return UnfoldableError(f"a constant reaches the [{self.kind}] head")
 
 
 class Yolo(Head):
@@ -170,7 +185,7 @@ class Yolo(Head):
         rows, columns = raw.shape[2:]
         cells = cell_corners(rows, columns, raw)
         stride = raw.new_tensor([input_hw[1] / columns, input_hw[0] / rows])
-        anchors = self.anchors_px.to(raw).view(1, -1, 2, 1, 1)
+        anchors = raw.new_tensor(self.anchors_px).view(1, -1, 2, 1, 1)
         xy = (x[:, :, :2] + cells) * stride.view(1, 1, 2, 1, 1)
         raw_wh = x[:, :, 2:4]
         wh = (4 * raw_wh**2 if self.new_coords else raw_wh.exp()) * anchors

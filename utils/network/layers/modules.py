@@ -1,7 +1,6 @@
-"""The torch modules that hold layers' parameters.
+"""The modules of layers with parameters. They are torch's own kind, so this file loads torch.
 
-Apart from the layers' rules, which shapes and channels are asked of without any tensor: importing
-this file loads torch.
+The layers import it as `modules`, which postpones that to the first module that is built or run.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class ConvolutionModule(nn.Module):
 
 
 class ConnectedModule(nn.Module):
-    """`fc` and, unless `normalized` is false, `bn`."""
+    """`fc` and, if normalized, `bn`."""
 
     def __init__(self, fc: nn.Linear, bn: DarknetBatchNorm | None) -> None:
         super().__init__()
@@ -66,8 +65,8 @@ class NormModule(nn.Module):
         self.bn = DarknetBatchNorm(channels)
 
 
-class Blurred(nn.Module):
-    """Remembers how a blur is to be padded."""
+class BlurredModule(nn.Module):
+    """No parameters; it remembers how a blur is to be padded."""
 
     def __init__(self, padding_mode: PaddingMode) -> None:
         super().__init__()

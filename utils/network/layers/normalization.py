@@ -1,12 +1,24 @@
-"""Batch normalisation as Darknet computes it, alone and behind a convolution."""
+"""Batch normalisation as Darknet computes it, alone and behind a convolution; `[normalization]`."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+import torch
 
-from .base import Params
+from . import modules
+from .base import (
+    Field,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    apply_to_removed,
+    carried_by_removed,
+)
+from .ties import Mask
 
 BN_EPS = 1e-5  # inside the root
 BN_MOMENTUM = 0.1
@@ -14,19 +26,7 @@ BN_MOMENTUM = 0.1
 # File order behind a convolution: Darknet's biases, scales, rolling_mean, rolling_variance.
 BN_FIELDS = ("bn.bias", "bn.weight", "bn.running_mean", "bn.running_var")
 
-
-class DarknetBatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d with Darknet's constants and only the four arrays that a file holds."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.num_batches_tracked = None
-
-    def _load_from_state_dict(
-        self, state_dict: Any, prefix: str, local_metadata: dict[str, Any], *rest: Any
-    ) -> None:
-        # Without a version torch would add the counter of batches that was taken out above.
-        super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
+_SIZES_WITH_OWN_CHANNEL = (2, 3)  # of 1 the window is empty, of 4 it reads beyond the channel
 
 
 def slice_batch_norm(params: Params, kept: Tensor) -> dict[str, Tensor]:
@@ -46,3 +46,84 @@ def shift_mean(params: Params, shift: Tensor) -> Params:
     """Params with `shift` (C,) added to the running mean."""
     mean = params["bn.running_mean"]
     return {**params, "bn.running_mean": (mean.double() + shift).to(mean.dtype)}
+
+
+class BatchNorm(Layer):
+    """Batch normalisation on its own."""
+
+    kind = "batchnorm"
+
+    def fields(self) -> tuple[Field, ...]:
+        """Bias, scale, mean, variance."""
+        return tuple(Field(name, (self.shape[0],)) for name in BN_FIELDS)
+
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
+        """`bn.*`."""
+        return modules.NormModule(self.shape[0])
+
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
+        """(B, C, H, W)."""
+        assert isinstance(module, modules.NormModule)
+        x: Tensor = module.bn(inputs[0])
+        return x
+
+    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """A pruned channel's passes through; a kept one's goes into the mean."""
+        scale, bias, mean, variance = (
+            params[name].double()
+            for name in ("bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+        )
+        passed = scale * (inputs[0] - mean) / (variance + BN_EPS).sqrt() + bias
+        return torch.where(kept, torch.zeros_like(passed), passed)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """The pruned channels'; a kept one's is absorbed."""
+        return ~kept
+
+    def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
+        """x + c has its mean at mean - c from x's point of view."""
+        return shift_mean(params, -inputs[0])
+
+    def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
+        """Each array at the kept channels."""
+        return slice_batch_norm(params, kept)
+
+
+class Normalization(Layer):
+    """A power of each value: x (kappa + alpha x^2)^-beta, of one channel.
+
+    With more channels Darknet's running window (dialect: section 5) skips one, so that its result
+    means nothing; no detector uses it. With one it is a power, as YOLOv8's box decoding needs.
+    """
+
+    kind = "normalization"
+
+    def infer_shape(self) -> Shape:
+        """Unchanged; exactly one channel."""
+        s = self.section
+        if self.inputs[0][0] != 1:
+            raise self.error(
+                "not supported with more than one channel: Darknet's running window skips one, "
+                "so its result means nothing"
+            )
+        if s.integer("size", 5) not in _SIZES_WITH_OWN_CHANNEL:
+            raise self.error(f"must be one of {_SIZES_WITH_OWN_CHANNEL} for one channel", "size")
+        self.alpha = s.number("alpha", 0.0001)
+        self.beta = s.number("beta", 0.75)
+        self.kappa = s.number("kappa", 1.0)
+        return self.inputs[0]
+
+    def _power(self, x: Tensor) -> Tensor:
+        return x * (self.kappa + self.alpha * x.square()) ** -self.beta
+
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
+        """(B, 1, H, W)."""
+        return self._power(inputs[0])
+
+    def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """The power of a removed channel's."""
+        return apply_to_removed(inputs[0], kept, self._power, self.kind)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Those of removed channels."""
+        return carried_by_removed(inputs, kept, self.kind)

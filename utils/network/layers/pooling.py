@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from ...cfg import Section, set_option
+from . import modules
 from .antialias import BLURS, blur, blurred_shape, blurred_window
-from .base import WHOLE, Layer, PaddingMode, Params, Shape, Window, apply_to_removed
-from .ties import Ids, Ties
+from .base import (
+    WHOLE,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    Window,
+    apply_to_removed,
+    carried_by_removed,
+)
+from .ties import Ids, Mask, Ties
 
 
 class _Pooling(Layer):
@@ -55,7 +66,7 @@ class _Pooling(Layer):
             after.append(max(0, (count - 1) * step - before + self.size - length))
         if before == 0 and not any(after):
             return x
-        return F.pad(x, (before, after[1], before, after[0]), value=value)
+        return torch.nn.functional.pad(x, (before, after[1], before, after[0]), value=value)
 
     def _crop(self, pooled: Tensor, x: Tensor, stride: tuple[int, int]) -> Tensor:
         rows, columns = (
@@ -63,14 +74,6 @@ class _Pooling(Layer):
             for length, step in zip(x.shape[2:], stride, strict=True)
         )
         return pooled[..., :rows, :columns]
-
-
-class _Blurred(nn.Module):
-    """Remembers how a blur is to be padded."""
-
-    def __init__(self, padding_mode: PaddingMode) -> None:
-        super().__init__()
-        self.padding_mode = padding_mode
 
 
 class MaxPool(_Pooling):
@@ -110,17 +113,17 @@ class MaxPool(_Pooling):
             return "over channels"
         return super().traits() + (" blurred" if self.antialiasing else "")
 
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """No parameters."""
-        return _Blurred(padding_mode) if self.antialiasing else nn.Identity()
+        return modules.BlurredModule(padding_mode) if self.antialiasing else torch.nn.Identity()
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Cells outside the image never win."""
         x = inputs[0]
         if self.over_channels:
             return self._over_channels(x)
         if self.antialiasing:
-            assert isinstance(module, _Blurred)
+            assert isinstance(module, modules.BlurredModule)
             pooled = self._pool(x, (1, 1))
             return blur(pooled, self.antialiasing, self.stride, module.padding_mode)
         return self._pool(x, self.stride)
@@ -128,14 +131,14 @@ class MaxPool(_Pooling):
     def _pool(self, x: Tensor, stride: tuple[int, int]) -> Tensor:
         if self.size % 2 and self.padding == self.size - 1:
             # Symmetric: torch pads with -inf itself, in place of a copy.
-            return F.max_pool2d(x, self.size, stride, self.size // 2)
+            return torch.nn.functional.max_pool2d(x, self.size, stride, self.size // 2)
         padded = self._pad(x, -math.inf, stride)
-        return self._crop(F.max_pool2d(padded, self.size, stride), x, stride)
+        return self._crop(torch.nn.functional.max_pool2d(padded, self.size, stride), x, stride)
 
     def _over_channels(self, x: Tensor) -> Tensor:
         """out[k] is the maximum of channels k, k + depth, k + 2 depth, ..."""
         missing = -x.shape[1] % self.depth
-        padded = F.pad(x, (0, 0, 0, 0, 0, missing), value=-math.inf)
+        padded = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, missing), value=-math.inf)
         return padded.view(len(x), -1, self.depth, *x.shape[2:]).amax(1)
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
@@ -157,6 +160,15 @@ class MaxPool(_Pooling):
             apply_to_removed(largest, kept, torch.clone, "maxpool_depth")
         return torch.where(kept, torch.zeros_like(largest), largest)
 
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """As the values: of channels that compete, any."""
+        if not self.over_channels:
+            return inputs[0]
+        missing = -len(inputs[0]) % self.depth
+        competing = np.pad(inputs[0], (0, missing)).reshape(-1, self.depth)
+        any_of_them: Mask = np.logical_or.reduce(competing)
+        return any_of_them & carried_by_removed([any_of_them], kept, "maxpool_depth")
+
     def rewrite(self, keeps: Sequence[Tensor], kept: Tensor) -> Section:
         """`out_channels`, over channels."""
         if not self.over_channels:
@@ -169,12 +181,12 @@ class LocalAvgPool(_Pooling):
 
     kind = "local_avgpool"
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Sum of the valid cells over their count."""
         x = inputs[0]
         inside = self._pad(torch.ones_like(x[:1, :1]), 0.0, self.stride)
         total, count = (
-            F.avg_pool2d(cells, self.size, self.stride, divisor_override=1)
+            torch.nn.functional.avg_pool2d(cells, self.size, self.stride, divisor_override=1)
             for cells in (self._pad(x, 0.0, self.stride), inside)
         )
         return self._crop(total / count, x, self.stride)
@@ -193,7 +205,7 @@ class AvgPool(Layer):
         """All of it."""
         return WHOLE
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, 1, 1)."""
         return inputs[0].mean((2, 3), keepdim=True)
 
@@ -225,12 +237,14 @@ class Upsample(Layer):
         factor = f"x{self.stride}" if self.stride > 0 else f"sums/{-self.stride}"
         return factor if self.scale == 1 else f"{factor} scale {self.scale:g}"
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H * stride, W * stride)."""
         if self.stride > 0:
-            x = F.interpolate(inputs[0], scale_factor=float(self.stride), mode="nearest")
+            x = torch.nn.functional.interpolate(
+                inputs[0], scale_factor=float(self.stride), mode="nearest"
+            )
         else:
-            x = F.avg_pool2d(inputs[0], -self.stride, divisor_override=1)
+            x = torch.nn.functional.avg_pool2d(inputs[0], -self.stride, divisor_override=1)
         return x if self.scale == 1 else x * self.scale
 
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from ...command.errors import UserError
 from ...command.files import require_file
+from .base import Module, Tensor
 from .heads import Head, Yolo, cell_corners, flatten_cells
 
 
@@ -21,6 +21,7 @@ class Region(Head):
 
     kind = "region"
     loss_kind = "region"
+    anchor_unit_px = 32.0  # a cell: v2 nets have a stride of 32 throughout
 
     def _read_options(self) -> None:
         s = self.section
@@ -48,16 +49,6 @@ class Region(Head):
                 return path
         raise self.error(f"no such file: {name}", "tree")
 
-    @property
-    def all_anchors_px(self) -> Tensor:
-        """The cfg counts in cells; a cell is the network's width over the grid's."""
-        return torch.tensor(self.all_anchors) * self.cell_px
-
-    @property
-    def cell_px(self) -> float:
-        """Side of a cell in pixels: v2 nets have a stride of 32 throughout."""
-        return 32.0
-
     def activate(self, raw: Tensor) -> Tensor:
         """Logistic on the objectness, softmax on the classes if asked; the box stays raw."""
         x = self.split(raw)
@@ -74,7 +65,7 @@ class Region(Head):
         ends = [*starts[1:], self.nc]
         return [classes[:, :, a:b] for a, b in zip(starts, ends, strict=True)]
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Darknet's buffer: its values in the order rows, columns, channels, in the usual shape."""
         x = self.activate(inputs[0])
         return x.permute(0, 2, 3, 1).reshape(x.shape)
@@ -158,7 +149,7 @@ class GaussianYolo(Yolo):
         x = self.split(self.activate(raw))
         rows, columns = raw.shape[2:]
         stride = raw.new_tensor([input_hw[1] / columns, input_hw[0] / rows]).view(1, 1, 2, 1, 1)
-        anchors = self.anchors_px.to(raw).view(1, -1, 2, 1, 1)
+        anchors = raw.new_tensor(self.anchors_px).view(1, -1, 2, 1, 1)
         xy = (x[:, :, 0:3:2] + cell_corners(rows, columns, raw)) * stride
         wh = x[:, :, 4:7:2].exp() * anchors
         certainty = 1 - x[:, :, 1:8:2].mean(2, keepdim=True)

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from .base import Layer, Params, Shape, Window, require_no_constant
-from .ties import Ids, Ties
+from .base import (
+    Layer,
+    Module,
+    Params,
+    Shape,
+    Tensor,
+    Window,
+    carried_by_removed,
+    require_no_constant,
+)
+from .ties import Ids, Mask, Ties
 
 
 def space_to_depth(x: Tensor, stride: int) -> Tensor:
@@ -61,6 +69,11 @@ class _Reorg(Layer):
         require_no_constant(inputs[0], torch.ones_like(inputs[0], dtype=torch.bool), self.kind)
         return torch.zeros(self.shape[0], dtype=inputs[0].dtype)
 
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Where channels are pinned none may arrive."""
+        carried_by_removed(inputs, np.ones_like(inputs[0]), self.kind)
+        return np.zeros(self.shape[0], bool)
+
 
 class Reorg3d(_Reorg):
     """Each s x s block of pixels becomes channels: offset first, then channel."""
@@ -82,7 +95,7 @@ class Reorg3d(_Reorg):
         off = s - 1 if axis == 0 else 0
         return Window(before=off, after=off, copies=s)
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """With `reverse`, depth-to-space on memory read in the output's shape, as in Darknet."""
         if not self.reverse:
             return space_to_depth(inputs[0], self.stride)
@@ -102,6 +115,12 @@ class Reorg3d(_Reorg):
         if self.reverse:
             return super().constants(params, inputs, kept)
         return inputs[0].repeat(self.stride**2)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """As the channels."""
+        if self.reverse:
+            return super().carried(inputs, kept)
+        return np.tile(inputs[0], self.stride**2)
 
 
 class Reorg(_Reorg):
@@ -128,7 +147,7 @@ class Reorg(_Reorg):
             return Window(s**2, after=s * (s - 1), copies=s, phase=1)
         return Window(s, before=(s - 1) ** 2, after=s * (s - 1))
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C*s*s, H/s, W/s)."""
         x, s = inputs[0], self.stride
         if self.reverse:
@@ -156,3 +175,9 @@ class Reorg(_Reorg):
         if not self._one_to_one:
             return super().constants(params, inputs, kept)
         return inputs[0].repeat(self.stride**2)
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """As the channels."""
+        if not self._one_to_one:
+            return super().carried(inputs, kept)
+        return np.tile(inputs[0], self.stride**2)

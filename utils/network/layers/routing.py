@@ -7,13 +7,21 @@ from functools import reduce
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from ...cfg import Section, references, set_option
 from .activations import ELEMENTWISE
-from .base import Field, Layer, PaddingMode, Params, Shape, apply_to_removed
-from .ties import Ids, Ties
+from .base import (
+    Field,
+    Layer,
+    Module,
+    PaddingMode,
+    Params,
+    Shape,
+    Tensor,
+    apply_to_removed,
+    carried_by_removed,
+)
+from .ties import Ids, Mask, Ties
 
 _WEIGHT_SUM_EPS = 1e-4
 
@@ -63,7 +71,7 @@ class Route(Layer):
         size = count // self.groups
         return slice(self.group_id * size, (self.group_id + 1) * size)
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, sum of C / groups, H, W)."""
         parts = [x[:, self._part(x.shape[1])] for x in inputs]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
@@ -78,6 +86,10 @@ class Route(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """As the channels."""
         return torch.cat([x[self._part(len(x))] for x in inputs])
+
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """As the channels."""
+        return np.concatenate([mask[self._part(len(mask))] for mask in inputs])
 
 
 class Shortcut(Layer):
@@ -133,18 +145,18 @@ class Shortcut(Layer):
         per_input = self.shape[0] if self.weights_type == "per_channel" else 1
         return (Field("weights", (len(self.inputs), per_input)),)
 
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`weights`, all 1."""
-        module = nn.Module()
+        module = torch.nn.Module()
         for field in self.fields():
-            module.register_parameter(field.name, nn.Parameter(torch.ones(field.shape)))
+            module.register_parameter(field.name, torch.nn.Parameter(torch.ones(field.shape)))
         return module
 
     def _normalized(self, weights: Tensor) -> Tensor:
         if self.normalization == "softmax":
             positive = (weights - weights.amax(0)).exp()
         else:
-            positive = F.relu(weights)
+            positive = torch.nn.functional.relu(weights)
         return positive / (_WEIGHT_SUM_EPS + positive.sum(0))
 
     def _sum(self, inputs: Sequence[Tensor], weights: Tensor | None) -> Tensor:
@@ -159,7 +171,7 @@ class Shortcut(Layer):
             terms.append(term)
         return reduce(torch.add, terms)
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, C, H, W) of the layer before."""
         weights = module.get_parameter("weights") if self.weighted else None
         return ELEMENTWISE[self.activation](self._sum(inputs, weights))
@@ -179,6 +191,16 @@ class Shortcut(Layer):
             return total
         return apply_to_removed(total, kept, ELEMENTWISE[self.activation], self.activation)
 
+    def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
+        """Where any has one; through an activation only on pruned channels."""
+        total: Mask = inputs[0].copy()
+        for other in inputs[1:]:
+            common = min(len(total), len(other))
+            total[:common] |= other[:common]
+        if self.activation == "linear":
+            return total
+        return carried_by_removed([total], kept, self.activation)
+
     def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
         """Weights per channel follow the channels."""
         if self.weights_type != "per_channel":
@@ -191,7 +213,7 @@ def _fit_channels(x: Tensor, channels: int) -> Tensor:
     missing = channels - x.shape[1]
     if missing <= 0:
         return x[:, :channels]
-    return F.pad(x, (0, 0) * (x.dim() - 2) + (0, missing))
+    return torch.nn.functional.pad(x, (0, 0) * (x.dim() - 2) + (0, missing))
 
 
 class Dropout(Layer):
@@ -206,11 +228,11 @@ class Dropout(Layer):
             raise self.error("must lie between 0 and 1", "probability")
         return self.inputs[0]
 
-    def module(self, padding_mode: PaddingMode = "zeros") -> nn.Module:
+    def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """The dropout of torch."""
-        return nn.Dropout(self.probability)
+        return torch.nn.Dropout(self.probability)
 
-    def forward(self, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """The module's mode decides."""
         x: Tensor = module(inputs[0])
         return x

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]  # (C,): which channels of a layer are meant
 
 
 class Ties(ABC):

@@ -159,6 +159,4 @@ def onnx_metadata(network: Network, names: Sequence[str], fit: str = "cfg") -> d
 
 def _anchors_px(head: Head) -> list[list[float]]:
     """Width and height of each anchor; none for heads without."""
-    if not len(head.all_anchors_px):
-        return []
-    return [[round(v, 4) for v in pair] for pair in head.anchors_px.tolist()]
+    return [[round(v, 4) for v in pair] for pair in head.anchors_px]

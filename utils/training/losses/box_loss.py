@@ -27,7 +27,8 @@ _DENSITY_EPS = 1e-9
 
 def grid_of(head: Yolo, raw: Tensor, reach: float) -> Grid:
     """The head of this raw value (B, C, H, W), as the assignment sees it."""
-    return Grid(raw.shape[2], raw.shape[3], head.anchors_px.to(raw.device), reach, head.shift)
+    anchors_px = torch.tensor(head.anchors_px, device=raw.device)
+    return Grid(raw.shape[2], raw.shape[3], anchors_px, reach, head.shift)
 
 
 def decode_px(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...command.errors import UserError
 from ...network.gammas import gini
-from ...network.layers import ConvolutionModule
+from ...network.layers.modules import ConvolutionModule
 from ..optimization.options import Rates
 from ..optimization.schedule import Schedule
 from .options import SparsityDecay, SparsityOptions, SparsityUpdate
