@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from utils.data.detections import Detections
-from utils.data.letterbox import letterbox
-from utils.data.pixels import picture_input, unit_range
+from utils.data.letterbox import letterbox, picture_input, unit_range
 from utils.detection.metrics import Boxes
 
 TWO = Detections(
@@ -26,9 +25,10 @@ def test_they_are_counted_and_listed() -> None:
 def test_boxes_move_and_the_rest_stays() -> None:
     picture = np.zeros((20, 40, 3), np.uint8)
     _, geometry = letterbox(picture, (64, 64))
-    (sy, sx), (oy, ox) = geometry.scale_yx, geometry.offset_yx
-    forth = TWO.moved(lambda boxes: boxes * (sx, sy, sx, sy) + np.array((ox, oy, ox, oy)))
-    back = forth.moved(geometry.to_image)
+    scale, offset = (
+        np.array([*pair[::-1]] * 2) for pair in (geometry.scale_yx, geometry.offset_yx)
+    )
+    back = TWO.moved(lambda boxes: boxes * scale + offset).moved(geometry.to_image)
     np.testing.assert_allclose(back.boxes_xyxy_px, TWO.boxes_xyxy_px, atol=1e-9)
     twice = TWO.scaled(2)
     assert twice.boxes_xyxy_px.tolist() == [[0, 4, 20, 24], [8, 8, 12, 16]]
