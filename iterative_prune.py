@@ -22,19 +22,17 @@ For comparison, --one-shot prunes once and finetunes for the epochs of all steps
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 import prune
 import shortcut_prune
 import slim_prune
-import train
-from utils.chains.flags import iterative_options, iterative_parser
+from utils.chains.iterative.flags import read_flags, saved_flags
+from utils.chains.iterative.options import IterativeRun
+from utils.chains.journal import Journal, Trainer
 from utils.command.cli import run_main
-from utils.command.errors import UserError
+from utils.command.folders import first_free
 from utils.detection.inputs import require_data, require_inputs
-from utils.training.flags import make_parser as make_train_parser
 
 COMMAND = "iterative_prune.py"  # whose journals these are
 STRATEGIES = {
@@ -46,46 +44,38 @@ STRATEGIES = {
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, float]]:
     """Prune and finetune by turns; returns the rows of steps.csv. Raises UserError."""
-    parser = iterative_parser(__doc__, tuple(STRATEGIES))
-    given = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    if given.resume:
-        changed = [
-            k for k, v in vars(given).items() if k != "resume" and v != parser.get_default(k)
-        ]
-        if changed:
-            raise UserError(f"--{changed[0]}: a resumed run keeps its flags; give --resume alone")
+    run = read_flags(STRATEGIES, __doc__, argv)
+    if run.resume:
+        journal = Journal.load(run.resume, "--resume", COMMAND)
+        run = saved_flags(STRATEGIES, journal.content["args"])
     else:
-        check(given)
-    from models import Darknet
-    from utils.chains.iterative import Tools, run_from_scratch, run_iterative
-    from utils.chains.journal import Journal, Trainer
-    from utils.command.folders import first_free
+        require_sound(run)
+        output = run.output or first_free("runs/iterative")
+        journal = Journal.start(output, "--output", COMMAND, run.typed)
+    import train
+    from models import Darknet  # heavy, and needed from here on
+    from utils.chains.iterative.run import Tools, run_from_scratch, run_iterative
 
-    if given.resume:
-        journal = Journal.load(given.resume, "--resume", COMMAND)
-        args = parser.parse_args([], argparse.Namespace(**journal.content["args"]))
-    else:
-        args = given
-        output = args.output or first_free("runs/iterative")
-        journal = Journal.start(output, "--output", COMMAND, vars(args))
-    options = iterative_options(args, STRATEGIES)
     trainer = Trainer(train.main, train.RUNS)
-    if args.from_scratch:
-        other = Journal.load(args.from_scratch, "--from-scratch", COMMAND)
-        return run_from_scratch(options, other, journal, trainer)
-    return run_iterative(options, journal, Tools(Darknet, trainer))
+    if run.from_scratch:
+        finished = Journal.load(run.from_scratch, "--from-scratch", COMMAND)
+        return run_from_scratch(run.options, finished, journal, trainer)
+    return run_iterative(run.options, journal, Tools(Darknet, trainer))
 
 
-def check(args: argparse.Namespace) -> None:
+def require_sound(run: IterativeRun) -> None:
     """Find mistakes now and not after hours. Raises UserError; argparse's end the program."""
-    if not args.data:
-        raise UserError("--data: is needed, to finetune and to score")
-    options = iterative_options(args, STRATEGIES)
-    if args.from_scratch:
-        require_data(args.data)
+    import train
+    from utils.training.flags import make_parser
+
+    prune_options = run.options.prune
+    if run.from_scratch:
+        require_data(prune_options.scoring.data)
+        Journal.load(run.from_scratch, "--from-scratch", COMMAND)
     else:
-        require_inputs(args.cfg, args.weights, args.data)
-    make_train_parser(None, tuple(train.STRATEGIES)).parse_args(list(options.train_flags))
+        inputs = prune_options.inputs
+        require_inputs(inputs.cfg, inputs.weights, prune_options.scoring.data)
+    make_parser(None, tuple(train.STRATEGIES)).parse_args(list(run.options.train_flags))
 
 
 if __name__ == "__main__":

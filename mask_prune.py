@@ -25,16 +25,16 @@ faster is taking out channels (slim_prune.py) or blocks (layer_prune.py).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-import train
-from utils.chains.flags import lottery_options
+from utils.chains.journal import Journal, Trainer
+from utils.chains.lottery.flags import read_flags
+from utils.chains.lottery.options import RANDOM, LotteryOptions, MaskRun
 from utils.command.cli import run_main
 from utils.command.errors import UserError
+from utils.command.files import require_file
+from utils.command.folders import first_free
 from utils.detection.inputs import require_inputs
-from utils.masks.flags import make_parser, mask_options
-from utils.training.flags import make_parser as make_train_parser
 
 COMMAND = "mask_prune.py"  # whose journals these are
 
@@ -44,48 +44,50 @@ def main(argv: Sequence[str] | None = None) -> object:
 
     Raises UserError.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
-    parser = make_parser(__doc__)
-    args = parser.parse_args(words)
-    if args.resume:
-        if vars(args) != vars(parser.parse_args(["--resume", args.resume])):
-            raise UserError("--resume: a resumed run keeps its flags; give --resume alone")
-        return resume_lottery(args.resume)
-    if args.rewind:
-        return start_lottery(words)
-    options = mask_options(args)
-    require_inputs(args.cfg, args.weights, args.data)
-    from models import Darknet
+    run = read_flags(__doc__, argv)
+    if run.resume:
+        return resume_lottery(run.resume)
+    if run.lottery:
+        return start_lottery(run, run.lottery)
+    require_inputs(run.mask.inputs.cfg, run.mask.inputs.weights, run.mask.scoring.data)
+    from models import Darknet  # heavy, and needed from here on
     from utils.masks.run import run_masking
 
-    return run_masking(options, Darknet)
+    return run_masking(run.mask, Darknet)
 
 
-def start_lottery(words: Sequence[str]) -> object:
+def start_lottery(run: MaskRun, options: LotteryOptions) -> object:
     """A new lottery with its journal; mistakes are found now and not after hours."""
-    args = make_parser(__doc__).parse_args(words)
-    options = lottery_options(args)
-    require_inputs(args.cfg, data=args.data)
-    make_train_parser(None, tuple(train.STRATEGIES)).parse_args(list(options.train_flags))
-    from models import Darknet
-    from utils.chains.journal import Journal, Trainer
-    from utils.chains.lottery import require_unstructured, run_lottery
-    from utils.command.folders import first_free
+    import train
+    from utils.training.flags import make_parser
+
+    require_inputs(options.mask.inputs.cfg, data=options.mask.scoring.data)
+    if options.rewind != RANDOM:
+        require_file(options.rewind, "the weights")
+    make_parser(None, tuple(train.STRATEGIES)).parse_args(list(options.train_flags))
+    from utils.chains.lottery.run import require_unstructured
 
     require_unstructured(options)
-    output = args.output or first_free("runs/lottery")
-    journal = Journal.start(output, "--output", COMMAND, {"argv": list(words)})
-    return run_lottery(options, Darknet, journal, Trainer(train.main, train.RUNS))
+    output = run.output or first_free("runs/lottery")
+    journal = Journal.start(output, "--output", COMMAND, {"argv": list(run.words)})
+    return go_on(options, journal)
 
 
 def resume_lottery(folder: str) -> object:
     """Go on with the lottery of a folder."""
-    from models import Darknet
-    from utils.chains.journal import Journal, Trainer
-    from utils.chains.lottery import run_lottery
-
     journal = Journal.load(folder, "--resume", COMMAND)
-    options = lottery_options(make_parser(__doc__).parse_args(journal.content["args"]["argv"]))
+    options = read_flags(__doc__, journal.content["args"]["argv"]).lottery
+    if options is None:
+        raise UserError(f"--resume {folder}: is no lottery: its flags have no --rewind")
+    return go_on(options, journal)
+
+
+def go_on(options: LotteryOptions, journal: Journal) -> object:
+    """All rounds that are left."""
+    import train
+    from models import Darknet
+    from utils.chains.lottery.run import run_lottery
+
     return run_lottery(options, Darknet, journal, Trainer(train.main, train.RUNS))
 
 

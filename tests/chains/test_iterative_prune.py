@@ -16,8 +16,9 @@ import iterative_prune
 import train
 from models import Darknet
 from tests.support.training_project import QUICK_STEPS, TRAIN_FLAGS, content
-from utils.chains.flags import iterative_options, iterative_parser
-from utils.chains.iterative import plan_steps, share_to_keep
+from utils.chains.iterative.flags import read_flags
+from utils.chains.iterative.options import Pace
+from utils.chains.iterative.run import plan_steps, share_to_keep
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
 from utils.training import checkpoint as checkpoints
@@ -34,9 +35,9 @@ def steps_csv(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def parsed(*flags: str) -> Any:
-    parser = iterative_parser(None, tuple(iterative_prune.STRATEGIES))
-    return iterative_options(parser.parse_args(list(flags)), iterative_prune.STRATEGIES).pace
+def parsed(*flags: str) -> Pace:
+    words = ["--data", "my.data", *flags]
+    return read_flags(iterative_prune.STRATEGIES, None, words).options.pace
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 20))
@@ -103,7 +104,7 @@ def test_a_drop_beyond_the_limit_ends_it_with_the_last_good_step(
 ) -> None:
     # The start finds nothing, so a drop is a number below 0 here.
     found = iter([(-0.1, 0.0), (-0.3, 0.0)])
-    monkeypatch.setattr("utils.chains.iterative.best_scores", lambda _: next(found))
+    monkeypatch.setattr("utils.chains.iterative.run.best_scores", lambda _: next(found))
     rows = run("--steps", "3", "--max-map-drop", "0.2")
     assert [row["good"] for row in rows] == [1, 1, 0]  # the third step is not tried
     best = Darknet("out/best.cfg").load_weights("out/best.weights")
@@ -123,7 +124,7 @@ class Killed(BaseException):
 def test_after_a_kill_anywhere_steps_csv_is_the_same(
     project_with_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("utils.chains.iterative.best_scores", losses)
+    monkeypatch.setattr("utils.chains.iterative.run.best_scores", losses)
     run(name="whole")
     notes = 0
     real_note, real_save = Journal.note, checkpoints.save
@@ -185,3 +186,31 @@ def test_mistakes_are_told_before_anything_is_made(project_with_weights: Path) -
     assert not Path("out").exists()
     with pytest.raises(UserError, match="give --resume alone"):
         iterative_prune.main(["--resume", "begun", "--steps", "3"])
+
+
+@pytest.mark.parametrize(
+    ("prune_flags", "said"),
+    [
+        ("--global_percent 0.5", "--target-channels: takes the place of --global_percent"),
+        ("--global_percent 0.3,0.5", "--target-channels: takes the place of --global_percent"),
+        ("--max-map-drop 0.1", "--target-channels: finds one ratio"),
+        ("--target-params 0.5", "--target-params: each step has a goal of its own"),
+        ("--dry-run", "--dry-run: would leave nothing to finetune"),
+    ],
+)
+def test_prune_flags_that_contradict_the_steps(
+    project_with_weights: Path, prune_flags: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        run(f"--prune-flags={prune_flags}")
+    assert not Path("out").exists()
+
+
+def test_a_step_s_report_says_what_the_step_did(project_with_weights: Path) -> None:
+    rows = run("--one-shot", "--prune-flags=--report told --round-to 2 --bn-epsilon any")
+    record = json.loads(Path("told/report.json").read_text("utf-8"))
+    assert record["inputs"]["cfg"]["path"] == record["options"]["cfg"] == "out/step01/full.cfg"
+    assert (record["options"]["budget"], record["options"]["round_to"]) == ("channels0.75", 2)
+    assert "--target-channels 0.75 --force" in record["command"]
+    kept = sum(row["after"] for row in record["layers"])
+    assert kept == rows[1]["channels"]

@@ -14,11 +14,12 @@ import mask_prune
 from models import Darknet
 from tests.support.nets import conv, head, healthy, image, net, section
 from utils.command.errors import UserError
+from utils.detection.options import Inputs
 from utils.masks.figures import sparsity
 from utils.masks.files import read_masks
 from utils.masks.methods import Masks, make_method, mask_
-from utils.masks.options import Amounts, parse_amounts
-from utils.masks.run import Masked
+from utils.masks.options import Amounts, MaskChoice, MaskOptions, parse_amounts
+from utils.masks.run import Masked, run_masking
 from utils.masks.targets import find_targets
 from utils.network.weights import load_checkpoint
 
@@ -267,3 +268,26 @@ def test_a_further_call_composes_with_the_masks_of_the_weights(files: list[str])
         content["masks"]["layers.77.conv.weight"] = torch.ones(1, dtype=torch.bool)
         torch.save(content, first.checkpoint)
         command(*files, "--masks", str(first.checkpoint), "--dry-run")
+
+
+def test_a_masking_is_a_function_too(files: list[str]) -> None:
+    options = MaskOptions(Inputs(files[1], files[3]), MaskChoice(amount=Amounts(0.5)))
+    done = run_masking(options, Darknet)
+    assert sparsity(done.masks) == pytest.approx(0.5, abs=0.01)
+    typed = command(*files, "--amount", "0.5", "--dry-run")
+    assert all(torch.equal(mask, typed.masks[key]) for key, mask in done.masks.items())
+
+
+def test_options_refuse_what_the_flags_refuse(capsys: pytest.CaptureFixture[str]) -> None:
+    for make, words, said in (
+        (lambda: Amounts(1.5), ["--amount", "1.5"], "--amount: must lie between 0 and 1, got 1.5"),
+        (lambda: MaskChoice(rounds=0), ["--rounds", "0"], "--rounds: must be at least 1, got 0"),
+        (lambda: MaskChoice("l7"), ["--method", "l7"], "--method: invalid choice: 'l7'"),
+        (lambda: MaskChoice("custom"), ["--method", "custom"], "--method custom: goes together"),
+    ):
+        with pytest.raises(UserError, match=said):
+            make()
+        with pytest.raises((UserError, SystemExit)) as typed:
+            mask_prune.main(words)
+        told = str(typed.value) if isinstance(typed.value, UserError) else capsys.readouterr().err
+        assert said in told

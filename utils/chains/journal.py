@@ -15,7 +15,6 @@ from typing import Any
 from ..command.errors import UserError
 from ..command.files import atomic_write, require_file
 from ..command.folders import first_free, require_free
-from ..training.checkpoint import load_for_resume
 from ..training.run_folder import RunFolder
 
 FORMAT = 1
@@ -81,6 +80,8 @@ class Journal:
 
     def trained(self, key: str, flags: Sequence[str], trainer: Trainer) -> RunFolder:
         """The run of the training `key`: as it is if done, resumed if begun, else made anew."""
+        from ..training.checkpoint import load_for_resume  # torch loads when there is work
+
         runs: dict[str, str] = self.content["runs"]
         if key in runs:
             begun = RunFolder(trainer.runs / runs[key])
@@ -102,6 +103,8 @@ def _finished(checkpoint: Mapping[str, Any]) -> bool:
 
 def best_scores(run: RunFolder) -> tuple[float, float]:
     """mAP@.5 and mAP@.5:.95 of a finished run's best.pt. Raises UserError if it was not scored."""
+    from ..training.checkpoint import load_for_resume
+
     checkpoint = load_for_resume(run.last)
     for row in checkpoint["results"]:
         if row["epoch"] == checkpoint["best_epoch"] and "val/map50" in row:

@@ -18,7 +18,7 @@ from torch.nn.utils import prune
 
 from ..command.errors import UserError
 from ..command.files import require_file
-from .options import Amounts, MethodName, Scope
+from .options import Amounts, MethodName, Scope, require_custom
 from .targets import Target
 
 Masks = dict[str, Tensor]  # by the state's key of the parameter; True stays
@@ -58,8 +58,7 @@ def make_method(name: MethodName, n: float = 2, dim: int = 0, file: str | None =
 
     `file` is the user's own Python, which is run.
     """
-    if (name == "custom") != (file is not None):
-        raise UserError("--method custom: goes together with --custom-method FILE.py")
+    require_custom(name, file)
     if file is not None:
         return _custom(file)
     options: dict[str, Any] = {}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ..command.cli import ratio
+from ..command.errors import UserError
+from ..command.option_values import require_choice, require_count, require_share
 from ..detection.options import Inputs, Scoring
 
 MethodName = Literal[
@@ -23,6 +25,10 @@ class Amounts:
 
     everywhere: float | None = None
     by_kind: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for share in (self.everywhere or 0.0, *self.by_kind.values()):
+            require_share("--amount", share)
 
     def __str__(self) -> str:
         """As on the command line, and in file names."""
@@ -69,6 +75,18 @@ class MaskChoice:
     dim: int = 0
     custom_file: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_choice("--method", self.method, get_args(MethodName))
+        require_choice("--scope", self.scope, get_args(Scope))
+        require_count("--rounds", self.rounds)
+        require_custom(self.method, self.custom_file)
+
+
+def require_custom(method: MethodName, file: str | None) -> None:
+    """Raise UserError for "custom" without a file, or a file without it."""
+    if (method == "custom") != (file is not None):
+        raise UserError("--method custom: goes together with --custom-method FILE.py")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..pictures.charts import BLUE, GREEN, ORANGE, STYLE, save_png
+from ...pictures.charts import BLUE, GREEN, ORANGE, STYLE, save_png
 
 _COLOURS = {"ticket": BLUE, "random_masks": ORANGE, "random_weights": GREEN}
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..command.csv_file import write_csv
-from ..command.errors import UserError
-from ..command.files import atomic_write
-from ..command.table import table
-from ..network.darknet import Build
-from ..pruning.command.run import prune_network
-from ..pruning.options import Budget
-from ..pruning.report.result import Pruned
-from .journal import Journal, Trainer, best_scores
+from ...command.csv_file import write_csv
+from ...command.errors import UserError
+from ...command.files import atomic_write
+from ...command.table import table
+from ...network.darknet import Build
+from ...pruning.command.run import prune_network
+from ...pruning.report.result import Pruned
+from ..journal import Journal, Trainer, best_scores
 from .options import IterativeOptions, Pace
 
 Row = dict[str, float]
@@ -100,12 +99,7 @@ def _pruned(step: Step, options: IterativeOptions, journal: Journal, tools: Tool
             shutil.copyfile(source[kind], temporary)
     count = _COUNTS[options.measure]
     left = rows[-1][count] / rows[0][count] if rows else 1.0
-    wish = replace(
-        options.prune,
-        inputs=replace(options.prune.inputs, cfg=str(cfg), weights=str(weights)),
-        budget=Budget(options.measure, share_to_keep(step.gone, left)),
-        outputs=replace(options.prune.outputs, force=True),
-    )
+    wish = options.prune_of_step(str(cfg), str(weights), share_to_keep(step.gone, left))
     found = prune_network(wish, tools.build)
     if not rows:
         rows.append(_row(0, 0.0, found, before=True))
@@ -197,7 +191,7 @@ def _write_best(journal: Journal, model: dict[str, str], tools: Tools) -> None:
 
 def report(journal: Journal) -> None:
     """steps.csv and steps.png of what is done."""
-    from .iterative_chart import steps_chart  # matplotlib takes a second to load
+    from .chart import steps_chart  # matplotlib takes a second to load
 
     rows: list[Row] = journal.content["rows"]
     write_csv(journal.folder / "steps.csv", rows)

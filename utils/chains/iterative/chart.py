@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ..pictures.charts import BLUE, GREEN, ORANGE, PALE, RED, STYLE, save_png
+from ...pictures.charts import BLUE, GREEN, ORANGE, PALE, RED, STYLE, save_png
 
 
 def steps_chart(rows: Sequence[Mapping[str, float]], path: Path) -> None:

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 from torch.nn.utils import prune
 
-from ..cfg import format_cfg, load_cfg
-from ..command.csv_file import write_csv
-from ..command.errors import UserError
-from ..command.table import table
-from ..masks.figures import sparsity
-from ..masks.files import save_masked
-from ..masks.methods import Masks, Method, apply_masks_, mask_
-from ..masks.options import Amounts
-from ..masks.run import mask_network_, method_of
-from ..masks.targets import find_targets
-from ..network.darknet import Build, Network
-from ..network.initialize import initialize
-from ..network.weights import State
-from ..training.run_folder import RunFolder
-from .journal import Journal, Trainer, best_scores
+from ...cfg import format_cfg, load_cfg
+from ...command.csv_file import write_csv
+from ...command.errors import UserError
+from ...command.table import table
+from ...masks.figures import sparsity
+from ...masks.files import save_masked
+from ...masks.methods import Masks, Method, apply_masks_, mask_
+from ...masks.options import Amounts
+from ...masks.run import mask_network_, method_of
+from ...masks.targets import find_targets
+from ...network.darknet import Build, Network
+from ...network.initialize import initialize
+from ...network.weights import State
+from ...training.run_folder import RunFolder
+from ..journal import Journal, Trainer, best_scores
 from .options import RANDOM, LotteryOptions
 
 _OTHER_SEED = 1_000_003  # added to --seed: weights and masks that have nothing to do with the start
@@ -61,7 +61,7 @@ def run_lottery(
         rows.append(row)
         write_csv(journal.folder / "lottery.csv", rows)
         # matplotlib takes a second to load
-        from .lottery_chart import lottery_chart
+        from .chart import lottery_chart
 
         lottery_chart(rows, journal.folder / "lottery.png")
         print(lottery_table(rows))

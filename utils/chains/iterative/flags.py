@@ -1,4 +1,4 @@
-"""The command lines of the chains, and what they ask for."""
+"""The command line of iterative_prune.py, and what it asks for."""
 
 from __future__ import annotations
 
@@ -6,29 +6,50 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 
-from ..command.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio
-from ..command.errors import UserError
-from ..masks.flags import mask_options
-from ..pruning.command.flags import prune_flags
-from ..pruning.importance.options import IMPORTANCES
-from ..pruning.strategy import Strategy
-from .options import IterativeOptions, LotteryOptions, Pace
+from ...command.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio
+from ...command.errors import UserError
+from ...pruning.command.flags import prune_flags
+from ...pruning.importance.options import IMPORTANCES
+from ...pruning.strategy import Strategy
+from .options import IterativeOptions, IterativeRun, Pace
 
 
-def iterative_options(
-    args: argparse.Namespace, strategies: Mapping[str, Strategy]
-) -> IterativeOptions:
-    """What the flags of `iterative_parser` ask for.
+def read_flags(
+    strategies: Mapping[str, Strategy], doc: str | None, argv: Sequence[str] | None = None
+) -> IterativeRun:
+    """What the flags ask for; argv None: those of this process. `strategies` by prune script.
 
     Raises UserError; a mistake in --prune-flags ends the program as one of the flags' own does.
     """
-    if bool(args.t_cfg) != bool(args.t_weights):
-        raise UserError("--t_cfg and --t_weights: a teacher needs both")
-    own = ["--data", args.data, "--importance", args.importance, "--seed", str(args.seed)]
-    model = ["--cfg", args.cfg, "--weights", args.weights]
-    words = [*shlex.split(args.prune_flags), *own, *_shared_words(args), *model]
-    return IterativeOptions(
-        prune_flags(strategies[args.strategy], None, words),
+    parser = _parser(doc, tuple(strategies))
+    args = parser.parse_args(argv)
+    changed = [k for k, v in vars(args).items() if k != "resume" and v != parser.get_default(k)]
+    if args.resume and changed:
+        raise UserError(f"--{changed[0]}: a resumed run keeps its flags; give --resume alone")
+    if not (args.resume or args.data):
+        raise UserError("--data: is needed, to finetune and to score")
+    return _asked_for(strategies, args)
+
+
+def saved_flags(strategies: Mapping[str, Strategy], saved: Mapping[str, object]) -> IterativeRun:
+    """What the flags of a journal asked for; those that it does not know have their defaults."""
+    parser = _parser(None, tuple(strategies))
+    return _asked_for(strategies, parser.parse_args([], argparse.Namespace(**saved)))
+
+
+def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> IterativeRun:
+    size = ["--img_size", *map(str, args.img_size)] if args.img_size else []
+    shared = [*size, "--device", args.device, "--workers", str(args.workers)]
+    data = ["--data", args.data, "--seed", str(args.seed)]
+    prune_words = [
+        *shlex.split(args.prune_flags), *data, "--importance", args.importance, *shared,
+        "--cfg", args.cfg, "--weights", args.weights,
+    ]  # fmt: skip
+    train_words = [
+        *shlex.split(args.train_flags), *data, "--batch-size", str(args.batch_size), *shared,
+    ]  # fmt: skip
+    options = IterativeOptions(
+        prune_flags(strategies[args.strategy], None, prune_words),
         Pace(
             args.steps,
             args.target,
@@ -40,43 +61,15 @@ def iterative_options(
         ),
         args.measure,
         args.max_map_drop,
-        (
-            *shlex.split(args.train_flags), "--data", args.data,
-            "--batch-size", str(args.batch_size), "--seed", str(args.seed), *_shared_words(args),
-        ),
+        tuple(train_words),
         (args.t_cfg, args.t_weights),
-    )  # fmt: skip
+    )
+    return IterativeRun(
+        options, args.output or "", args.resume or "", args.from_scratch or "", vars(args)
+    )
 
 
-def lottery_options(args: argparse.Namespace) -> LotteryOptions:
-    """What the flags of mask_prune.py ask for with --rewind.
-
-    Raises UserError for flags that --rewind cannot be combined with.
-    """
-    if not args.data:
-        raise UserError("--rewind: trains, and needs --data")
-    if args.masks or args.dry_run:
-        raise UserError("--rewind: makes its own masks by training; leave out --masks, --dry-run")
-    return LotteryOptions(
-        mask_options(args),
-        args.rewind,
-        (
-            *shlex.split(args.train_flags), *_size_words(args), "--cfg", args.cfg,
-            "--data", args.data, "--epochs", str(args.epochs), "--seed", str(args.seed),
-            "--device", args.device, "--workers", str(args.workers),
-        ),
-    )  # fmt: skip
-
-
-def _shared_words(args: argparse.Namespace) -> list[str]:
-    return [*_size_words(args), "--device", args.device, "--workers", str(args.workers)]
-
-
-def _size_words(args: argparse.Namespace) -> list[str]:
-    return ["--img_size", *map(str, args.img_size)] if args.img_size else []
-
-
-def iterative_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
+def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     """The flags of iterative_prune.py; `strategies` are the names of the prune scripts."""
     parser = Parser(doc)
     add = parser.add_argument

@@ -1,0 +1,1 @@
+"""A network pruned a little, finetuned, and so on: iterative_prune.py."""

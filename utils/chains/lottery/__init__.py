@@ -1,0 +1,1 @@
+"""The lottery ticket: masks, and weights put back to where they started."""
