@@ -30,9 +30,10 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     for model in options.models:
         require_inputs(model.cfg, model.weights, options.data)
     from models import Darknet  # from here on there is work to do
+    from utils.annotations.ready import with_ready_data
     from utils.runtimes.compare.run import compare_models
 
-    rows = compare_models(options, Darknet)
+    rows = compare_models(with_ready_data(options), Darknet)
     print(results_table(rows))
     if options.output:
         print(f"Kept: {options.output}")

@@ -31,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> Exported:
     options.require_possible()
     require_inputs(options.inputs.cfg, options.inputs.weights, options.data)
     from models import Darknet  # from here on there is work to do
+    from utils.annotations.ready import with_ready_data
     from utils.runtimes.export.run import export_model
 
-    done = export_model(options, Darknet)
+    done = export_model(with_ready_data(options), Darknet)
     print(f"{options.format} against PyTorch on {done.checked} images: {done.agreement}")
     for path in done.files:
         print(f"written: {path} ({path.stat().st_size:,} bytes)")

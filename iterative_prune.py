@@ -23,6 +23,7 @@ For comparison, --one-shot prunes once and finetunes for the epochs of all steps
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import prune
 import shortcut_prune
@@ -54,13 +55,15 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, float]]:
         journal = Journal.start(output, "--output", COMMAND, run.typed)
     import train
     from models import Darknet  # heavy, and needed from here on
+    from utils.annotations.ready import with_ready_data
     from utils.chains.iterative.run import Tools, run_from_scratch, run_iterative
 
     trainer = Trainer(train.main, train.RUNS)
     if run.from_scratch:
         finished = Journal.load(run.from_scratch, "--from-scratch", COMMAND)
         return run_from_scratch(run.options, finished, journal, trainer)
-    return run_iterative(run.options, journal, Tools(Darknet, trainer))
+    options = replace(run.options, prune=with_ready_data(run.options.prune))
+    return run_iterative(options, journal, Tools(Darknet, trainer))
 
 
 def require_sound(run: IterativeRun) -> None:

@@ -27,9 +27,10 @@ def main(argv: Sequence[str] | None = None) -> object:
 
     options = read_flags(STRATEGY, __doc__, argv)
     from models import Darknet  # heavy, and needed from here on
+    from utils.annotations.ready import with_ready_data
     from utils.pruning.command.run import run_pruning
 
-    return run_pruning(options, Darknet)
+    return run_pruning(with_ready_data(options), Darknet)
 
 
 if __name__ == "__main__":

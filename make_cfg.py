@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.annotations.ready import ready_data
 from utils.cfg import load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import Parser, add_img_size, img_size, run_main
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """Write the copy; returns its path."""
     args = build_parser().parse_args(argv)
     size = img_size(args.img_size)
-    source, data = Path(args.cfg), load_data_file(args.data)
+    source, data = Path(args.cfg), load_data_file(ready_data(args.data))
     output = Path(args.output or source.with_name(f"{source.stem}-{data.source.stem}.cfg"))
     if output.exists() and not args.force:
         raise UserError(f"{output}: is there already; name another with --output or use --force")

@@ -51,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> object:
         return start_lottery(run, run.lottery)
     require_inputs(run.mask.inputs.cfg, run.mask.inputs.weights, run.mask.scoring.data)
     from models import Darknet  # heavy, and needed from here on
+    from utils.annotations.ready import with_ready_data
     from utils.masks.run import run_masking
 
-    return run_masking(run.mask, Darknet)
+    return run_masking(with_ready_data(run.mask), Darknet)
 
 
 def start_lottery(run: MaskRun, options: LotteryOptions) -> object:

@@ -51,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
     options = TrainOptions.of_flags(typed)
     cfg = require_inputs(options.cfg, options.start.weights, options.data)
     from models import Darknet
+    from utils.annotations.ready import with_ready_data
     from utils.training.run import train_network
 
-    return train_network(options, Darknet, pulled, cfg=cfg).path
+    return train_network(with_ready_data(options), Darknet, pulled, cfg=cfg).path
 
 
 def resume(words: Sequence[str], run: str, name: str) -> Path:

@@ -26,9 +26,10 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
     options = read_options(__doc__, argv)
     require_inputs(options.inputs.cfg, options.inputs.weights, options.scoring.data)
     from models import Darknet  # from here on there is work to do
+    from utils.annotations.ready import with_ready_data
     from utils.runtimes.val.run import evaluate_files
 
-    metrics = evaluate_files(options, Darknet)
+    metrics = evaluate_files(with_ready_data(options), Darknet)
     print(metrics.table())
     print(metrics.times())
     return metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..cfg import Cfg, load_cfg
+from ..command.errors import UserError
 from ..command.files import require_file
 from ..data.darknet_files import read_data_text
 
@@ -27,5 +28,12 @@ def require_inputs(
 
 
 def require_data(data: str | Path) -> None:
-    """Raise UserError for a `.data` file that is not there, or is no text."""
-    read_data_text(Path(data))
+    """Raise UserError for a data set that is not there, or a `.data` file that is no text.
+
+    A folder, a YAML or a JSON file is looked into by those who read it (annotations/forms.py).
+    """
+    path = Path(data)
+    if not path.is_dir() and path.suffix.lower() not in (".yaml", ".yml", ".json"):
+        read_data_text(path)
+    elif not path.exists():
+        raise UserError(f"{path}: no such file (a data set)")
