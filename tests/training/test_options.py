@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from utils.cfg import parse_cfg
 from utils.command.cli import Parser
 from utils.command.errors import UserError
 from utils.command.flag_fields import to_flags
@@ -23,6 +24,8 @@ NO_OPTIONS = {"help", "hyp", "resume"}
 FOUND = {"loss_from_cfg": ["box"], "lr_marks": [[0.5, 0.1]], "burn_in": 3, "max_batches": 7}
 # A teacher needs both.
 TEACHER = ["--t_cfg", "a.cfg", "--t_weights", "a.weights"]
+
+PLAIN_CFG = parse_cfg("[net]\nwidth=32\nheight=32\nchannels=3\n")
 
 
 def parser_of() -> Parser:
@@ -93,10 +96,17 @@ def test_options_are_saved_as_the_flags_that_give_them() -> None:
 
 def test_what_a_run_decides_is_saved_in_place_of_what_was_typed() -> None:
     typed = vars(parser_of().parse_args(["-sr", "--img_size", "64"]))
-    decided = replace(TrainOptions.of_flags(typed).decided(), epochs=7)
-    wanted = {"optimizer": "sgd", "lr0": 0.02, "momentum": 0.937, "remeasure": 200, "epochs": 7}
+    decided = replace(TrainOptions.of_flags(typed).decided(PLAIN_CFG), epochs=7)
+    wanted: dict[str, Any] = {
+        "flip": 0.5,
+        "optimizer": "sgd",
+        "lr0": 0.02,
+        "momentum": 0.937,
+        "remeasure": 200,
+        "epochs": 7,
+    }
     assert decided.saved() == {**typed, **wanted}
-    assert decided.decided() == decided
+    assert decided.decided(PLAIN_CFG) == decided
     assert typed["epochs"] == 100  # nothing was changed in place
 
 
@@ -121,3 +131,13 @@ def test_options_that_cannot_be_are_the_users_mistake(flags: list[str], message:
     typed: dict[str, Any] = vars(parser_of().parse_args(flags))
     with pytest.raises(UserError, match=message):
         TrainOptions.of_flags(typed)
+
+
+@pytest.mark.parametrize(("line", "share"), [("", 0.5), ("flip=1\n", 0.5), ("flip=0\n", 0.0)])
+def test_what_the_cfg_says_of_left_and_right_is_followed(line: str, share: float) -> None:
+    """Signs, letters: with flip=0 in [net] a mirrored image is another class."""
+    cfg = parse_cfg(f"[net]\nwidth=32\nheight=32\nchannels=3\n{line}")
+    typed = vars(parser_of().parse_args([]))
+    assert TrainOptions.of_flags(typed).decided(cfg).images.augment.flip == share
+    given = vars(parser_of().parse_args(["--flip", "0.25"]))
+    assert TrainOptions.of_flags(given).decided(cfg).images.augment.flip == 0.25

@@ -133,7 +133,7 @@ def _random_matrix(
     Draws the same numbers whatever the options are, so that one knob does not change the others.
     """
     angle, gain, shear_x, shear_y, shift_x, shift_y = rng.uniform(-1, 1, 6)
-    flip = -1.0 if rng.random() < options.flip else 1.0
+    flip = -1.0 if rng.random() < options.flip_share else 1.0
     turn, size = math.radians(angle * options.degrees), 1 + gain * options.scale
     shear = math.tan(math.radians(options.shear))
     cos, sin = size * math.cos(turn), size * math.sin(turn)

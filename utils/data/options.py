@@ -10,6 +10,8 @@ from ..command.errors import UserError
 
 Fit = Literal["letterbox", "stretch"]
 
+FLIP = 0.5  # where neither a user nor a cfg speaks of it
+
 
 def fitted_size(image_hw: tuple[int, int], net_hw: tuple[int, int], fit: Fit) -> tuple[int, int]:
     """Size (height, width) in pixels that an image takes within the network's input."""
@@ -20,7 +22,7 @@ def fitted_size(image_hw: tuple[int, int], net_hw: tuple[int, int], fit: Fit) ->
     return min(height, net_hw[0]), min(width, net_hw[1])
 
 
-def _knob(default: float, low: float, high: float, text: str) -> Any:
+def _knob(default: float | None, low: float, high: float, text: str) -> Any:
     return field(default=default, metadata={"range": (low, high), "help": text})
 
 
@@ -36,7 +38,13 @@ class AugmentOptions:
     hsv_h: float = _knob(0.015, 0, 0.5, "largest turn of the hue, as a share of the colour circle")
     hsv_s: float = _knob(0.7, 0, 1, "saturation is multiplied by up to 1 +- this")
     hsv_v: float = _knob(0.4, 0, 1, "brightness is multiplied by up to 1 +- this")
-    flip: float = _knob(0.5, 0, 1, "probability of a left-right flip")
+    flip: float | None = _knob(
+        None,
+        0,
+        1,
+        f"probability of a left-right flip; left out: {FLIP}, but 0 where [net] says flip=0, as of "
+        "signs, where left is not right",
+    )
     degrees: float = _knob(0.0, 0, 180, "largest rotation, in degrees")
     translate: float = _knob(0.1, 0, 1, "largest shift, as a share of the input's size")
     scale: float = _knob(0.5, 0, 0.95, "the size is multiplied by up to 1 +- this")
@@ -53,8 +61,13 @@ class AugmentOptions:
         for knob in fields(self):
             low, high = knob.metadata["range"]
             value = getattr(self, knob.name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise UserError(f"--{knob.name} {value:g}: must lie between {low:g} and {high:g}")
+
+    @property
+    def flip_share(self) -> float:
+        """The probability of a flip, as given or by default."""
+        return FLIP if self.flip is None else self.flip
 
     @property
     def has_affine(self) -> bool:

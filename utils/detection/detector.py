@@ -31,20 +31,26 @@ class DetectorOptions:
     iou_thres: float
     max_det: int
     device: torch.device
+    channels: int = 3  # of the pictures that the network reads
 
 
 class Detector:
-    """`detector(picture)`: RGB (h, w, 3) -> boxes in its pixels, best first, and the times."""
+    """`detector(picture)`: (h, w, channels) -> boxes in its pixels, best first, and the times."""
 
     def __init__(self, predict: Predict, options: DetectorOptions) -> None:
         self._predict = predict
         self._options = options
         # The first pass allocates and picks kernels: it would be the first picture's time.
-        self(np.zeros((*options.img_size, 3), np.uint8))
+        self(np.zeros((*options.img_size, options.channels), np.uint8))
+
+    @property
+    def channels(self) -> int:
+        """How many channels the pictures must have."""
+        return self._options.channels
 
     @torch.no_grad()
     def __call__(self, picture: ByteArray) -> tuple[Detections, Milliseconds]:
-        """What is in an RGB picture (h, w, 3), in its own pixels, and how long it took."""
+        """What is in a picture (h, w, channels), in its own pixels, and the time it took."""
         options = self._options
         times = [time.perf_counter()]
         fitted, geometry = letterbox(picture, options.img_size, options.fit)

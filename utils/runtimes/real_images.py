@@ -21,13 +21,13 @@ Images = Sequence[NDArray[np.float32]]  # each (1, 3, H, W), RGB in 0..1
 
 
 def network_inputs(
-    paths: Sequence[Path], img_size: tuple[int, int], fit: Fit
+    paths: Sequence[Path], img_size: tuple[int, int], fit: Fit, channels: int = 3
 ) -> list[NDArray[np.float32]]:
-    """Each image as (1, 3, H, W), RGB in 0..1; those that do not open are left out."""
+    """Each image as (1, channels, H, W) in 0..1; those that do not open are left out."""
     found = []
     for path in progress_bar(paths, "reading images", "img"):
         try:
-            fitted, _ = letterbox(read_image(path), img_size, fit)
+            fitted, _ = letterbox(read_image(path, channels=channels), img_size, fit)
         except UnreadableImageError:
             continue
         found.append(np.ascontiguousarray(picture_input(fitted).numpy()))
@@ -35,12 +35,12 @@ def network_inputs(
 
 
 def calibration_inputs(
-    spec: DataSpec, count: int, img_size: tuple[int, int], fit: Fit
+    spec: DataSpec, count: int, img_size: tuple[int, int], fit: Fit, channels: int = 3
 ) -> list[NDArray[np.float32]]:
     """`count` images spread evenly over the training list. Raises UserError without any."""
     entries = [path for _, path in load_list(spec.require("train"))]
     places = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).astype(int))
-    found = network_inputs([entries[place] for place in places], img_size, fit)
+    found = network_inputs([entries[place] for place in places], img_size, fit, channels)
     if not found:
         raise UserError(f"{spec.train}: no image of it opens, and int8 needs some to calibrate on")
     return found

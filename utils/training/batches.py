@@ -69,6 +69,7 @@ def make_loaders(
             strict=options.strict,
             seed=seed,
             rect=options.rect and augment is not None,
+            channels=network.in_channels,
         )
 
     images = dataset(spec.train, options.cache, options.augment)

@@ -65,7 +65,7 @@ def build_run(
 
     Raises UserError for what does not fit together.
     """
-    options = options.decided()
+    options = options.decided(cfg)
     rates, frozen = options.rates, options.freeze
     device = pick_device(ranks.device(options.machine.device))
     precision = resolve_precision(options.machine.amp, device)

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..cfg import Cfg
 from ..command.cli import img_size
 from ..command.flag_fields import flag, from_flags, to_flags
-from ..data.options import AugmentOptions
+from ..data.options import FLIP, AugmentOptions
 from ..detection.as_the_cfg_says import FROM_CFG
 from .distillation.options import TeacherOptions
 from .losses.options import LossOptions
@@ -150,12 +151,19 @@ class TrainOptions:
             return self.sparsity.remeasure
         return REMEASURED if self.sparsity.on and not self.freeze.statistics else 0
 
-    def decided(self) -> TrainOptions:
-        """These options with what follows from them in place of None, as a run saves them."""
+    def decided(self, cfg: Cfg) -> TrainOptions:
+        """These options with what follows from them and from the cfg's [net] in place of None.
+
+        A run saves them so.
+        """
+        images = self.images
+        if images.augment.flip is None:
+            share = FLIP if cfg.net.flag("flip", True) else 0.0
+            images = replace(images, augment=replace(images.augment, flip=share))
         rates = self.rates
         optimizer = replace(self.optimizer, kind=rates.kind, lr0=rates.lr0, momentum=rates.momentum)
         sparsity = replace(self.sparsity, remeasure=self.remeasured)
-        return replace(self, optimizer=optimizer, sparsity=sparsity)
+        return replace(self, images=images, optimizer=optimizer, sparsity=sparsity)
 
     def saved(self) -> dict[str, Any]:
         """The flags that give these options: what was typed, and in it what has changed since."""

@@ -123,7 +123,9 @@ def make_files(
     calibration = []
     if data and any(r.endswith(INT8) for r in runtimes):
         fit = chosen_fit("cfg", network.cfg)
-        calibration = calibration_inputs(load_data_file(data), images, network.img_size, fit)
+        calibration = calibration_inputs(
+            load_data_file(data), images, network.img_size, fit, network.in_channels
+        )
     for runtime in runtimes:
         if runtime.endswith(INT8) and not calibration:
             made[runtime] = "needs --data to calibrate on"

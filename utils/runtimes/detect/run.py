@@ -61,6 +61,7 @@ def open_detector(options: DetectOptions, network: Network) -> Detector:
         iou_thres=options.iou_thres,
         max_det=options.max_det,
         device=device,
+        channels=network.in_channels,
     )
     return Detector(predict, how)
 

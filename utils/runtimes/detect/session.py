@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from ...command.errors import UserError
@@ -89,7 +90,9 @@ class Session:
 
     def _picture(self, source: Source, stem: str) -> str:
         picture = read_image(Path(source.place))
-        found, drawn, ms = self._detect(source, None, picture, stem)
+        channels = self.detector.channels
+        seen = picture if channels == 3 else read_image(Path(source.place), channels=channels)
+        found, drawn, ms = self._detect(source, None, picture, stem, seen)
         target = save_picture(self.folder, stem, source, drawn)
         times = ", ".join(f"{part} {value:.1f}" for part, value in ms._asdict().items())
         size = f"{picture.shape[1]}x{picture.shape[0]}"
@@ -106,7 +109,8 @@ class Session:
                 if frame is None:
                     missed += 1
                 else:
-                    _, drawn, _ = self._detect(source, number, frame, f"{stem}_{number:06d}")
+                    seen = self._seen(frame)
+                    _, drawn, _ = self._detect(source, number, frame, f"{stem}_{number:06d}", seen)
                     done += 1
                 if drawn is None:
                     continue
@@ -140,10 +144,20 @@ class Session:
         out.finish()
         return f"{source.place}: {done} frames -> {out.path} ({out.frames} frames)"
 
+    def _seen(self, frame: ByteArray) -> ByteArray:
+        """A video's frame, RGB, as the network reads it. Raises UserError where it cannot."""
+        channels = self.detector.channels
+        if channels == 1:
+            return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)[:, :, None]
+        if channels != 3:
+            raise UserError(f"a video has 3 channels, but the cfg asks for {channels}")
+        return frame
+
     def _detect(
-        self, source: Source, number: int | None, frame: ByteArray, stem: str
+        self, source: Source, number: int | None, frame: ByteArray, stem: str, seen: ByteArray
     ) -> tuple[Detections, Picture, Milliseconds]:
-        found, ms = self.detector(frame)
+        """`frame` is drawn on, `seen` is what the network gets of it."""
+        found, ms = self.detector(seen)
         self.tally.frames += 1
         self.tally.times.append(ms)
         self.tally.found.update(found.classes.tolist())

@@ -40,13 +40,15 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
         require_classes(spec, network)
     fit = chosen_fit(options.fit, network.cfg)
     network.load_weights(options.inputs.weights)
-    images = network_inputs(checked_images(spec), network.img_size, fit)
+    images = network_inputs(checked_images(spec), network.img_size, fit, network.in_channels)
     if not images:
         raise UserError(f"{options.data}: none of the first images of its list opens")
     calibration: Images = ()
     if options.int8 and spec:
         spec.require("valid")  # for `int8_worth`, which comes after all the work
-        calibration = calibration_inputs(spec, options.calibration_images, network.img_size, fit)
+        calibration = calibration_inputs(
+            spec, options.calibration_images, network.img_size, fit, network.in_channels
+        )
     files = FileOptions(
         kind=options.format,
         img_size=network.img_size,
