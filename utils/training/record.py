@@ -106,7 +106,9 @@ def summary(progress: Progress) -> str:
 def draw_batch(images: Tensor, targets: Tensor) -> npt.NDArray[np.uint8]:
     """A mosaic of the first images with their boxes, RGB (height, width, 3).
 
-    images: uint8 (B, 3, h, w); targets (T, 6): image, class, xc, yc, w, h (0..1).
+    Grey images are grey; of more bands the first three are shown.
+
+    images: uint8 (B, C, h, w); targets (T, 6): image, class, xc, yc, w, h (0..1).
     """
     count = min(len(images), _SHOWN_IMAGES)
     height, width = images.shape[2:]
@@ -115,7 +117,8 @@ def draw_batch(images: Tensor, targets: Tensor) -> npt.NDArray[np.uint8]:
     canvas = np.zeros((rows * height, columns * width, 3), np.uint8)
     for place in range(count):
         # A copy: the batch is about to be trained on, and boxes do not belong in it.
-        picture = images[place].permute(1, 2, 0).cpu().numpy().copy()
+        shown = images[place, :3].permute(1, 2, 0).cpu().numpy()
+        picture = np.array(np.broadcast_to(shown, (height, width, 3)))
         for box in targets[targets[:, 0] == place].cpu().numpy():
             _draw_box(picture, box)
         top, left = place // columns * height, place % columns * width
