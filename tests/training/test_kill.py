@@ -73,20 +73,28 @@ def test_iterative_pruning_killed_at_random_ends_the_same(
     def begin(*flags: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, script, *flags], env=environment)
 
+    def written() -> set[tuple[Path, int]]:
+        """The files that a chain goes on from, and when each was replaced last."""
+        files = [Path("cut/state.json"), *Path("runs/train").glob("cut-*/last.pt")]
+        return {(path, path.stat().st_mtime_ns) for path in files if path.exists()}
+
     several = (*QUICK_STEPS, "--steps", "4", "--epochs-per-step", "8", "--output")
     assert begin(*several, "whole").wait() == 0
     moments = random.Random(1)
     flags: tuple[str, ...] = (*several, "cut")
     kills = 0
     while True:
+        before = written()
         process = begin(*flags)
-        try:
-            process.wait(moments.uniform(4, 8) if kills < KILLS else None)
+        while process.poll() is None and (kills == KILLS or written() == before):
+            time.sleep(0.02)
+        # An epoch takes a twentieth of a second: somewhere in the next few, or in a prune.
+        time.sleep(moments.uniform(0, 0.3))
+        if process.poll() is not None:
             break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
+        process.kill()
+        process.wait()
+        kills += 1
         if Path("cut/state.json").exists():
             flags = ("--resume", "cut")
     assert process.returncode == 0
