@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from utils.command.timing import Latency
+import pytest
+
+from utils.command.timing import Latency, time_alternately_ms
 from utils.detection.figures import ModelFigures, comparison_rows
 
 BEFORE = ModelFigures(
@@ -31,7 +34,7 @@ def test_a_change_is_a_share_of_the_old_value() -> None:
         parameters=1000,
         macs=500_000_000,
         file_bytes=20_000,
-        latency=Latency(10.0, 9.0, 11.0),
+        latency=Latency(10.0, 9.5, 11.0),
         map50=0.25,
     )
     assert changes(BEFORE, after) == {
@@ -43,6 +46,31 @@ def test_a_change_is_a_share_of_the_old_value() -> None:
         "File (bytes)": "+25.0%",
         "Forward (ms)": "+25.0%",
     }
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (Latency(6.0, 5.5, 6.5), "-25.0%"),
+        (Latency(10.0, 9.0, 11.0), "+25.0%"),
+        (Latency(6.0, 5.5, 8.5), "within the spread"),
+        (Latency(30.0, 7.5, 60.0), "within the spread"),
+    ],
+)
+def test_a_ratio_of_times_needs_spreads_that_do_not_meet(after: Latency, said: str) -> None:
+    before = replace(BEFORE, latency=Latency(8.0, 7.0, 8.9))
+    assert changes(before, replace(BEFORE, latency=after))["Forward (ms)"] == said
+
+
+def test_calls_are_timed_in_turns() -> None:
+    """A, B, A, B: each as often as the other, those that warm up included."""
+    called: list[str] = []
+    calls: list[Callable[[], object]] = [lambda: called.append("a"), lambda: called.append("b")]
+    assert len(time_alternately_ms(calls, runs=3, warmup=2, most_s=60)) == 2
+    assert called == ["a", "b"] * 5
+    called.clear()
+    assert len(time_alternately_ms(calls, runs=3, warmup=2, most_s=0)) == 2
+    assert called == ["a", "b"] * 2  # one to warm up, one that counts
 
 
 def test_of_nothing_there_is_no_share() -> None:

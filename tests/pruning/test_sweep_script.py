@@ -69,7 +69,9 @@ def faked(map50: Callable[[float], float]) -> Callable[[Network, Scoring], Model
     """`figures` whose mAP@.5 depends on the share of parameters that is left."""
     whole = count_parameters(Darknet(TINY).rules)
 
-    def figures(network: Network, how: Scoring, timed: bool = True) -> ModelFigures:
+    def figures(
+        network: Network, how: Scoring, timed: bool = True, latency: Latency | None = None
+    ) -> ModelFigures:
         left = count_parameters(network.rules)
         score = map50(left / whole)
         return ModelFigures(left, 10 * left, 4 * left, Latency(2, 1, 3), score, score / 2)

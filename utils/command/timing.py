@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +23,35 @@ def time_forward_ms(
     fn: Callable[[], object], runs: int = 30, warmup: int = 5, most_s: float = math.inf
 ) -> Latency:
     """Time `fn()`, a forward pass on an input that is there already (see `call_times_ms`)."""
-    p10, median, p90 = np.percentile(call_times_ms(fn, runs, warmup, most_s), (10, 50, 90))
+    return _latency(call_times_ms(fn, runs, warmup, most_s))
+
+
+def _latency(times_ms: Sequence[float]) -> Latency:
+    p10, median, p90 = np.percentile(times_ms, (10, 50, 90))
     return Latency(float(median), float(p10), float(p90))
+
+
+def time_alternately_ms(
+    calls: Sequence[Callable[[], object]], runs: int, warmup: int, most_s: float
+) -> list[Latency]:
+    """Latency of each of some calls, timed in turns: what slows the machine slows all of them.
+
+    One after the other, other work on the machine could make the smaller of two networks look the
+    slower one. Of each, `warmup` calls do not count; after `most_s` seconds no further round is
+    begun, but for one to warm up and one that counts.
+    """
+    times_ms: list[list[float]] = [[] for _ in calls]
+    with torch.no_grad():
+        deadline = time.perf_counter() + most_s
+        for number in range(warmup + runs):
+            late = time.perf_counter() > deadline
+            if late and number > 0 and times_ms[0]:
+                break
+            for found, call in zip(times_ms, calls, strict=True):
+                spent_ms = _call_ms(call)
+                if number >= warmup or (late and number > 0):
+                    found.append(spent_ms)
+    return [_latency(found) for found in times_ms]
 
 
 def call_times_ms(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,13 +11,14 @@ from torch import nn
 
 from ..command.device import pick_device
 from ..command.table import table
-from ..command.timing import Latency, time_forward_ms
+from ..command.timing import Latency, time_alternately_ms
 from ..data.darknet_files import load_data_file
 from ..network.cost import count_macs, count_parameters, file_bytes
 from ..network.darknet import Network
 from .options import Scoring
 from .results import Metrics
 
+_RUNS, _WARMUP = 12, 2
 _MOST_S = 5.0  # for timing a network
 # A pass of a larger network takes a second: it is timed only along with an evaluation.
 _GLANCE_MACS = 10e9
@@ -39,17 +41,26 @@ def worth_timing(network: Network, scored: bool) -> bool:
     return scored or count_macs(network.rules) <= _GLANCE_MACS
 
 
-def figures(network: Network, how: Scoring, timed: bool = True) -> ModelFigures:
-    """Size, latency of the fused network if it is to be `timed`, and mAP where there is data."""
-    macs = count_macs(network.rules)
-    if not (how.data or timed):
-        return ModelFigures(count_parameters(network.rules), macs, file_bytes(network.rules))
+def latencies(networks: Sequence[Network], how: Scoring) -> list[Latency]:
+    """Latency of one image through each network, fused, in turns."""
     device = pick_device(how.device)
-    fused = copy.deepcopy(network).fuse().eval().to(device)
-    image = torch.rand(1, network.in_channels, *network.img_size, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    latency = time_forward_ms(lambda: fused(image), runs=20, warmup=3, most_s=_MOST_S)
-    metrics = _scored(fused, network, how, device) if how.data else None
+    calls = [_pass(_fused(network, device), network, device) for network in networks]
+    return time_alternately_ms(calls, _RUNS, _WARMUP, _MOST_S * len(calls))
+
+
+def figures(
+    network: Network, how: Scoring, timed: bool = True, latency: Latency | None = None
+) -> ModelFigures:
+    """Size, `latency` (measured here if it is to be `timed` and none is given), and mAP on data."""
+    macs = count_macs(network.rules)
+    metrics = None
+    if how.data or (timed and latency is None):
+        device = pick_device(how.device)
+        fused = _fused(network, device)
+        if timed and latency is None:
+            call = _pass(fused, network, device)
+            (latency,) = time_alternately_ms([call], _RUNS, _WARMUP, _MOST_S)
+        metrics = _scored(fused, network, how, device) if how.data else None
     return ModelFigures(
         parameters=count_parameters(network.rules),
         macs=macs,
@@ -58,6 +69,18 @@ def figures(network: Network, how: Scoring, timed: bool = True) -> ModelFigures:
         map50=metrics.map50 if metrics else None,
         map=metrics.map if metrics else None,
     )
+
+
+def _fused(network: Network, device: torch.device) -> nn.Module:
+    fused: nn.Module = copy.deepcopy(network).fuse().eval().to(device)
+    return fused
+
+
+def _pass(fused: nn.Module, network: Network, device: torch.device) -> Callable[[], object]:
+    """One forward pass of a random image that is there already."""
+    image = torch.rand(1, network.in_channels, *network.img_size, device=device)
+    image = image.contiguous(memory_format=torch.channels_last)
+    return lambda: fused(image)
 
 
 def _scored(fused: nn.Module, network: Network, how: Scoring, device: torch.device) -> Metrics:
@@ -94,6 +117,11 @@ def comparison_rows(before: ModelFigures, after: ModelFigures) -> list[list[str]
     return rows
 
 
+def are_apart(one: Latency, other: Latency) -> bool:
+    """Whether the spreads (8 runs in 10) do not meet; where they do, a ratio would be chance."""
+    return one.p90_ms < other.p10_ms or other.p90_ms < one.p10_ms
+
+
 def _counted(old: int, new: int) -> tuple[str, str, str]:
     return f"{old:,}", f"{new:,}", _change(old, new)
 
@@ -102,7 +130,8 @@ def _latency(old: Latency, new: Latency) -> tuple[str, str, str]:
     def shown(time: Latency) -> str:
         return f"{time.median_ms:.2f} ({time.p10_ms:.2f}..{time.p90_ms:.2f})"
 
-    return shown(old), shown(new), _change(old.median_ms, new.median_ms)
+    change = _change(old.median_ms, new.median_ms) if are_apart(old, new) else "within the spread"
+    return shown(old), shown(new), change
 
 
 def _change(old: float, new: float) -> str:

@@ -49,7 +49,7 @@ def recalibrate(
     Raises UserError.
     """
     twin, used = recalibrated(network, how, images)
-    return Recalibration(used, folded, figures(twin, how)), twin
+    return Recalibration(used, folded, figures(twin, how, False, folded.latency)), twin
 
 
 def recalibrated(network: Network, how: Scoring, images: int) -> tuple[Network, int]:

@@ -14,8 +14,15 @@ from ...command.allocator import keep_freed_memory
 from ...command.errors import UserError
 from ...command.files import atomic_write
 from ...command.folders import require_free
+from ...command.timing import Latency
 from ...data.darknet_files import load_data_file
-from ...detection.figures import ModelFigures, comparison_table, figures, worth_timing
+from ...detection.figures import (
+    ModelFigures,
+    comparison_table,
+    figures,
+    latencies,
+    worth_timing,
+)
 from ...network.bn_epsilon import for_epsilon
 from ...network.channel_links import plan_path, write_links
 from ...network.darknet import Build, Network
@@ -166,8 +173,12 @@ def _prune(
         print(latency)
     how = options.scoring
     timed = worth_timing(original.network, bool(how.data))
-    before = before or figures(original.network, how, timed)
-    after = figures(compact, how, timed)
+    times: list[Latency | None] = [None, None]
+    if timed:
+        times = [*latencies([original.network, compact], how)]
+    before = figures(original.network, how, False, times[0]) if before is None else before
+    before = replace(before, latency=times[0])
+    after = figures(compact, how, False, times[1])
     recalibration = None
     if options.recalibrate:
         recalibration, compact = recalibrate(compact, how, options.recalibrate, after)

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...command.folders import whole_folder
 from ...detection.before_after import SHOWN_CONF, Shown
-from ...detection.figures import ModelFigures, comparison_rows
+from ...detection.figures import ModelFigures, are_apart, comparison_rows
 from ...pictures.charts import inline_svg
 from ...pictures.detections import Picture
 from ..options import PruneOptions
@@ -92,7 +92,7 @@ def _cards(before: ModelFigures, after: ModelFigures) -> str:
         ("MACs", before.macs, after.macs, _short),
         ("File (bytes)", before.file_bytes, after.file_bytes, _short),
     ]
-    if before.latency and after.latency:
+    if before.latency and after.latency and are_apart(before.latency, after.latency):
         times_ms = before.latency.median_ms, after.latency.median_ms
         costs.append(("Forward (ms)", *times_ms, "{:.2f}".format))
     cards = []
