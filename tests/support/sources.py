@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -47,8 +47,13 @@ class Import:
         return self.module.partition(".")[0]
 
 
-def imports_of(path: PurePosixPath, tree: ast.AST, late: bool = False) -> Iterator[Import]:
+@cache
+def imports_of(path: PurePosixPath, tree: ast.Module) -> tuple[Import, ...]:
     """All imports of a file, those within functions and by `load("name")` included."""
+    return tuple(_imports(path, tree, late=False))
+
+
+def _imports(path: PurePosixPath, tree: ast.AST, late: bool) -> Iterator[Import]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -61,7 +66,7 @@ def imports_of(path: PurePosixPath, tree: ast.AST, late: bool = False) -> Iterat
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
                 yield Import(node.lineno, name.value, (), late)
         inner = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        yield from imports_of(path, node, late or inner)
+        yield from _imports(path, node, late or inner)
 
 
 def _absolute(path: PurePosixPath, node: ast.ImportFrom) -> str:
@@ -85,13 +90,19 @@ def files_of(found: Import, among: Sources) -> list[PurePosixPath]:
     return [path for path in wanted if path in among]
 
 
-def folders_of(found: Import, among: Sources) -> set[PurePosixPath]:
-    """The folders of ours that an import names; a package stands for itself."""
+def all_folders(among: Sources) -> set[PurePosixPath]:
+    """Every folder with a file in it or below."""
+    return {folder for path in among for folder in path.parents if folder.name}
+
+
+def folders_of(
+    found: Import, among: Sources, known: Collection[PurePosixPath]
+) -> set[PurePosixPath]:
+    """The folders of ours, out of `known`, that an import names; a package stands for itself."""
     place = _place(found)
     if place.with_suffix(".py") in among:
         return {place.parent}
-    known = {folder for path in among for folder in path.parents if folder.name}
-    inner = {place / name for name in found.names} & known
+    inner = {place / name for name in found.names}.intersection(known)
     own = {place} if place in known and len(inner) < max(1, len(found.names)) else set()
     return inner | own
 
