@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
 from utils.command.errors import UserError
 from utils.command.files import atomic_write
-from utils.network.bn_epsilon import for_epsilon
+from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.graph import interpret
 from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
 from utils.network.layers.heads import require_equal_classes

@@ -10,7 +10,7 @@ import torch
 from models import Darknet, convert
 from tests.support.nets import conv, head, healthy_state, image, net, section
 from utils.cfg import Cfg, save_cfg
-from utils.network.bn_epsilon import for_epsilon
+from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.layers.modules import DarknetBatchNorm
 from utils.network.options import BnEpsilon
 from utils.network.weights import State

@@ -15,7 +15,7 @@ from tests.support.nets import healthy_state
 from tests.support.prune_case import prune_by_flags
 from utils.command.optional import NEEDS, missing
 from utils.detection.options import NmsKind
-from utils.network.bn_statistics import recalibrate_
+from utils.network.batch_norm.statistics import recalibrate_
 from utils.runtimes.agreement import compare_outputs
 from utils.runtimes.choose import open_backend
 from utils.runtimes.real_images import as_batch, network_inputs

@@ -33,6 +33,7 @@ from utils.runtimes.detect.options import DetectOptions, Keep
 from utils.runtimes.detect.run import detect_files
 from utils.runtimes.export.options import ExportOptions, NmsOptions
 from utils.runtimes.export.run import export_model
+from utils.runtimes.options import Backend
 from utils.runtimes.val.options import ValOptions
 from utils.runtimes.val.run import evaluate_files
 
@@ -204,3 +205,18 @@ def test_stages_of_the_demo(here: Path) -> None:
     picture = cv2.imread("both.png")
     assert picture is not None and picture.shape == (2 * 64, 4 * 64, 3)
     assert np.array_equal(picture[:64], picture[64:])
+
+
+@pytest.mark.parametrize("backend", ["torch", "opencv"])
+def test_weights_that_hold_nan_are_refused_wherever_they_run(here: Path, backend: Backend) -> None:
+    network = Darknet("my.cfg").load_weights("my.weights")
+    next(iter(network.state_dict().values()))[0] = float("nan")
+    network.save_weights("nan.weights")
+    inputs = replace(INPUTS, weights="nan.weights")
+    refused = "nan.weights: .* not finite numbers"
+    with pytest.raises(UserError, match=refused):
+        evaluate_files(ValOptions(inputs, Scoring("my.data", workers=0), backend=backend), Darknet)
+    with pytest.raises(UserError, match=refused):
+        detect_files(DetectOptions(inputs, "images", backend=backend), Darknet)
+    with pytest.raises(UserError, match=refused):
+        export_model(ExportOptions(inputs, "onnx"), Darknet)

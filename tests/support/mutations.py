@@ -61,7 +61,7 @@ FAULTS = (
     ),
     Fault(
         "another epsilon: kernels are scaled, means are not",
-        "utils/network/bn_epsilon.py",
+        "utils/network/batch_norm/epsilon.py",
         'params["bn.running_mean"] * factor.to(variance.dtype)',
         'params["bn.running_mean"]',
         ("tests/network/test_bn_epsilon.py",),

@@ -21,8 +21,8 @@ from tests.support.nets import image
 from tests.support.prune_case import Case
 from tests.support.zoo_cfgs import small, zoo
 from utils.cfg import Cfg, plain_text
-from utils.network.bn_epsilon import for_epsilon
-from utils.network.bn_statistics import recalibrate_
+from utils.network.batch_norm.epsilon import for_epsilon
+from utils.network.batch_norm.statistics import recalibrate_
 from utils.network.initialize import initialize
 from utils.network.layers import build_layers
 from utils.network.layers.dfl import Dfl

@@ -7,12 +7,13 @@ then float32 arrays, layer by layer, without any count or checksum.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # only the error that torch.load raises
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from ..command.errors import UserError
 from ..command.files import atomic_write, require_file
 from .layers import Field, Layer
 from .layers.normalization import BN_EPS
+from .older_suites import is_of_an_older_suite, under_our_names
+
+logger = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 
@@ -141,10 +145,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except _DAMAGE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{found}: not a checkpoint, or a damaged one ({reason})") from None
+    if _is_state(checkpoint) and is_of_an_older_suite(checkpoint):
+        checkpoint = {"model": checkpoint}
     model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
+    if not _is_state(model):
         raise UserError(f"{found}: has no 'model' with tensors; not a checkpoint of this program")
-    return {str(key): value for key, value in checkpoint.items()}
+    if is_of_an_older_suite(model):
+        logger.info("%s: its tensors are named as an older suite names them: read as ours", found)
+        model = under_our_names(model)
+    # Kernels trained channels-last lie so in the file; who views them otherwise wants them plain.
+    plain = {str(key): tensor.contiguous() for key, tensor in model.items()}
+    return {**{str(key): value for key, value in checkpoint.items()}, "model": plain}
+
+
+def _is_state(found: object) -> TypeGuard[dict[str, Tensor]]:
+    return isinstance(found, dict) and all(isinstance(t, Tensor) for t in found.values())
 
 
 def checkpoint_content(cfg_text: str, state: Mapping[str, Tensor], seen: int) -> dict[str, Any]:
@@ -152,7 +167,8 @@ def checkpoint_content(cfg_text: str, state: Mapping[str, Tensor], seen: int) ->
 
     Some hold more beside it. `seen`: training images so far.
     """
-    return {"format": FORMAT, "cfg": cfg_text, "model": state, "seen": seen}
+    plain = {key: tensor.contiguous() for key, tensor in state.items()}
+    return {"format": FORMAT, "cfg": cfg_text, "model": plain, "seen": seen}
 
 
 def require_usable(state: Mapping[str, Tensor], source: str) -> None:

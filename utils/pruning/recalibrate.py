@@ -18,7 +18,7 @@ from ..command.errors import UserError
 from ..command.progress import progress_bar
 from ..detection.figures import ModelFigures, figures
 from ..detection.options import Scoring
-from ..network.bn_statistics import recalibrate_
+from ..network.batch_norm.statistics import recalibrate_
 from ..network.darknet import Network
 from .options import LEAST_IMAGES
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from ..command.errors import UserError
 from ..command.optional import NEEDS, require
 from ..detection.evaluate import Predict
-from ..network.bn_epsilon import for_epsilon
+from ..network.batch_norm.epsilon import for_epsilon
 from ..network.darknet import Network
-from ..network.weights import is_checkpoint
+from ..network.weights import is_checkpoint, require_usable
 from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
 from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from .onnx.run import OnnxNetwork
@@ -51,16 +51,27 @@ def open_backend(
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
     if backend == "torch":
-        return torch_backend(network.load_weights(weights), device)
+        return torch_backend(with_weights(network, weights), device)
     if backend == "opencv":
         with darknet_weights(network, weights) as path:
             return OpenCVDarknet(network.cfg.source, path)
     if _is_exported(weights):
         return _open_file(backend, Path(weights), network, threads)
-    network.load_weights(weights)
+    with_weights(network, weights)
     with tempfile.TemporaryDirectory() as folder:
         path = make_file(backend, network, Path(folder) / "model")
         return _open_file(backend, path, network, threads)
+
+
+def with_weights(network: Network, weights: str | Path) -> Network:
+    """The network with a file's weights, to be run.
+
+    Raises UserError for a file that does not fit, and for numbers that no network can have: with
+    NaN every score is 0 in any runtime, and nothing would tell why.
+    """
+    network.load_weights(weights)
+    require_usable(network.state_dict(), str(weights))
+    return network
 
 
 def make_file(backend: Backend, network: Network, stem: Path, half: bool = False) -> Path:
@@ -106,10 +117,10 @@ def torch_backend(
 @contextmanager
 def darknet_weights(network: Network, weights: str | Path) -> Iterator[Path]:
     """A .weights file: `weights` itself, or what `convert(..., bn_epsilon="any")` makes of it."""
+    with_weights(network, weights)
     if not is_checkpoint(weights):
         yield Path(weights)
         return
-    network.load_weights(weights)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.weights"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
 from ..command.errors import UserError
-from ..network.bn_epsilon import for_epsilon
+from ..network.batch_norm.epsilon import for_epsilon
 from ..network.layers import Dfl, Layer, build_layers
 from ..network.weights import is_checkpoint, load_darknet_weights, save_darknet_weights
 

@@ -18,7 +18,7 @@ from ..data.loader import Batch, resize_batch
 from ..detection.as_the_cfg_says import chosen_nms
 from ..detection.evaluate import EvalOptions, collect, joined, measure
 from ..detection.results import Metrics
-from ..network.bn_statistics import recalibrate_
+from ..network.batch_norm.statistics import recalibrate_
 from ..network.darknet import Network
 from .batches import pick_size
 from .checkpoint import Progress, Row, save, training_content, weights_content

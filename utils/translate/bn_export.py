@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..cfg import Cfg, remove_option, replace_layers
-from ..network.bn_epsilon import for_epsilon
+from ..network.batch_norm.epsilon import for_epsilon
 from ..network.layers import build_layers
 from ..network.layers.normalization import folded
 from ..network.weights import State, key_of, split_state

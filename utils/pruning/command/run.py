@@ -16,14 +16,8 @@ from ...command.files import atomic_write
 from ...command.folders import require_free
 from ...command.timing import Latency
 from ...data.darknet_files import load_data_file
-from ...detection.figures import (
-    ModelFigures,
-    comparison_table,
-    figures,
-    latencies,
-    worth_timing,
-)
-from ...network.bn_epsilon import for_epsilon
+from ...detection.figures import ModelFigures, comparison_table, figures, latencies, worth_timing
+from ...network.batch_norm.epsilon import for_epsilon
 from ...network.channel_links import plan_path, write_links
 from ...network.darknet import Build, Network
 from ...network.layers import build_layers

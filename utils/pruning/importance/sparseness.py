@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ...network.gammas import gini
+from ...network.batch_norm.gammas import gini
 from ...network.graph import ChannelGraph, Mask
 from .batch_norm import batch_norm_scale, expected_change
 from .scores import Scores, Values

@@ -13,7 +13,7 @@ from ...detection.options import Scoring
 from ...detection.results import Metrics
 from ...detection.score import require_classes, score
 from ...network.darknet import Build, Network
-from ..choose import torch_backend
+from ..choose import torch_backend, with_weights
 from ..onnx.export import onnx_metadata
 from ..real_images import Images, calibration_inputs, network_inputs
 from ..results import Agreement
@@ -39,7 +39,7 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     if spec:
         require_classes(spec, network)
     fit = chosen_fit(options.fit, network.cfg)
-    network.load_weights(options.inputs.weights)
+    with_weights(network, options.inputs.weights)
     images = network_inputs(checked_images(spec), network.img_size, fit, network.in_channels)
     if not images:
         raise UserError(f"{options.data}: none of the first images of its list opens")

@@ -17,7 +17,7 @@ from ...detection.evaluate import Collected, EvalOptions, Predict, measure
 from ...detection.results import Metrics
 from ...detection.score import collect_on, scoring_images
 from ...network.darknet import Build, Network
-from ..choose import open_backend, torch_backend
+from ..choose import open_backend, torch_backend, with_weights
 from .options import Amp, ValOptions
 
 _AMP_DTYPES: dict[Amp, torch.dtype | None] = {
@@ -69,7 +69,7 @@ def _open(options: ValOptions, network: Network, device: torch.device) -> Predic
     if options.backend != "torch":
         return open_backend(options.backend, network, weights, device, options.threads)
     dtype = torch.float16 if options.half else torch.float32
-    return torch_backend(network.load_weights(weights), device, dtype, _AMP_DTYPES[options.amp])
+    return torch_backend(with_weights(network, weights), device, dtype, _AMP_DTYPES[options.amp])
 
 
 def write_json(path: str | Path, found: Collected, images: DetectionDataset) -> None:

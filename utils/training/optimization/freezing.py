@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ...network.bn_statistics import BatchNorm
+from ...network.batch_norm.statistics import BatchNorm
 from ...network.layers import Layer
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...command.errors import UserError
-from ...network.gammas import gini
+from ...network.batch_norm.gammas import gini
 from ...network.layers.modules import ConvolutionModule
 from ..optimization.options import Rates
 from ..optimization.schedule import Schedule

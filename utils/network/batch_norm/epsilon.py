@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .layers import Layer
-from .layers.normalization import BN_EPS
-from .options import BnEpsilon
-from .weights import State, key_of, split_state
+from ..layers import Layer
+from ..layers.normalization import BN_EPS
+from ..options import BnEpsilon
+from ..weights import State, key_of, split_state
 
 OPENCV_BN_EPS = 1e-6
 _LEAST_DEVIATION = 4.0  # then an epsilon of 1e-5 is 3e-7 of the deviation, below float32's grain
