@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import Darknet
-from utils.command.allocator import keep_freed_memory
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
-from utils.command.device import pick_device
+from utils.command.machine.allocator import keep_freed_memory
+from utils.command.machine.device import pick_device
+from utils.command.machine.timing import synchronize
 from utils.command.table import table
-from utils.command.timing import synchronize
 from utils.network.cost import count_macs
 from utils.network.initialize import initialize
 from utils.training.losses.loss import DetectionLoss, total

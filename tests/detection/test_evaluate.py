@@ -21,7 +21,7 @@ from torch import Tensor
 import val
 from models import Darknet
 from utils.command.errors import UserError
-from utils.command.timing import time_forward_ms
+from utils.command.machine.timing import time_forward_ms
 from utils.data.dataset import DetectionDataset
 from utils.data.loader import Loader, make_loader
 from utils.data.options import Fit

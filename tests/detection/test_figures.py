@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from utils.command.timing import Latency, time_alternately_ms
+from utils.command.machine.timing import Latency, time_alternately_ms
 from utils.detection.figures import ModelFigures, comparison_rows
 
 BEFORE = ModelFigures(

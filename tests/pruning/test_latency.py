@@ -15,7 +15,7 @@ from tests.support.nets import conv, head, healthy, healthy_state, net, section
 from tests.support.prune_case import prune_by_flags
 from utils.cfg import Cfg, plain_text
 from utils.command.errors import UserError
-from utils.command.timing import Latency
+from utils.command.machine.timing import Latency
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State

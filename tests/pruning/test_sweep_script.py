@@ -21,7 +21,7 @@ from tests.support.prune_case import prune_by_flags
 from tests.support.tiny_data import make_set
 from utils.cfg import plain_text
 from utils.command.errors import UserError
-from utils.command.timing import Latency
+from utils.command.machine.timing import Latency
 from utils.detection.figures import ModelFigures
 from utils.detection.options import Scoring
 from utils.network.cost import count_parameters

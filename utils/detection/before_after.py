@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..command.device import pick_device
+from ..command.machine.device import pick_device
 from ..data.darknet_files import load_data_file
 from ..data.dataset import DetectionDataset, Draw
 from ..data.detections import Detections

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..command.timing import synchronize
+from ..command.machine.timing import synchronize
 from ..data.detections import Detections
 from ..data.letterbox import letterbox, picture_input
 from ..data.options import Fit

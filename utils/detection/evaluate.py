@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..command.machine.timing import synchronize
 from ..command.progress import progress_bar
-from ..command.timing import synchronize
 from ..data.detections import Detections
 from ..data.letterbox import unit_range
 from ..data.loader import Loader

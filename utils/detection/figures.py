@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..command.device import pick_device
+from ..command.machine.device import pick_device
+from ..command.machine.timing import Latency, time_alternately_ms
 from ..command.table import table
-from ..command.timing import Latency, time_alternately_ms
 from ..data.darknet_files import load_data_file
 from ..network.cost import count_macs, count_parameters, file_bytes
 from ..network.darknet import Network

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ..command.device import pick_device
+from ..command.machine.device import pick_device
 from ..data.darknet_files import load_data_file
 from ..data.dataset import DetectionDataset
 from ..data.letterbox import unit_range

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..command.machine.timing import Latency
 from ..command.table import table
-from ..command.timing import Latency
 from ..detection.figures import ModelFigures
 from ..network.layers import Layer
 from ..network.weights import State, name_of, save_darknet_weights

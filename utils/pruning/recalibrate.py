@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..command.device import pick_device
 from ..command.errors import UserError
+from ..command.machine.device import pick_device
 from ..command.progress import progress_bar
 from ..detection.figures import ModelFigures, figures
 from ..detection.options import Scoring

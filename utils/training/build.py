@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ..cfg import Cfg, format_cfg, load_cfg
-from ..command.device import pick_device
 from ..command.errors import UserError
+from ..command.machine.device import pick_device
 from ..data.darknet_files import DataSpec, load_data_file
 from ..detection.score import require_classes
 from ..network.darknet import Build, Network

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from ..cfg import Cfg, load_cfg, parse_cfg
-from ..command.allocator import keep_freed_memory
 from ..command.errors import UserError
+from ..command.machine.allocator import keep_freed_memory
 from ..network.darknet import Build
 from .build import FindTargets, Resumed, build_run
 from .checkpoint import Progress, leave_copies, restore

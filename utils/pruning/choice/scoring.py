@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ...command.device import pick_device
 from ...command.errors import UserError
+from ...command.machine.device import pick_device
 from ...command.progress import progress_bar
 from ...detection.options import Scoring
 from ...network.darknet import Network

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ...cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
 from ...cfg.strict import strict_cfg
-from ...command.allocator import keep_freed_memory
 from ...command.errors import UserError
 from ...command.files import atomic_write
 from ...command.folders import require_free
-from ...command.timing import Latency
+from ...command.machine.allocator import keep_freed_memory
+from ...command.machine.timing import Latency
 from ...data.darknet_files import load_data_file
 from ...detection.figures import ModelFigures, comparison_table, figures, latencies, worth_timing
 from ...network.batch_norm.epsilon import for_epsilon

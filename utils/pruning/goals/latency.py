@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from ...cfg import Cfg, new_section, remove_option
+from ...command.machine.timing import Latency, time_forward_ms
 from ...command.progress import progress_bar
-from ...command.timing import Latency, time_forward_ms
 from ...network.graph import ChannelGraph, Mask
 from ...network.layers import Layer
 from ...network.weights import State

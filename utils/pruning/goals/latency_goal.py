@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...cfg import Cfg
-from ...command.device import pick_device
-from ...command.timing import Latency, time_forward_ms
+from ...command.machine.device import pick_device
+from ...command.machine.timing import Latency, time_forward_ms
 from ...network.darknet import Build, Network
 from ...network.graph import ChannelGraph
 from ...network.weights import State

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...command.errors import UserError
-from ...command.timing import call_times_ms
+from ...command.machine.timing import call_times_ms
 from ...data.darknet_files import load_data_file
 from ...detection.options import Scoring
 from ...detection.score import score

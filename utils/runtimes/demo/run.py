@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...command.files import atomic_write
-from ...command.timing import time_forward_ms
+from ...command.machine.timing import time_forward_ms
 from ...data.darknet_files import load_data_file
 from ...data.images import read_image
 from ...detection.as_the_cfg_says import chosen_fit

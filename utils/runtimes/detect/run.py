@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cv2
 
-from ...command.device import pick_device
 from ...command.errors import UserError
 from ...command.folders import first_free, require_free
+from ...command.machine.device import pick_device
 from ...data.darknet_files import load_data_file, load_names
 from ...detection.as_the_cfg_says import chosen_fit, chosen_nms
 from ...detection.detector import Detector, DetectorOptions

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import torch
 
-from ...command.device import pick_device
 from ...command.errors import UserError
 from ...command.files import atomic_write
+from ...command.machine.device import pick_device
 from ...data.darknet_files import load_data_file
 from ...data.dataset import DetectionDataset
 from ...detection.evaluate import Collected, EvalOptions, Predict, measure

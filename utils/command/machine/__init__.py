@@ -1,0 +1,1 @@
+"""The machine at hand: its devices, its allocator, its clocks."""
