@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.tiny_data import noise_picture, write_image
 from utils.annotations.forms import data_file
+from utils.annotations.ready import ready_data
 from utils.command.errors import UserError
 from utils.data.darknet_files import load_data_file
 from utils.data.samples import load_samples
@@ -54,6 +55,19 @@ def darknet(source: Path) -> Path:
         (source / f"{split}.txt").write_text(lines)
     (source / "my.names").write_text("cat\ndog\n")
     (source / "my.data").write_text("classes=2\ntrain=train.txt\nvalid=valid.txt\nnames=my.names\n")
+    return source
+
+
+def datumaro(source: Path) -> Path:
+    """obj.data as CVAT's YOLO 1.1 has it: `val`, and `data/` before all that it names."""
+    images(source, "obj_{split}_data")
+    labels(source, "obj_{split}_data")
+    for split, found in BOXES.items():
+        lines = "".join(f"data/obj_{split}_data/{stem}.png\n" for stem in sorted(found))
+        (source / f"{split}.txt").write_text(lines)
+    (source / "obj.names").write_text("cat\ndog\n")
+    text = "classes = 2\ntrain = data/train.txt\nval = data/valid.txt\nnames = data/obj.names\n"
+    (source / "obj.data").write_text(text + "backup = backup/\n")
     return source
 
 
@@ -144,6 +158,7 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     form.__name__: form
     for form in (
         darknet,
+        datumaro,
         roboflow_yaml,
         ultralytics_folder,
         supervision_yaml,
@@ -199,12 +214,23 @@ def test_a_set_is_converted_once_and_again_when_it_changes(
     assert first.is_file()  # what was made before stays
 
 
+def voc_of_one_split(source: Path) -> None:
+    voc(source)
+    shutil.rmtree(source / "valid")
+
+
+def datumaro_of_one_split(source: Path) -> None:
+    datumaro(source)
+    text = (source / "obj.data").read_text()
+    (source / "obj.data").write_text(text.replace("val = data/valid.txt\n", ""))
+
+
+@pytest.mark.parametrize("form", [voc_of_one_split, datumaro_of_one_split])
 def test_without_a_validation_split_one_is_drawn_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    form: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = tmp_path / "set"
-    voc(source, "{split}/annotations")
-    shutil.rmtree(source / "valid")
+    form(source)
     with caplog.at_level(logging.INFO):
         spec = load_data_file(data_file(source, tmp_path / "cache"))
     assert "1 images drawn for validation (seed 0)" in caplog.text
@@ -229,3 +255,6 @@ def test_what_is_no_data_set_is_told(tmp_path: Path, files: tuple[str, ...], mes
     assert not (tmp_path / "cache").exists()
     with pytest.raises(UserError, match="no such file or folder"):
         data_file(tmp_path / "none", tmp_path / "cache")
+    (tmp_path / "set.zip").touch()
+    with pytest.raises(UserError, match="unpack it"):
+        ready_data(str(tmp_path / "set.zip"))

@@ -28,6 +28,8 @@ def test_the_network_and_opencv(down: type[AConv] | type[ADown], tmp_path: Path)
     cfg = main(
         ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img_size", "64", "96"]
     )
+    first_line = (tmp_path / "a.cfg").read_text().splitlines()[0]
+    assert "a.pt" in first_line and str(tmp_path) not in first_line
     for out, wanted in zip(opencv_raw(cfg, images()), reference.raw(images()), strict=True):
         assert (out - wanted).abs().max() < 1e-4 * wanted.abs().max()
         assert (out.flip(3) - wanted).abs().max() > 1e-2 * wanted.abs().max()

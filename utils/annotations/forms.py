@@ -12,14 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..command.errors import UserError
+from ..data.darknet_files import load_data_file
 from ..detection.sources import IMAGE_SUFFIXES
 from .coco import read_coco
 from .collected import Collected
 from .oxford_hand import read_oxford_hand
+from .ready import OTHER_FORMS
 from .ultralytics import read_ultralytics
 from .voc import read_voc
 from .write import summary, write_darknet
-from .yolo_folder import is_yolo_folder, read_yolo_folder
+from .yolo_folder import data_file_in, is_yolo_folder, read_darknet, read_yolo_folder
 
 Reader = Callable[[Path, Sequence[str] | None], Collected]
 
@@ -34,13 +36,14 @@ def data_file(given: str | Path, cache: Path = CACHE) -> Path:
 
     A .data file or a folder that holds one, a data.yaml or a folder with one, COCO's JSON or a
     folder with such files, a folder of VOC's XML files, a folder of YOLO labels with a list of
-    classes. Raises UserError that says what was looked for.
+    classes. But for a .data file that is named itself, a set without validation images has some of
+    its training images drawn for that. Raises UserError that says what was looked for.
     """
     path = Path(given)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder (a data set)")
     ready = _ready(path)
-    if ready is not None:
+    if ready is not None and (path.is_file() or load_data_file(ready).valid is not None):
         return ready
     kind, reader = reader_for(path)
     target = cache / f"{path.resolve().stem}-{_state_of(path)}"
@@ -67,7 +70,11 @@ def reader_for(path: Path) -> tuple[str, Reader]:
         }
         if path.suffix.lower() in by_suffix:
             return by_suffix[path.suffix.lower()]
+        if path.suffix.lower() == ".zip":
+            raise UserError(f"{path}: an archive; unpack it and name the folder")
         raise UserError(f"{path}: no .data, .yaml or .json file, so not a data set")
+    if _ready(path) is not None:
+        return "a set of Darknet's lists", read_darknet
     if any(path.glob("*.yaml")) or any(path.glob("*.yml")):
         return "an Ultralytics data set", read_ultralytics
     if is_yolo_folder(path):
@@ -96,12 +103,8 @@ READERS: dict[str, Reader] = {
 def _ready(path: Path) -> Path | None:
     """The .data file itself, or the only one in a folder. Raises UserError for several."""
     if path.is_file():
-        return None if path.suffix.lower() in (".yaml", ".yml", ".json") else path
-    found = sorted((*path.glob("*.data"), *path.glob("data/*.data")))
-    if len(found) > 1:
-        names = ", ".join(str(file) for file in found[:3])
-        raise UserError(f"{path}: holds {len(found)} .data files; name one ({names})")
-    return found[0] if found else None
+        return None if path.suffix.lower() in OTHER_FORMS else path
+    return data_file_in(path)
 
 
 def _state_of(path: Path) -> str:

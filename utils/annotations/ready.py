@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-OTHER_FORMS = frozenset((".yaml", ".yml", ".json"))
+OTHER_FORMS = frozenset((".yaml", ".yml", ".json", ".zip"))
 
 Options = TypeVar("Options")
 

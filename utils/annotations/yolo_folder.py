@@ -1,4 +1,5 @@
-"""A folder of YOLO label files with a list of classes and no YAML: Label Studio's, LabelImg's."""
+"""YOLO label files without a YAML: lists and a .data file (Darknet's, CVAT's), or a mere folder
+with a list of classes (Label Studio's, LabelImg's)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..command.errors import UserError
-from ..data.darknet_files import load_names
+from ..data.darknet_files import load_data_file, load_list, load_names
 from ..data.labels import label_path
 from ..detection.sources import IMAGE_SUFFIXES
 from .collected import Collected, split_of_folders
@@ -37,6 +38,28 @@ def read_yolo_folder(source: Path, names: Sequence[str] | None) -> Collected:
             collected.note("images left out: no label file", image)
     for split, images in by_split.items():
         read_images(collected, split, images)
+    return collected
+
+
+def data_file_in(folder: Path) -> Path | None:
+    """The .data file of a folder, in it or in `data` below. Raises UserError for several."""
+    found = sorted((*folder.glob("*.data"), *folder.glob("data/*.data")))
+    if len(found) > 1:
+        names = ", ".join(str(file) for file in found[:3])
+        raise UserError(f"{folder}: holds {len(found)} .data files; name one ({names})")
+    return found[0] if found else None
+
+
+def read_darknet(source: Path, names: Sequence[str] | None) -> Collected:
+    """The lists that the .data file of a folder names. Raises UserError without one."""
+    file = data_file_in(source)
+    if file is None:
+        raise UserError(f"{source}: no .data file in it")
+    spec = load_data_file(file)
+    collected = Collected(names=list(names or spec.names))
+    for split, listed in (("train", spec.train), ("valid", spec.valid)):
+        if listed is not None:
+            read_images(collected, split, [image for _, image in load_list(listed)])
     return collected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -115,6 +116,7 @@ def ratio(text: str) -> float:
 
 def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
     """Run a command; a user's mistake becomes one line on stderr and exit code 2."""
+    _outlive_readers()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
         main(None)
@@ -124,7 +126,30 @@ def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone: nothing is left to say.
-        sys.stderr.close()
-        sys.exit(0)
+
+
+class _Outliving(io.FileIO):
+    """A pipe that takes what it is given also after its reader (`| head`) has gone."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _outlive_readers() -> None:
+    """Let a command do all its work, whoever reads what it says: its files are what was asked."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is not io.TextIOWrapper or stream.isatty():
+            continue  # a terminal, a test's stand-in, or none at all
+        stream.flush()
+        raw = _Outliving(stream.fileno(), "wb", closefd=False)
+        patient = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=name == "stderr",
+        )
+        setattr(sys, name, patient)

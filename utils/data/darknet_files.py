@@ -49,8 +49,8 @@ class DataSpec:
 def load_data_file(path: str | Path) -> DataSpec:
     """Read a `.data` file: `key=value` lines; `classes`, `train`, `valid` and `names` are used.
 
-    The first of two equal keys wins, as in Darknet, with a warning. Raises UserError with
-    file:line.
+    The first of two equal keys wins, as in Darknet, with a warning; `val` stands for `valid` in
+    what datumaro (and with it CVAT) writes. Raises UserError with file:line.
     """
     source = Path(path)
     values = _read_options(source)
@@ -64,7 +64,7 @@ def load_data_file(path: str | Path) -> DataSpec:
         source=source,
         nc=nc,
         train=_named_path(source, values, "train"),
-        valid=_named_path(source, values, "valid"),
+        valid=_named_path(source, values, "valid") or _named_path(source, values, "val"),
         names=_fit_names(names, nc, names_path),
     )
 
@@ -116,11 +116,13 @@ def load_list(path: str | Path) -> list[tuple[int, Path]]:
 def resolve(text: str, folder: Path) -> Path:
     """`text` as a path: in the working directory when it exists there, else under `folder`.
 
-    Backslashes of a list written on Windows are tried as slashes.
+    Backslashes of a list written on Windows are tried as slashes. datumaro (and with it CVAT)
+    writes `data/` before all paths of a set and makes no such folder: they are meant without it.
     """
     spellings = [text, text.replace("\\", "/")] if "\\" in text else [text]
     for spelling in spellings:
-        for candidate in (Path(spelling), folder / spelling):
+        below = (folder / spelling, folder / spelling.removeprefix("data/"))
+        for candidate in (Path(spelling), *below):
             if exists(candidate):
                 return candidate
     return folder / spellings[-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..cfg import Cfg, parse_cfg, with_net, with_note
@@ -68,7 +69,8 @@ def translate(
     Raises UserError for anything that is no network of such blocks; attention by its class's name.
     """
     model = _model_of(checkpoint, source)
-    writer = Writer(f"Translated from {_printable(source)}")
+    # A cfg is handed on: the folders of the machine that it was made on stay out of it.
+    writer = Writer(f"Translated from {_printable(Path(source).name)}")
     height, width = img_hw
     writer.net(batch=1, subdivisions=1, width=width, height=height, channels=3, letter_box=1)
     layers = model.child("model")
