@@ -1,7 +1,7 @@
 """Show what a cfg describes: its layers and their cost, its heads, and what pruning may remove.
 
     python cfginfo.py --cfg cfg/yolov4.cfg
-    python cfginfo.py --cfg cfg/my.cfg --weights weights/best.pt --img_size 320
+    python cfginfo.py --cfg cfg/my.cfg --weights weights/best.pt --img-size 320
     python cfginfo.py --cfg cfg/my.cfg --graph my.svg
 
 Prints a table of the layers as Darknet does at start-up, the totals, each head's grid, anchors and

@@ -26,7 +26,7 @@ from utils.runtimes.demo.results import Stage, stages_table, verdict
 ROOT = Path(__file__).resolve().parent
 TARGET = 0.28  # the share of the parameters that may stay
 # The drawn objects are simple, and the training is short.
-MILD_AUGMENTATION = "--mosaic 0 --scale 0.2 --translate 0.1 --hsv_s 0.3 --hsv_v 0.2 --cls-gain 1.5"
+MILD_AUGMENTATION = "--mosaic 0 --scale 0.2 --translate 0.1 --hsv-s 0.3 --hsv-v 0.2 --cls-gain 1.5"
 # SGD, as AdamW would divide the pull on the gammas by the size of their gradients. The upper 30%
 # of them are spared, so that the network goes on working while the others vanish.
 SPARSE = (
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shapes = folder / "shapes"
     _step("draw a data set")
     _python(
-        f"data/shapes.py --output {shapes} --images {args.images} --seed {args.seed} --img_size 160"
+        f"data/shapes.py --output {shapes} --images {args.images} --seed {args.seed} --img-size 160"
     )
     base, sparse, slim, tuned = _train_and_slim(folder, shapes / "shapes.data", args.seed)
     _step("compare: PyTorch and OpenCV")
@@ -77,7 +77,7 @@ def _train_and_slim(folder: Path, data: Path, seed: int) -> tuple[Stage, Stage, 
     _step("slim: remove the channels with the smallest gammas")
     _python(
         f"slim_prune.py --cfg {cfg} --weights {sparse.checkpoint} --data {data} "
-        f"--target-params {TARGET} --layer_keep 0.05"
+        f"--target-params {TARGET} --layer-keep 0.05"
     )
     prefix = f"prune_params{TARGET}_keep_0.05_"
     slim = Stage("slimmed", folder / f"{prefix}demo.cfg", folder / f"{prefix}sparse.weights")

@@ -1,7 +1,7 @@
 """Prune channels as slim_prune.py does, then whole residual blocks as layer_prune.py does.
 
     python layer_channel_prune.py --cfg cfg/my.cfg --data data/my.data --weights weights/last.pt \\
-        --shortcuts 16 --global_percent 0.93 --layer_keep 0.01
+        --shortcuts 16 --global-percent 0.93 --layer-keep 0.01
 
 The blocks are ranked by the mean |gamma| of the channels that slimming leaves in them. Writes
 prune_16_shortcut_prune_0.93_keep_0.01_my.cfg beside the cfg and the weights of that name beside the

@@ -2,7 +2,7 @@
 
 Examples:
     python make_cfg.py --cfg cfg/yolov3-spp.cfg --data data/my.data
-    python make_cfg.py --cfg cfg/yolov3-tiny.cfg --data data/my.data --anchors --img_size 320
+    python make_cfg.py --cfg cfg/yolov3-tiny.cfg --data data/my.data --anchors --img-size 320
 
 The copy lies beside the source as NAME-DATA.cfg (cfg/yolov3-spp-my.cfg). Every head gets classes=
 and the convolution before it the filters= to match. --anchors replaces the anchors by k-means over

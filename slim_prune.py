@@ -1,10 +1,10 @@
 """Prune channels; channels that a shortcut adds up go only if every layer lets them go.
 
     python slim_prune.py --cfg cfg/my.cfg --data data/my.data --weights weights/last.pt \\
-        --global_percent 0.8 --layer_keep 0.01
+        --global-percent 0.8 --layer-keep 0.01
 
 Ranks the channels of all layers by |gamma| of their batch normalisation, removes the lowest share
-(--global_percent), and leaves each layer at least --layer_keep of its channels. Writes
+(--global-percent), and leaves each layer at least --layer-keep of its channels. Writes
 prune_0.8_keep_0.01_my.cfg beside the cfg and prune_0.8_keep_0.01_last.weights beside the weights,
 after showing that the pruned network equals the masked one. Train sparsely first:
 python train.py ... -sr --s 0.001 --strategy slim_prune
@@ -19,7 +19,7 @@ from utils.pruning.strategy import ChannelRule, Strategy
 
 STRATEGY = Strategy(
     ChannelRule(tied="max", floor="ratio", keep_threshold=False),
-    ratio_flag="--global_percent",
+    ratio_flag="--global-percent",
     ratio=0.8,
 )
 

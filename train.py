@@ -6,7 +6,7 @@
     python train.py --cfg cfg/my.cfg --data data/my.data --weights m.pt --masks m.pt
     python train.py --cfg cfg/my.cfg --data data/my.data --hyp-from-cfg
     python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights \
-        --t_cfg cfg/my.cfg --t_weights best.pt --distill feature
+        --t-cfg cfg/my.cfg --t-weights best.pt --distill feature
     python train.py --resume --name my
     torchrun --nproc_per_node=4 -- train.py --cfg cfg/my.cfg --data data/my.data
 

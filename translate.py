@@ -1,7 +1,7 @@
 """Write an ultralytics YOLO checkpoint as cfg, weights and names; no ultralytics is needed.
 
     python translate.py --weights yolov8n.pt --output cfg/my.cfg --data my.data --bn-export native
-    python translate.py --weights yolov8n.pt --output run/yolov8n.cfg --img_size 320
+    python translate.py --weights yolov8n.pt --output run/yolov8n.cfg --img-size 320
     python translate.py --cfg cfg/pruned.cfg --weights best.pt --output run/pruned.cfg --guard
 
 The first is for the classes of a data set, to be trained and pruned here like any other cfg (the

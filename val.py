@@ -3,7 +3,7 @@
     python val.py --cfg cfg/my.cfg --data data/my.data --weights weights/best.pt
     python val.py --cfg cfg/my.cfg --data data/my.data --weights weights/my.weights --backend opencv
 
-    --img_size 320 512 scores at another height and width, --save-json found.json keeps detections.
+    --img-size 320 512 scores at another height and width, --save-json found.json keeps detections.
     --fit letterbox and --nms default overrule the cfg, which train.py and the prune scripts go by.
 
 P and R are those at each class's best F1 (IoU .5). mAP is COCO's: 101 points, at most 100

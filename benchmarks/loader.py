@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     count_images(loader)  # warm-up: starts the workers, fills the caches
     loaded, stepped = [], []
     size = [str(side) for side in args.img_size]
-    step = ["--cfg", args.cfg, "--batch-size", str(args.batch_size), "--img_size", *size]
+    step = ["--cfg", args.cfg, "--batch-size", str(args.batch_size), "--img-size", *size]
     for number in tqdm(range(args.rounds), desc="rounds"):
         loader.set_epoch(number + 1)
         start = time.perf_counter()

@@ -137,7 +137,7 @@ def pruned(key: Key, args: argparse.Namespace, files: list[str]) -> Pruned:
     else:
         argv += ["--target-params", key.budget]
         argv += ["--shortcuts", str(args.shortcuts)] if strategy.blocks else []
-        argv += ["--layer_keep", str(args.layer_keep)] if strategy.has_floor else []
+        argv += ["--layer-keep", str(args.layer_keep)] if strategy.has_floor else []
     return prune_network(prune_flags(strategy, None, argv), Darknet)
 
 
@@ -174,7 +174,7 @@ def finetuned(found: Pruned, key: Key, args: argparse.Namespace, work: Path) -> 
 
 
 def img_flags(args: argparse.Namespace) -> list[str]:
-    return ["--img_size", *map(str, args.img_size)] if args.img_size else []
+    return ["--img-size", *map(str, args.img_size)] if args.img_size else []
 
 
 def row_key(row: dict[str, str]) -> Key:

@@ -1,6 +1,6 @@
 """Where the time of an evaluation goes: data, forward pass, NMS, metrics.
 
-    python -m benchmarks.val --cfg my.cfg --weights my.pt --data my.data --img_size 416
+    python -m benchmarks.val --cfg my.cfg --weights my.pt --data my.data --img-size 416
 
 What is not the forward pass is overhead; NMS and mAP should be a small share of it.
 """

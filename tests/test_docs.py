@@ -94,7 +94,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
-    run(sys.executable, "data/shapes.py", "--output", "drawn", "--images", "20", "--img_size", "96")
+    run(sys.executable, "data/shapes.py", "--output", "drawn", "--images", "20", "--img-size", "96")
     as_voc(clone / "drawn", clone / "photos")
     (clone / "runs").mkdir()
     for words in commands("docs/tutorial.md"):
@@ -105,7 +105,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
         if missing(needed):
             continue
         text = " ".join(words[1:]).replace("--epochs 100", "--epochs 1 --workers 0 --batch-size 4")
-        text = text.replace("--img_size 320", "--img_size 96")
+        text = text.replace("--img-size 320", "--img-size 96")
         if "compare.py" in text:
             text += " --runs 2 --runtimes torch,opencv"
         run(sys.executable, *shlex.split(text))

@@ -28,9 +28,9 @@ SPARSE = (
 PRUNING = {
     f"prune.py {LAST} --percent 0.85": "prune_0.85_",
     f"shortcut_prune.py {LAST} --percent 0.6": "prune_0.6_",
-    f"slim_prune.py {LAST} --global_percent 0.8 --layer_keep 0.01": "prune_0.8_keep_0.01_",
+    f"slim_prune.py {LAST} --global-percent 0.8 --layer-keep 0.01": "prune_0.8_keep_0.01_",
     f"layer_prune.py {LAST} --shortcuts 12": "prune_12_shortcut_",
-    f"layer_channel_prune.py {LAST} --shortcuts 12 --global_percent 0.8 --layer_keep 0.1": (
+    f"layer_channel_prune.py {LAST} --shortcuts 12 --global-percent 0.8 --layer-keep 0.1": (
         "prune_12_shortcut_prune_0.8_keep_0.1_"
     ),
 }

@@ -28,7 +28,7 @@ def translated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("example")
     path = theirs.save(folder / "a.pt", theirs.healthy(theirs.yolov8(width=0.03)))
     return translate.main(
-        ["--weights", str(path), "--output", str(folder / "a.cfg"), "--img_size", str(SIDE)]
+        ["--weights", str(path), "--output", str(folder / "a.cfg"), "--img-size", str(SIDE)]
     )
 
 

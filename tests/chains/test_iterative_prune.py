@@ -77,7 +77,7 @@ def test_steps_reach_the_target_and_from_scratch_takes_the_structure(
     assert (project_with_weights / "out/steps.png").stat().st_size > 1000
     scratch = iterative_prune.main(
         ["--from-scratch", "out", "--data", "my.data", "--device", "cpu", "--workers", "0",
-         "--img_size", "32", TRAIN_FLAGS, "--output", "scratch"]
+         "--img-size", "32", TRAIN_FLAGS, "--output", "scratch"]
     )  # fmt: skip
     assert [row["channels"] for row in scratch] == [22]
     assert scratch[0]["epochs"] == 2
@@ -91,7 +91,7 @@ def test_steps_reach_the_target_and_from_scratch_takes_the_structure(
 def test_one_shot_with_a_teacher_and_other_measures(
     project_with_weights: Path, measure: str, count: str, gone: float
 ) -> None:
-    teacher = ("--t_cfg", "my.cfg", "--t_weights", "start.weights")
+    teacher = ("--t-cfg", "my.cfg", "--t-weights", "start.weights")
     rows = run("--one-shot", "--measure", measure, "--target", str(gone), *teacher)
     assert [row["epochs"] for row in rows] == [0, 2]  # of both steps together
     assert rows[1][count] / rows[0][count] == pytest.approx(1 - gone, abs=0.01)
@@ -177,7 +177,7 @@ def test_mistakes_are_told_before_anything_is_made(project_with_weights: Path) -
     with pytest.raises(SystemExit):
         run("--train-flags=--no-such-flag 1")
     with pytest.raises(UserError, match="a teacher needs both"):
-        run("--t_cfg", "my.cfg")
+        run("--t-cfg", "my.cfg")
     with pytest.raises(UserError, match="state"):
         iterative_prune.main(["--resume", "nowhere"])
     with pytest.raises(UserError, match="that run is not done"):
@@ -191,8 +191,8 @@ def test_mistakes_are_told_before_anything_is_made(project_with_weights: Path) -
 @pytest.mark.parametrize(
     ("prune_flags", "said"),
     [
-        ("--global_percent 0.5", "--target-channels: takes the place of --global_percent"),
-        ("--global_percent 0.3,0.5", "--target-channels: takes the place of --global_percent"),
+        ("--global-percent 0.5", "--target-channels: takes the place of --global-percent"),
+        ("--global-percent 0.3,0.5", "--target-channels: takes the place of --global-percent"),
         ("--max-map-drop 0.1", "--target-channels: finds one ratio"),
         ("--target-params 0.5", "--target-params: each step has a goal of its own"),
         ("--dry-run", "--dry-run: would leave nothing to finetune"),

@@ -15,7 +15,7 @@ from tests.support.training_project import content
 from utils.command.errors import UserError
 
 FLAGS = [
-    "--cfg", "my.cfg", "--data", "my.data", "--img_size", "32", "--device", "cpu", "--workers", "0",
+    "--cfg", "my.cfg", "--data", "my.data", "--img-size", "32", "--device", "cpu", "--workers", "0",
     "--epochs", "1", "--train-flags=--mosaic 0 --lr0 0.01 --batch-size 4", "--scope", "global",
     "--amount", "0.5", "--rounds", "2",
 ]  # fmt: skip

@@ -236,10 +236,10 @@ def test_val_runs_with_both_backends(
     out = capsys.readouterr().out
     assert "mAP@.5:.95" in out and "forward" in out
     assert len(json.loads(found.read_text())) > 100
-    theirs = run_val(data_file, model_files, "--backend", "opencv", "--batch_size", "2")
+    theirs = run_val(data_file, model_files, "--backend", "opencv", "--batch-size", "2")
     assert theirs.map50 == pytest.approx(ours.map50, abs=1e-3)
     assert theirs.targets == ours.targets == 24
-    wide = run_val(data_file, model_files, "--img_size", "64", "128", "--fit", "stretch")
+    wide = run_val(data_file, model_files, "--img-size", "64", "128", "--fit", "stretch")
     assert wide.images == 7 and wide.map50 != ours.map50
     halved = run_val(data_file, model_files, "--amp", "bf16", "--device", "cpu")
     assert halved.map50 == pytest.approx(ours.map50, abs=0.05)

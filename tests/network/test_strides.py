@@ -46,7 +46,7 @@ def test_a_size_that_fits_nowhere_does_not_change_the_stride(root: Path, side: i
 
 def test_train_says_which_sizes_are_near(root: Path, tmp_path: Path) -> None:
     (tmp_path / "a.data").write_text("classes=80\n")
-    flags = ["--cfg", str(root / "cfg/yolov3-tiny.cfg"), "--img_size", "250"]
+    flags = ["--cfg", str(root / "cfg/yolov3-tiny.cfg"), "--img-size", "250"]
     with pytest.raises(UserError, match=r"250: must be a multiple of 32.*: 224 or 256"):
         train.main([*flags, "--data", str(tmp_path / "a.data")])
 

@@ -102,7 +102,7 @@ def test_scripts_read_without_torch(root: Path, tmp_path: Path) -> None:
     argv = {
         "cfginfo": ["--cfg", "cfg/yolov4-tiny.cfg", "--graph", str(tmp_path / "a.svg")],
         "make_cfg": ["--cfg", "cfg/yolov8n.cfg", "--data", str(tmp_path / "my.data"),
-                     "--output", str(tmp_path / "my.cfg"), "--img_size", "320"],
+                     "--output", str(tmp_path / "my.cfg"), "--img-size", "320"],
     }  # fmt: skip
     for script, words in argv.items():
         code = f"import json, sys, {script}\n{script}.main(json.loads(sys.argv[1]))\n"

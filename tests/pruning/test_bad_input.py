@@ -119,7 +119,7 @@ def test_ratio_1_leaves_every_layer_a_channel(
 def test_below_the_safe_ratio_there_is_no_such_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pruned(SCRIPTS["slim_prune"], [*make_inputs(tmp_path), "--global_percent=0.1", "--dry-run"])
+    pruned(SCRIPTS["slim_prune"], [*make_inputs(tmp_path), "--global-percent=0.1", "--dry-run"])
     assert "above it" not in capsys.readouterr().out
 
 

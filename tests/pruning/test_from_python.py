@@ -64,7 +64,7 @@ def test_five_lines_prune_as_the_command_does(folder: Path) -> None:
     assert str(pruned.cfg_path) == "prune_0.5_keep_0.01_my.cfg"
     written = {path: path.read_bytes() for path in (pruned.cfg_path, pruned.weights_path)}
     assert pruned.after.parameters < pruned.before.parameters
-    flags = ["--cfg", "my.cfg", "--weights", "my.weights", "--global_percent", "0.5", "--force"]
+    flags = ["--cfg", "my.cfg", "--weights", "my.weights", "--global-percent", "0.5", "--force"]
     slim_prune.main(flags)
     assert {path: path.read_bytes() for path in written} == written
 
@@ -72,7 +72,7 @@ def test_five_lines_prune_as_the_command_does(folder: Path) -> None:
 def test_what_the_flags_make_is_what_a_caller_makes() -> None:
     """But for what was typed, which reports show."""
     files = ["--cfg", "my.cfg", "--weights", "my.weights"]
-    words = [*files, "--global_percent", "0.5", "--round-to", "4", "--importance", "l1"]
+    words = [*files, "--global-percent", "0.5", "--round-to", "4", "--importance", "l1"]
     made = PruneOptions(
         STRATEGY, MY, ratio=0.5, rules=LayerRules(round_to=4), ranking=Ranking("l1")
     )
@@ -127,12 +127,12 @@ LAYERS = layer_prune.STRATEGY
 DATA = Scoring("my.data")
 # How a caller makes it, the words that a user types for it, and what both are told.
 BAD: list[tuple[Callable[[], Any], Strategy, list[str], str]] = [
-    (lambda: asked(ratio=1.5), STRATEGY, ["--global_percent", "1.5"],
-     "--global_percent: must lie between 0 and 1, got 1.5"),
-    (lambda: asked(ratio=float("nan")), STRATEGY, ["--global_percent", "nan"],
-     "--global_percent: must lie between 0 and 1, got nan"),
-    (lambda: asked(layer_keep=-0.5), STRATEGY, ["--layer_keep=-0.5"],
-     "--layer_keep: must lie between 0 and 1, got -0.5"),
+    (lambda: asked(ratio=1.5), STRATEGY, ["--global-percent", "1.5"],
+     "--global-percent: must lie between 0 and 1, got 1.5"),
+    (lambda: asked(ratio=float("nan")), STRATEGY, ["--global-percent", "nan"],
+     "--global-percent: must lie between 0 and 1, got nan"),
+    (lambda: asked(layer_keep=-0.5), STRATEGY, ["--layer-keep=-0.5"],
+     "--layer-keep: must lie between 0 and 1, got -0.5"),
     (lambda: asked(LAYERS, shortcuts=0), LAYERS, ["--shortcuts", "0"],
      "--shortcuts: must be at least 1, got 0"),
     (lambda: LayerRules(round_to=0), STRATEGY, ["--round-to", "0"],
@@ -164,16 +164,16 @@ BAD: list[tuple[Callable[[], Any], Strategy, list[str], str]] = [
     (lambda: asked(bn_epsilon="none"), STRATEGY, ["--bn-epsilon", "none"],
      "--bn-epsilon: invalid choice: 'none'"),
     (lambda: asked(ratio=0.5, budget=Budget("macs", 0.5)), STRATEGY,
-     ["--global_percent", "0.5", "--target-macs", "0.5"],
-     "--target-macs: takes the place of --global_percent; give one"),
+     ["--global-percent", "0.5", "--target-macs", "0.5"],
+     "--target-macs: takes the place of --global-percent; give one"),
     (lambda: asked(ratio=0.5, scoring=DATA, sweep=SweepWish("ratio", max_map_drop=0.1)), STRATEGY,
-     ["--global_percent", "0.5", "--max-map-drop", "0.1", "--data", "my.data"],
-     "--global_percent 0.5: --max-map-drop searches the value itself; give a range"),
+     ["--global-percent", "0.5", "--max-map-drop", "0.1", "--data", "my.data"],
+     "--global-percent 0.5: --max-map-drop searches the value itself; give a range"),
     (lambda: asked(sweep=SweepWish("ratio", max_map_drop=0.1)), STRATEGY, ["--max-map-drop", "0.1"],
      "--max-map-drop: needs --data to score by"),
     (lambda: asked(sweep=SweepWish("ratio", (0.1, 0.2)), outputs=Outputs(report="out")), STRATEGY,
-     ["--global_percent", "0.1,0.2", "--report", "out"],
-     "--report: reports a prune, but --global_percent holds several values"),
+     ["--global-percent", "0.1,0.2", "--report", "out"],
+     "--report: reports a prune, but --global-percent holds several values"),
     (lambda: asked(outputs=Outputs(sweep="out")), STRATEGY, ["--output", "out"],
      "--output: is the folder of a sweep"),
 ]  # fmt: skip
@@ -207,7 +207,7 @@ def test_options_refuse_what_no_flag_can_say() -> None:
         asked(shortcuts=3)
     with pytest.raises(UserError, match="values to try"):
         SweepWish("ratio")
-    with pytest.raises(UserError, match="--global_percent: must lie between"):
+    with pytest.raises(UserError, match="--global-percent: must lie between"):
         asked(sweep=SweepWish("ratio", (0.1, 2.0)))
     with pytest.raises(UserError, match="--shortcuts: must be at least 1"):
         asked(LAYERS, sweep=SweepWish("shortcuts", (0, 2)))

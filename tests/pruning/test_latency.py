@@ -218,6 +218,6 @@ def test_flags(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             prune_by_flags(slim_prune.STRATEGY, words)
         assert message in capsys.readouterr().err
-    with pytest.raises(UserError, match="--target-latency-ms: takes the place of --global_percent"):
-        words = ["--target-latency-ms", "5", "--global_percent=.5"]
+    with pytest.raises(UserError, match="--target-latency-ms: takes the place of --global-percent"):
+        words = ["--target-latency-ms", "5", "--global-percent=.5"]
         prune_by_flags(slim_prune.STRATEGY, words)

@@ -133,7 +133,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def slim(*flags: str) -> Pruned:
-    common = ["--cfg", "my.cfg", "--weights", "my.weights", "--global_percent", "0.4"]
+    common = ["--cfg", "my.cfg", "--weights", "my.weights", "--global-percent", "0.4"]
     rest = ["--device", "cpu", "--workers", "0", "--batch-size", "2"]
     found = prune_by_flags(SLIM, [*common, *rest, *flags])
     assert isinstance(found, Pruned)

@@ -57,7 +57,7 @@ def make_inputs(folder: Path) -> Path:
 
 def script(folder: Path, *flags: str) -> Pruned:
     files = ["--cfg", str(folder / f"{NAME}.cfg"), "--weights", str(folder / "last.weights")]
-    usual = ["--shortcuts", "1", "--global_percent", "0.5", "--workers", "0", "--device", "cpu"]
+    usual = ["--shortcuts", "1", "--global-percent", "0.5", "--workers", "0", "--device", "cpu"]
     found = prune_by_flags(layer_channel_prune.STRATEGY, [*files, *usual, *flags])
     assert isinstance(found, Pruned)
     return found

@@ -48,7 +48,7 @@ def make_inputs(folder: Path, suffix: str = ".weights") -> tuple[Path, Path]:
 
 def prune_files(cfg: Path | str, weights: Path | str, *flags: str) -> Pruned:
     argv = ["--cfg", str(cfg), "--weights", str(weights), "--global-percent", "0.5"]
-    argv += ["--layer_keep", "0.1", *flags]
+    argv += ["--layer-keep", "0.1", *flags]
     found = prune_by_flags(slim_prune.STRATEGY, argv)
     assert isinstance(found, Pruned)
     return found
@@ -165,11 +165,11 @@ def test_files_of_an_earlier_run_stay_unless_forced(
 
 
 def test_another_size_of_input(tmp_path: Path) -> None:
-    """MACs are those of `--img_size`; the files are the same, bit for bit."""
+    """MACs are those of `--img-size`; the files are the same, bit for bit."""
     cfg, weights = make_inputs(tmp_path)
     square = prune_files(cfg, weights)
     files = [path.read_bytes() for path in (square.cfg_path, square.weights_path)]
-    wide = prune_files(cfg, weights, "--img_size", "32", "96", "--force")
+    wide = prune_files(cfg, weights, "--img-size", "32", "96", "--force")
     assert wide.before.macs == 3 * square.before.macs
     assert [path.read_bytes() for path in (wide.cfg_path, wide.weights_path)] == files
 
@@ -185,8 +185,8 @@ def refusal(
     *flags: str,
 ) -> str:
     """The one line on stderr of a command that ends with exit code 2."""
-    argv = ["--cfg", str(cfg), "--weights", str(weights), "--global_percent=0.5"]
-    monkeypatch.setattr(sys, "argv", ["slim_prune.py", *argv, "--layer_keep", "0.1", *flags])
+    argv = ["--cfg", str(cfg), "--weights", str(weights), "--global-percent=0.5"]
+    monkeypatch.setattr(sys, "argv", ["slim_prune.py", *argv, "--layer-keep", "0.1", *flags])
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         run_main(slim_prune.main)
@@ -241,11 +241,11 @@ def test_bad_files(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--global_percent", "1.5"], "must lie between 0 and 1, got 1.5"),
-        (["--layer_keep", "x"], "--layer_keep: invalid ratio value: 'x'"),
-        (["--img_size", "0"], "must be at least 1"),
-        (["--img_size", "1", "2", "3"], "--img_size takes one number or two"),
-        (["--percent", "0.5"], "unrecognized arguments: --percent 0.5"),
+        (["--global-percent", "1.5"], "must lie between 0 and 1, got 1.5"),
+        (["--layer-keep", "x"], "--layer-keep: invalid ratio value: 'x'"),
+        (["--img-size", "0"], "must be at least 1"),
+        (["--img-size", "1", "2", "3"], "--img-size takes one number or two"),
+        (["--share", "0.5"], "unrecognized arguments: --share 0.5"),
         (["--data", "none.data"], "error: none.data: "),
     ],
 )

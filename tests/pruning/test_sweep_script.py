@@ -85,7 +85,7 @@ def faked(map50: Callable[[float], float]) -> Callable[[Network, Scoring], Model
 def test_a_sweep_writes_a_table_and_a_picture_and_no_model(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = script(SLIM, "--global_percent", "0.3:0.7:0.2")
+    found = script(SLIM, "--global-percent", "0.3:0.7:0.2")
     assert isinstance(found, Sweep)
     assert files(folder) == {"runs/sweep/tiny/sweep.csv", "runs/sweep/tiny/sweep.png"}
     with (folder / "runs/sweep/tiny/sweep.csv").open(encoding="utf-8") as file:
@@ -104,10 +104,10 @@ def test_a_sweep_writes_a_table_and_a_picture_and_no_model(
 
 
 def test_its_points_are_those_of_the_prunes(folder: Path) -> None:
-    found = script(SLIM, "--global_percent", "0.3,0.6", "--dry-run")
+    found = script(SLIM, "--global-percent", "0.3,0.6", "--dry-run")
     assert isinstance(found, Sweep)
     for point in found.points[1:]:
-        one = script(SLIM, "--global_percent", str(point.value), "--dry-run")
+        one = script(SLIM, "--global-percent", str(point.value), "--dry-run")
         assert isinstance(one, Pruned)
         assert (point.parameters, point.macs) == (one.after.parameters, one.after.macs)
         assert point.file_bytes == one.after.file_bytes
@@ -116,19 +116,19 @@ def test_its_points_are_those_of_the_prunes(folder: Path) -> None:
 
 def test_another_sweep_gets_another_folder(folder: Path) -> None:
     for _ in range(2):
-        script(SLIM, "--global_percent", "0.3,0.5")
+        script(SLIM, "--global-percent", "0.3,0.5")
     assert {Path(name).parent.name for name in files(folder)} == {"tiny", "tiny-2"}
-    script(SLIM, "--global_percent", "0.3,0.5", "--output", "here/there")
+    script(SLIM, "--global-percent", "0.3,0.5", "--output", "here/there")
     assert "here/there/sweep.csv" in files(folder)
 
 
 def test_a_dry_sweep_writes_nothing(folder: Path) -> None:
-    script(SLIM, "--global_percent", "0.3,0.5", "--dry-run")
+    script(SLIM, "--global-percent", "0.3,0.5", "--dry-run")
     assert files(folder) == set()
 
 
 def test_a_sweep_with_data_is_scored(folder: Path) -> None:
-    found = script(SLIM, "--global_percent", "0.5,0.9", "--data", "tiny.data")
+    found = script(SLIM, "--global-percent", "0.5,0.9", "--data", "tiny.data")
     assert isinstance(found, Sweep)
     assert all(point.map50 is not None and point.latency_ms for point in found.points)
 
@@ -143,8 +143,8 @@ def test_shortcuts(folder: Path) -> None:
 
 
 def test_either_of_two_flags(folder: Path) -> None:
-    by_ratio = script(BOTH, "--shortcuts", "1", "--global_percent", "0.2,0.4", "--dry-run")
-    by_count = script(BOTH, "--shortcuts", "1,2", "--global_percent", "0.4", "--dry-run")
+    by_ratio = script(BOTH, "--shortcuts", "1", "--global-percent", "0.2,0.4", "--dry-run")
+    by_count = script(BOTH, "--shortcuts", "1,2", "--global-percent", "0.4", "--dry-run")
     assert isinstance(by_ratio, Sweep)
     assert isinstance(by_count, Sweep)
     assert (by_ratio.unit, by_count.unit) == ("ratio", "shortcuts")
@@ -168,7 +168,7 @@ def test_the_largest_ratio_within_a_drop_is_pruned(
     assert found.after.map50 == 0.8
     assert f"Chosen: ratio {ratio:g}" in capsys.readouterr().out
     assert "chosen" in (folder / "runs/sweep/tiny/sweep.csv").read_text(encoding="utf-8")
-    above = script(SLIM, "--global_percent", f"{ratio + 0.005:.3f}", "--dry-run")
+    above = script(SLIM, "--global-percent", f"{ratio + 0.005:.3f}", "--dry-run")
     assert isinstance(above, Pruned)
     assert above.after.map50 == 0.1
 
@@ -176,7 +176,7 @@ def test_the_largest_ratio_within_a_drop_is_pruned(
 def test_a_range_bounds_the_search(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "figures", faked(lambda left: 0.8))
     flags = ["--max-map-drop", "0.02", "--data", "tiny.data"]
-    script(SLIM, "--global_percent", "0.1:0.3:0.1", *flags)
+    script(SLIM, "--global-percent", "0.1:0.3:0.1", *flags)
     script(LAYER, "--shortcuts", "1,2", *flags)
     assert {name for name in files(folder) if name.endswith(".cfg")} == {
         "prune_0.3_keep_0.01_tiny.cfg",
@@ -190,7 +190,7 @@ def test_nothing_is_pruned_where_every_ratio_loses_more(
     monkeypatch.setattr(engine, "figures", faked(lambda left: 0.8 if left == 1 else 0.1))
     flags = ["--max-map-drop", "0.02", "--data", "tiny.data", "--exclude", "0"]
     with pytest.raises(UserError, match=r"--max-map-drop 0.02: .* nothing was pruned"):
-        script(SLIM, "--global_percent", "0.2,0.5", *flags)
+        script(SLIM, "--global-percent", "0.2,0.5", *flags)
     assert {Path(name).suffix for name in files(folder)} == {".csv", ".png"}
 
 
@@ -201,14 +201,14 @@ def test_nothing_is_pruned_where_every_ratio_loses_more(
     ("strategy", "flags", "part"),
     [
         (SLIM, ["--max-map-drop", "0.02"], "needs --data"),
-        (SLIM, ["--global_percent", "0.5", "--max-map-drop", "0.02"], "give a range"),
+        (SLIM, ["--global-percent", "0.5", "--max-map-drop", "0.02"], "give a range"),
         (LAYER, ["--shortcuts", "2", "--max-map-drop", "0.02"], "give a range, as 2:16:2"),
-        (BOTH, ["--global_percent", "0.1,0.2", "--shortcuts", "1,2"], "one of them may"),
-        (SLIM, ["--global_percent", "0.1,0.2", "--report", "r"], "nothing is pruned"),
+        (BOTH, ["--global-percent", "0.1,0.2", "--shortcuts", "1,2"], "one of them may"),
+        (SLIM, ["--global-percent", "0.1,0.2", "--report", "r"], "nothing is pruned"),
         (SLIM, ["--output", "x"], "one value only"),
-        (SLIM, ["--global_percent", "0.1,0.2", "--target-params", "0.5"], "takes the place"),
+        (SLIM, ["--global-percent", "0.1,0.2", "--target-params", "0.5"], "takes the place"),
         (BOTH, ["--shortcuts", "1,2", "--target-params", "0.5"], "finds one ratio"),
-        (SLIM, ["--global_percent", "0.1,0.2", "--output", "set"], "holds other files"),
+        (SLIM, ["--global-percent", "0.1,0.2", "--output", "set"], "holds other files"),
         (SLIM, ["--report", "set"], "--report set: holds other files"),
         (LAYER, ["--shortcuts", "2,4"], "4 shortcuts cannot go"),
     ],
@@ -222,7 +222,7 @@ def test_refuses(folder: Path, strategy: Strategy, flags: list[str], part: str) 
 @pytest.mark.parametrize("text", ["0.3:0.9", "0.5,1.5", "0.9:0.1:0.1"])
 def test_a_bad_range_is_one_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        prune_flags(SLIM, None, ["--global_percent", text])
+        prune_flags(SLIM, None, ["--global-percent", text])
     assert ended.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -40,7 +40,7 @@ def model_files(
     elif name == "yolov8n":
         checkpoint = str(shared / "yolov8/yolov8n_coco_recovered.pt")
         flags = ["--bn-export", "native"] if pruned else []  # scaled gammas rank nothing
-        size = ["--img_size", str(SIDE)]
+        size = ["--img-size", str(SIDE)]
         translate.main(["--weights", checkpoint, "--output", str(cfg), *size, *flags])
     else:
         cfg.write_bytes((root / f"cfg/{name}.cfg").read_bytes())
@@ -53,8 +53,8 @@ def model_files(
 def pruned_files(name: str, cfg: Path, weights: Path) -> tuple[Path, Path]:
     """A third of the channels less; of trained ones, which are not sparse, as few as they bear."""
     share = "0.02" if name in TRAINED else "0.3"
-    flags = ["--cfg", cfg, "--weights", weights, "--global_percent", share, "--layer_keep", "0.1",
-             "--img_size", "64", "--bn-epsilon", "any"]  # fmt: skip
+    flags = ["--cfg", cfg, "--weights", weights, "--global-percent", share, "--layer-keep", "0.1",
+             "--img-size", "64", "--bn-epsilon", "any"]  # fmt: skip
     prune_by_flags(slim_prune.STRATEGY, [str(flag) for flag in flags])
     prefix = f"prune_{share}_keep_0.1_"
     return cfg.with_name(prefix + cfg.name), weights.with_name(prefix + weights.name)

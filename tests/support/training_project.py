@@ -17,7 +17,7 @@ from utils.cfg import format_cfg
 
 CFG = format_cfg(net(conv(8, stride=2), conv(8, stride=4), head()))
 QUICK = [
-    "--img_size",
+    "--img-size",
     "32",
     "--batch-size",
     "2",
@@ -86,7 +86,7 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
 
 TRAIN_FLAGS = "--train-flags=--mosaic 0 --lr0 0.01 --warmup-epochs 0"
 QUICK_STEPS = [
-    "--cfg", "my.cfg", "--weights", "start.weights", "--data", "my.data", "--img_size", "32",
+    "--cfg", "my.cfg", "--weights", "start.weights", "--data", "my.data", "--img-size", "32",
     "--device", "cpu", "--workers", "0", "--batch-size", "2", TRAIN_FLAGS,
     "--epochs-per-step", "1", "--steps", "2", "--target", "0.25",
 ]  # fmt: skip

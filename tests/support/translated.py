@@ -41,12 +41,12 @@ def largest_difference(found: Translated, reference: theirs.DetectionModel) -> f
 def assert_prunes(checkpoint: Path) -> None:
     """It translates into a network that slim_prune.py cuts, exactly."""
     cfg = checkpoint.with_suffix(".cfg")
-    main(["--weights", str(checkpoint), "--output", str(cfg), "--img_size", "64",
+    main(["--weights", str(checkpoint), "--output", str(cfg), "--img-size", "64",
           "--bn-export", "native"])  # fmt: skip
     found = prune_by_flags(
         slim_prune.STRATEGY,
         ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights")),
-         "--global_percent", "0.4", "--layer_keep", "0.1"],
+         "--global-percent", "0.4", "--layer-keep", "0.1"],
     )  # fmt: skip
     assert isinstance(found, Pruned)
     assert max(found.proof.masked, found.proof.folded) < 1e-12

@@ -165,7 +165,7 @@ def test_a_teacher_teaches_and_stays_as_it_is(
         return distiller
 
     monkeypatch.setattr(build, "build_distiller", kept)
-    teacher = ("--t_cfg", "my.cfg", "--t_weights", "runs/train/t/best.pt")
+    teacher = ("--t-cfg", "my.cfg", "--t-weights", "runs/train/t/best.pt")
     rows = content(run("--epochs", "1", *teacher, "--distill", "1", "2") / "last.pt")["results"]
     assert rows[0]["loss/kd"] > 0
     ((network, before),) = teachers
@@ -176,9 +176,9 @@ def test_a_teacher_teaches_and_stays_as_it_is(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--t_cfg", "my.cfg"), "knows nothing"),
-        (("--t_weights", "x.weights"), "--t_cfg"),
-        (("--t_cfg", "my.cfg", "--t_weights", "w.weights", "--distill", "feature"), "plan.json"),
+        (("--t-cfg", "my.cfg"), "knows nothing"),
+        (("--t-weights", "x.weights"), "--t-cfg"),
+        (("--t-cfg", "my.cfg", "--t-weights", "w.weights", "--distill", "feature"), "plan.json"),
     ],
 )
 def test_teachers_that_cannot_teach(project: Path, flags: tuple[str, ...], message: str) -> None:

@@ -32,7 +32,7 @@ def test_killed_ten_times_it_ends_as_an_uninterrupted_run(project: Path, root: P
     whole = run(*FLAGS, "whole")
     cut = Path("runs/train/cut")
     first = [
-        "--cfg", "my.cfg", "--data", "my.data", "--img_size", "32", "--batch-size", "2",
+        "--cfg", "my.cfg", "--data", "my.data", "--img-size", "32", "--batch-size", "2",
         "--mosaic", "0.5", "--device", "cpu", "--seed", "3", *FLAGS, "cut",
     ]  # fmt: skip
     moments = random.Random(0)

@@ -19,11 +19,11 @@ from utils.training.options import EpochOptions, TrainOptions
 
 STRATEGIES = ("prune", "shortcut_prune", "slim_prune")
 # What says where options come from, and is none.
-NO_OPTIONS = {"help", "hyp", "resume"}
+NO_OPTIONS = {"help", "help_all", "hyp", "resume"}
 # What --hyp-from-cfg finds beyond the flags.
 FOUND = {"loss_from_cfg": ["box"], "lr_marks": [[0.5, 0.1]], "burn_in": 3, "max_batches": 7}
 # A teacher needs both.
-TEACHER = ["--t_cfg", "a.cfg", "--t_weights", "a.weights"]
+TEACHER = ["--t-cfg", "a.cfg", "--t-weights", "a.weights"]
 
 PLAIN_CFG = parse_cfg("[net]\nwidth=32\nheight=32\nchannels=3\n")
 
@@ -85,7 +85,7 @@ def test_the_defaults_are_the_same() -> None:
 
 
 def test_options_are_saved_as_the_flags_that_give_them() -> None:
-    flags = ["--box-gain", "3", "--img_size", "64", "96", "--distill", "1", "2", "--prune", "0"]
+    flags = ["--box-gain", "3", "--img-size", "64", "96", "--distill", "1", "2", "--prune", "0"]
     typed = {**vars(parser_of().parse_args([*TEACHER, *flags])), **FOUND}
     given = TrainOptions.of_flags(typed)
     assert given.saved() == typed
@@ -95,7 +95,7 @@ def test_options_are_saved_as_the_flags_that_give_them() -> None:
 
 
 def test_what_a_run_decides_is_saved_in_place_of_what_was_typed() -> None:
-    typed = vars(parser_of().parse_args(["-sr", "--img_size", "64"]))
+    typed = vars(parser_of().parse_args(["-sr", "--img-size", "64"]))
     decided = replace(TrainOptions.of_flags(typed).decided(PLAIN_CFG), epochs=7)
     wanted: dict[str, Any] = {
         "flip": 0.5,
@@ -121,9 +121,9 @@ def test_options_of_a_call_are_saved_too() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--t_weights", "x.pt"], "--t_cfg"),
-        (["--t_cfg", "x.cfg"], "knows nothing"),
-        (["--img_size", "1", "2", "3"], "--img_size takes"),
+        (["--t-weights", "x.pt"], "--t-cfg"),
+        (["--t-cfg", "x.cfg"], "knows nothing"),
+        (["--img-size", "1", "2", "3"], "--img-size takes"),
         (["--mosaic", "2"], "--mosaic 2: must lie between"),
     ],
 )

@@ -19,7 +19,7 @@ from utils.training.optimization.ranks import Ranks
 # BN statistics would be each process's own; plain float32 and SGD, since AdamW divides rounding by
 # rounding where a gradient is 0.
 FLAGS = shlex.split(
-    "--cfg my.cfg --data my.data --img_size 32 --batch-size 4 --mosaic 0.5 --device cpu --seed 3 "
+    "--cfg my.cfg --data my.data --img-size 32 --batch-size 4 --mosaic 0.5 --device cpu --seed 3 "
     "--amp off --optimizer sgd --lr0 0.01 --freeze-bn -sr --s 0.05 --epochs 2 --no-ema"
 )
 

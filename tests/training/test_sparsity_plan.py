@@ -17,7 +17,7 @@ from utils.command.errors import UserError
 from utils.pruning.report.result import Pruned
 from utils.pruning.targets import planned_targets
 
-AMOUNT = ("--cfg", "my.cfg", "--img_size", "32", "--global_percent", "0.5", "--layer_keep", "0.1")
+AMOUNT = ("--cfg", "my.cfg", "--img-size", "32", "--global-percent", "0.5", "--layer-keep", "0.1")
 
 
 def cut(weights: Path | str, *flags: str) -> Pruned:

@@ -202,7 +202,7 @@ def test_a_cfg_for_other_classes_is_refused_and_leaves_no_folder(project: Path) 
 
 def test_sizes_that_do_not_fit_the_strides_are_refused(project: Path) -> None:
     with pytest.raises(UserError, match=r"36: must be a multiple of 8, .*: 32 or 40"):
-        run("--epochs", "1", "--img_size", "36")
+        run("--epochs", "1", "--img-size", "36")
 
 
 def test_drawing_the_first_batch_leaves_it_alone() -> None:

@@ -33,7 +33,7 @@ MINE = TrainOptions(
     machine=MachineOptions(device="cpu"),
 )
 TYPED = [
-    "--cfg", "my.cfg", "--data", "my.data", "--epochs", "2", "--seed", "3", "--img_size", "32",
+    "--cfg", "my.cfg", "--data", "my.data", "--epochs", "2", "--seed", "3", "--img-size", "32",
     "--batch-size", "2", "--mosaic", "0.5", "--device", "cpu",
 ]  # fmt: skip
 # args.json of commit 5c8975c, for TYPED and --name old: what its checkpoints hold as "args".

@@ -34,7 +34,8 @@ def test_real_checkpoints(name: str, shared: Path) -> None:
     x = torch.from_numpy(vectors["input"].transpose(2, 0, 1) / np.float32(255))[None]
     for level, raw in enumerate(model.raw_heads(x)):
         wanted = torch.from_numpy(vectors[f"raw_{level}"]).view(raw.shape)
-        assert (raw - wanted).abs().max() < 2e-4
+        # A share of the level's maximum, as everywhere: processors add in different orders.
+        assert (raw - wanted).abs().max() < 2e-5 * wanted.abs().max()
         assert (raw.roll(1, 3) - wanted).abs().max() > 1e-2
     boxes, wanted = model(x)[0], torch.from_numpy(vectors["decoded"]).T
     assert (boxes[:, :4] - wanted[:, :4]).abs().max() < 1e-2
@@ -109,7 +110,7 @@ def test_opencv_runs_the_export(export: str, limit: float, shared: Path, tmp_pat
     weights = str(shared / "yolov8" / "yolov8n_coco_recovered.pt")
     flags = ["--guard"] if export == "guard" else ["--bn-export", export]
     cfg = main(
-        ["--weights", weights, "--output", str(tmp_path / "a.cfg"), "--img_size", "256", "320",
+        ["--weights", weights, "--output", str(tmp_path / "a.cfg"), "--img-size", "256", "320",
          *flags]
     )  # fmt: skip
     x = torch.from_numpy(vectors["input"].transpose(2, 0, 1) / np.float32(255))[None]
@@ -168,7 +169,7 @@ def test_yolo_heads_give_the_same_boxes(tmp_path: Path) -> None:
     reference = theirs.yolov8(width=0.03)
     theirs.healthy(reference)
     path = theirs.save(tmp_path / "a.pt", reference)
-    size = ["--img_size", "64", "96"]
+    size = ["--img-size", "64", "96"]
     raw = main(["--weights", str(path), "--output", str(tmp_path / "raw.cfg"), *size])
     yolo = main(
         ["--weights", str(path), "--output", str(tmp_path / "yolo.cfg"), "--head", "yolo", *size]
@@ -193,7 +194,7 @@ def test_for_the_classes_of_a_data_set(tmp_path: Path) -> None:
     (tmp_path / "my.data").write_text("classes=2\nnames=my.names\n")
     cfg = main(
         ["--weights", str(path), "--output", str(tmp_path / "my.cfg"), "--bn-export", "native",
-         "--data", str(tmp_path / "my.data"), "--img_size", "64", "96"]
+         "--data", str(tmp_path / "my.data"), "--img-size", "64", "96"]
     )  # fmt: skip
     model = Darknet(cfg).load_weights(cfg.with_suffix(".weights")).eval()
     assert model.nc == 2
@@ -211,7 +212,7 @@ def test_our_own_model_is_exported_for_a_runtime(tmp_path: Path) -> None:
     path = theirs.save(tmp_path / "a.pt", reference)
     native = main(
         ["--weights", str(path), "--output", str(tmp_path / "n.cfg"), "--bn-export", "native",
-         "--img_size", "64", "96"]
+         "--img-size", "64", "96"]
     )  # fmt: skip
     native.write_text(native.read_text().replace("[net]", "[net]\nmax_crop=500"))
     exported = main(
@@ -233,7 +234,7 @@ def test_our_own_model_is_exported_for_a_runtime(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     path = theirs.save(tmp_path / "a.pt", theirs.healthy(theirs.yolov8(width=0.03)))
     (tmp_path / "a.weights").write_text("mine")
-    arguments = ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img_size", "64"]
+    arguments = ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img-size", "64"]
     with pytest.raises(UserError, match="--force"):
         main(arguments)
     assert not (tmp_path / "a.cfg").exists()

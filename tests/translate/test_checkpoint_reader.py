@@ -44,7 +44,7 @@ def refusal(path: Path, folder: Path) -> str:
     """The one line that the command answers; it writes nothing."""
     before = {found.name for found in folder.iterdir()}
     with pytest.raises(UserError) as caught:
-        main(["--weights", str(path), "--output", str(folder / "out.cfg"), "--img_size", "64"])
+        main(["--weights", str(path), "--output", str(folder / "out.cfg"), "--img-size", "64"])
     assert {found.name for found in folder.iterdir()} == before
     message = str(caught.value)
     assert "\n" not in message and str(path) in message

@@ -54,7 +54,7 @@ def test_the_network_and_opencv(first: nn.Module | None, tmp_path: Path) -> None
     boxes = reference.model[-1].boxes(reference.head_inputs(images()))
     assert torch.allclose(ours(found)(images()), boxes, atol=1e-2, rtol=1e-4)
     cfg = main(
-        ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img_size", "64", "96"]
+        ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img-size", "64", "96"]
     )
     run = OpenCVDarknet(cfg, cfg.with_suffix(".weights"))
     assert torch.allclose(run(images()), boxes, atol=1e-2, rtol=1e-3)

@@ -26,7 +26,7 @@ def test_the_network_and_opencv(down: type[AConv] | type[ADown], tmp_path: Path)
     assert found.names == ("thing 0", "thing 1", "thing 2")
     assert largest_difference(found, reference) < 1e-5
     cfg = main(
-        ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img_size", "64", "96"]
+        ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img-size", "64", "96"]
     )
     first_line = (tmp_path / "a.cfg").read_text().splitlines()[0]
     assert "a.pt" in first_line and str(tmp_path) not in first_line

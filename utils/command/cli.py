@@ -7,45 +7,90 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from .errors import UserError
+from .second_names import nearest, our_spelling, second_names
 
 USER_ERROR_STATUS = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """ArgumentParser that takes `--a-b` for `--a_b` and back, and shows a docstring as it is."""
+    """ArgumentParser that knows each flag by every spelling that people of this field type.
 
-    def __init__(self, doc: str | None, **options: Any) -> None:
+    `--a-b` is `--a_b` and back, and other programs' names are read as ours (`second_names`). Of a
+    command with many flags, `--help` shows those named `first`, and `--help-all` all.
+    """
+
+    def __init__(self, doc: str | None, first: Sequence[str] = (), **options: Any) -> None:
         super().__init__(
             description=doc,
             formatter_class=_Formatter,
             allow_abbrev=False,
             **options,
         )
+        self._first = tuple(first)
+        what = "all flags, in groups" if first else argparse.SUPPRESS
+        self.add_argument(
+            "--help-all", action=_HelpAll, nargs=0, default=argparse.SUPPRESS, help=what
+        )
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """As argparse's; of a flag that is not known, the message names the nearest that is."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            hint = nearest(unknown, self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """As argparse's, after giving each flag the spelling that the parser knows."""
-        given = sys.argv[1:] if args is None else args
-        return super().parse_known_args([self._known_spelling(a) for a in given], namespace)
-
-    def _known_spelling(self, argument: str) -> str:
-        flag, equals, value = argument.partition("=")
-        if not flag.startswith("--") or flag in self._option_string_actions:
-            return argument
-        stem = flag[2:]
-        for other in (stem.replace("-", "_"), stem.replace("_", "-")):
-            if f"--{other}" in self._option_string_actions:
-                return f"--{other}{equals}{value}"
-        return argument
+        given = list(sys.argv[1:] if args is None else args)
+        known = [our_spelling(a, b, self._option_string_actions) for a, b in pairwise([*given, ""])]
+        return super().parse_known_args(known, namespace)
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, exit code 2."""
         print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
+
+    def format_help(self) -> str:
+        """The first flags, where some are named as such; else all."""
+        if not self._first:
+            return self.format_all()
+        shown = [self._option_string_actions[flag] for flag in ("-h", "--help-all", *self._first)]
+        formatter = self._get_formatter()
+        formatter.add_usage(f"%(prog)s [flags]  # {len(self._actions)}, these matter most", [], [])
+        formatter.add_text(self.description)
+        formatter.start_section("flags that matter most")
+        formatter.add_arguments(shown)
+        formatter.end_section()
+        formatter.add_text(f"All flags: --help-all. {_SPELLINGS}")
+        return formatter.format_help()
+
+    def format_all(self) -> str:
+        """Every flag, by group, and the second names of those that have some."""
+        names = second_names(self._option_string_actions)
+        also = f"\nalso understood, as other programs call it:\n{names}" if names else ""
+        return f"{super().format_help()}{also}\n{_SPELLINGS}\n"
+
+
+_SPELLINGS = "In flags, - and _ are one; a share is .55 or 55%."
+
+
+class _HelpAll(argparse.Action):
+    """Shows `format_all` and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        assert isinstance(parser, Parser)
+        print(parser.format_all(), end="")
+        sys.exit(0)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -60,9 +105,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def add_img_size(parser: Parser, default: Sequence[int] | None = None) -> None:
-    """Add `--img_size`, one number or H W; read it back with `img_size`."""
+    """Add `--img-size`, one number or H W; read it back with `img_size`."""
     parser.add_argument(
-        "--img_size",
+        "--img-size",
         type=positive_int,
         nargs="+",
         default=default,
@@ -87,14 +132,14 @@ def add_workers(parser: Parser) -> None:
 
 
 def img_size(values: Sequence[int] | None) -> tuple[int, int] | None:
-    """(height, width) of an `--img_size`, None when it was left out.
+    """(height, width) of an `--img-size`, None when it was left out.
 
     Raises UserError for more than two numbers.
     """
     if values is None:
         return None
     if len(values) > 2:
-        raise UserError(f"--img_size takes one number or two (height width), got {len(values)}")
+        raise UserError(f"--img-size takes one number or two (height width), got {len(values)}")
     return values[0], values[-1]
 
 
@@ -106,11 +151,20 @@ def positive_int(text: str) -> int:
     return value
 
 
+def number_of(text: str) -> Decimal:
+    """A decimal number; `55%` is 0.55. Raises ValueError for anything else."""
+    try:
+        return Decimal(text[:-1]) / 100 if text.endswith("%") else Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"not a number: {text!r}") from None
+
+
 def ratio(text: str) -> float:
     """Type of flags that hold a share between 0 and 1."""
-    value = float(text)
+    value = float(number_of(text))
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
+        meant = f" (did you mean {text}%?)" if 1.0 < value <= 100.0 and "%" not in text else ""
+        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}{meant}")
     return value
 
 

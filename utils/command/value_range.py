@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+
+from .cli import number_of
 
 _MOST_VALUES = 1000
 
@@ -33,9 +34,9 @@ def _words(part: str) -> list[str]:
     if ":" not in part:
         return [part.strip()]
     try:
-        start, stop, step = (Decimal(number) for number in part.split(":"))
+        start, stop, step = (number_of(number) for number in part.split(":"))
         countable = all(number.is_finite() for number in (start, stop, step))
-    except (ValueError, InvalidOperation):
+    except ValueError:
         raise argparse.ArgumentTypeError(
             f"'{part}' is not START:STOP:STEP, as 0.3:0.9:0.1"
         ) from None

@@ -82,7 +82,7 @@ def _require_fit(
     if fits and student is not None:
         fits = 0 <= link.layer < len(student) and len(link.channels) == student[link.layer].shape[0]
     if not fits:
-        other = "student or teacher than --cfg and --t_cfg" if student else "network than --cfg"
+        other = "student or teacher than --cfg and --t-cfg" if student else "network than --cfg"
         raise UserError(
             f"{path}: layer {link.layer} does not fit: the plan of another {other}; name its own"
         )

@@ -189,7 +189,7 @@ def _require_values(options: PruneOptions) -> None:
         require_share(options.strategy.ratio_flag, ratio or 0.0)
     for count in (options.shortcuts, *swept.get("shortcuts", ())):
         require_count("--shortcuts", 1 if count is None else int(count))
-    require_share("--layer_keep", options.layer_keep)
+    require_share("--layer-keep", options.layer_keep)
     require_count("--batch-size", options.scoring.batch_size)
     if options.scoring.seed < 0:
         raise UserError(f"--seed: must not be negative, got {options.scoring.seed}")

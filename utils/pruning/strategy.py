@@ -12,7 +12,7 @@ class ChannelRule:
 
     tied: what decides for channels that a shortcut adds up: "keep" (they all stay), "first" (the
     first convolution of the group), "max" (each convolution may save a channel).
-    floor: what each convolution keeps at least: its best channel, or the share `--layer_keep`.
+    floor: what each convolution keeps at least: its best channel, or the share `--layer-keep`.
     keep_threshold: whether a channel exactly at the threshold stays.
     """
 
@@ -35,7 +35,7 @@ class Strategy:
 
     @property
     def has_floor(self) -> bool:
-        """Whether `--layer_keep` applies."""
+        """Whether `--layer-keep` applies."""
         return self.channels is not None and self.channels.floor == "ratio"
 
     def file_name(self, name: str, ratio: object, layer_keep: float, shortcuts: int) -> str:

@@ -59,7 +59,7 @@ class OpenVinoNetwork:
         if any(f is not None and f != n for f, n in zip(self._fixed, blob.shape[1:], strict=True)):
             raise UserError(
                 f"{self._source}: is made for {self._fixed[2]}x{self._fixed[1]} pixels, not for "
-                f"{blob.shape[3]}x{blob.shape[2]} (--img_size; export.py --dynamic takes any)"
+                f"{blob.shape[3]}x{blob.shape[2]} (--img-size; export.py --dynamic takes any)"
             )
         parts = np.split(blob, len(blob)) if self._one_by_one else [blob]
         # Copies: the next call overwrites OpenVINO's own buffers.

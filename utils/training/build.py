@@ -121,7 +121,7 @@ def _require_multiples(img_hw: tuple[int, int], stride: int) -> None:
         if side % stride:
             near = " or ".join(map(str, neighbours(side, stride)))
             rule = f"must be a multiple of {stride}, the network's stride"
-            raise UserError(f"--img_size {side}: {rule}: {near}")
+            raise UserError(f"--img-size {side}: {rule}: {near}")
 
 
 def _prepare(
@@ -183,7 +183,7 @@ def build_distiller(
     teacher.load_weights(asked.weights)
     if teacher.nc != student.nc:
         raise UserError(
-            f"--t_cfg: the teacher knows {teacher.nc} classes, the student {student.nc}"
+            f"--t-cfg: the teacher knows {teacher.nc} classes, the student {student.nc}"
         )
     teacher.fuse().eval().requires_grad_(False).to(device)
     if options.machine.channels_last:

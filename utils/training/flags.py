@@ -48,7 +48,7 @@ def typed_flags(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
     Raises UserError for a file of `--hyp` or a cfg that does not say it right.
     """
     words = with_hyp(parser, argv)
-    typed = vars(parser.parse_args(words))
+    typed: dict[str, Any] = vars(parser.parse_args(words))
     if typed["resume"] is not None or not typed["hyp_from_cfg"]:
         return typed
     # argparse sets no default where an attribute exists: what is no longer absent was given.
@@ -70,7 +70,7 @@ def resumed_flags(parser: Parser, argv: Sequence[str], saved: Mapping[str, Any])
     """
     # argparse leaves attributes alone that are there already: only flags really given change them.
     words = with_hyp(parser, argv)
-    typed = vars(parser.parse_args(words, argparse.Namespace(**saved)))
+    typed: dict[str, Any] = vars(parser.parse_args(words, argparse.Namespace(**saved)))
     changed = [key for key, value in typed.items() if saved.get(key, value) != value]
     for key in changed:
         if key not in FREE_ON_RESUME:
@@ -191,7 +191,7 @@ def _add_loss_flags(parser: Parser) -> None:
             f", {DFL_GAINS[name]} for YOLOv8's heads" if name in DFL_GAINS else ""
         )
         add(f"--{flag}-gain", type=float, metavar="X", help=f"weight of the {what}; {own}")
-    add("--iou_t", type=ratio, help="IoU of sizes from which an anchor matches")
+    add("--iou-t", type=ratio, help="IoU of sizes from which an anchor matches")
     add(
         "--obj-target",
         choices=get_args(ObjectnessTarget),

@@ -38,7 +38,7 @@ def saved_flags(strategies: Mapping[str, Strategy], saved: Mapping[str, object])
 
 
 def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> IterativeRun:
-    size = ["--img_size", *map(str, args.img_size)] if args.img_size else []
+    size = ["--img-size", *map(str, args.img_size)] if args.img_size else []
     shared = [*size, "--device", args.device, "--workers", str(args.workers)]
     data = ["--data", args.data, "--seed", str(args.seed)]
     prune_words = [
@@ -99,8 +99,8 @@ def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     add("--last-schedule", choices=("cosine", "step"), help="its own schedule of the learning rate")
     add("--one-shot", action="store_true", help="one prune, then the epochs of all steps together")
     add("--from-scratch", metavar="FOLDER", help="train this run's best cfg from random weights")
-    add("--t_cfg", default="", help="structure of a teacher for every finetuning")
-    add("--t_weights", default="", help="its weights")
+    add("--t-cfg", default="", help="structure of a teacher for every finetuning")
+    add("--t-weights", default="", help="its weights")
     add("--batch-size", type=positive_int, default=8, help="of finetuning")
     add_img_size(parser)
     add("--seed", type=int, default=0, help="of training, and of random importances")

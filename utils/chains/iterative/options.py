@@ -51,7 +51,7 @@ class IterativeOptions:
 
     def __post_init__(self) -> None:
         if bool(self.teacher[0]) != bool(self.teacher[1]):
-            raise UserError("--t_cfg and --t_weights: a teacher needs both")
+            raise UserError("--t-cfg and --t-weights: a teacher needs both")
         if self.prune.budget is not None:
             raise UserError(
                 f"--target-{self.prune.budget.measure}: each step has a goal of its own; say it by "

@@ -132,7 +132,7 @@ def _recovered(step: Step, options: IterativeOptions, journal: Journal, tools: T
     pruned = journal.content["pruned"]
     given = ["--cfg", pruned["cfg"], "--weights", pruned["weights"], "--epochs", str(step.epochs)]
     t_cfg, t_weights = options.teacher
-    teacher = ["--t_cfg", t_cfg, "--t_weights", t_weights] if t_cfg else []
+    teacher = ["--t-cfg", t_cfg, "--t-weights", t_weights] if t_cfg else []
     flags = [*options.train_flags, *teacher, *given, *step.flags]
     run = journal.trained(f"step{step.number:02d}", flags, tools.trainer)
     map50, map_ = best_scores(run)

@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, help="another seed, another set (default: 0)"
     )
     parser.add_argument(
-        "--img_size",
+        "--img-size",
         "--img-size",
         type=_count,
         default=320,
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.seed < 0 or args.img_size < 32:
-        parser.error("--seed must not be negative and --img_size must be at least 32")
+        parser.error("--seed must not be negative and --img-size must be at least 32")
     from .draw import NAMES, make_shapes
 
     make_shapes(args.output, args.images, args.seed, args.img_size, args.overwrite)

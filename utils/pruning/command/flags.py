@@ -274,7 +274,7 @@ def _add_strategy_flags(parser: Parser, strategy: Strategy) -> None:
         _add_limit_flags(parser)
     if strategy.has_floor:
         add(
-            "--layer_keep",
+            "--layer-keep",
             type=ratio,
             default=0.01,
             help="share of its channels that each convolution keeps at least",

@@ -57,7 +57,7 @@ class OnnxNetwork:
         if any(isinstance(f, int) and f != n for f, n in zip(fixed, blob.shape[1:], strict=True)):
             raise UserError(
                 f"{self._source}: is made for {fixed[2]}x{fixed[1]} pixels, not for "
-                f"{blob.shape[3]}x{blob.shape[2]} (--img_size; export.py --dynamic takes any)"
+                f"{blob.shape[3]}x{blob.shape[2]} (--img-size; export.py --dynamic takes any)"
             )
         parts = [blob] if not isinstance(self._shape[0], int) else np.split(blob, len(blob))
         found = [self._session.run(None, {self._input: part})[0] for part in parts]

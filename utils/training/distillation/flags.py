@@ -11,8 +11,8 @@ from .options import DistillKind, FeatureLoss
 def add_distillation_flags(parser: Parser) -> None:
     """Add the flags of `TeacherOptions`, which has their defaults."""
     add = parser.add_argument
-    add("--t_cfg", help="structure of a teacher; turns distillation on")
-    add("--t_weights", help="its weights")
+    add("--t-cfg", help="structure of a teacher; turns distillation on")
+    add("--t-weights", help="its weights")
     add(
         "--distill",
         nargs="+",

@@ -41,6 +41,6 @@ class TeacherOptions:
 
     def __post_init__(self) -> None:
         if self.weights and not self.cfg:
-            raise UserError("--t_weights: needs the teacher's structure, too: --t_cfg")
+            raise UserError("--t-weights: needs the teacher's structure, too: --t-cfg")
         if self.cfg and not self.weights:
-            raise UserError("--t_cfg: a teacher without --t_weights knows nothing")
+            raise UserError("--t-cfg: a teacher without --t-weights knows nothing")
