@@ -80,7 +80,7 @@ class AugmentOptions:
         group = parser.add_argument_group("augmentation")
         for knob in fields(AugmentOptions):
             group.add_argument(
-                f"--{knob.name}",
+                f"--{knob.name.replace('_', '-')}",
                 type=float,
                 default=knob.default,
                 metavar="X",
