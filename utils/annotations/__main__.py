@@ -8,9 +8,10 @@
     python data/convert.py to-coco data/my/my.data my-valid.json --split valid
 
 DST is a new folder: images, labels, train.txt and valid.txt, NAME.names and NAME.data, where NAME
-is the folder's own, and labelled.jpg, the first labelled images with their boxes: look at it. Boxes are clipped to the image; those without an area, and images that do not
-open, are left out and counted. Where the source has no validation images, --valid-share of the
-training images become that.
+is the folder's own, and labelled.jpg, the first labelled images with their boxes: look at it. Boxes
+are clipped to the image; those without an area, and images that do not open, are left out and
+counted. Where the source has no validation images, --valid-share of the training images become
+that.
 """
 
 from __future__ import annotations
