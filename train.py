@@ -5,7 +5,7 @@
     python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights
     python train.py --cfg cfg/my.cfg --data data/my.data --weights m.pt --masks m.pt
     python train.py --cfg cfg/my.cfg --data data/my.data --hyp-from-cfg
-    python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights \
+    python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights \\
         --t-cfg cfg/my.cfg --t-weights best.pt --distill feature
     python train.py --resume --name my
     torchrun --nproc_per_node=4 -- train.py --cfg cfg/my.cfg --data data/my.data
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     words = sys.argv[1:] if argv is None else list(argv)
     typed = typed_flags(make_parser(__doc__, tuple(STRATEGIES)), words)
     if typed["resume"] is not None:
-        return resume(words, typed["resume"], typed["name"])
+        return resume(words, typed["resume"], typed["name"], Path(typed["project"]))
     options = TrainOptions.of_flags(typed)
     cfg = require_inputs(options.cfg, options.start.weights, options.data)
     from models import Darknet
@@ -57,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
     return train_network(with_ready_data(options), Darknet, pulled, cfg=cfg).path
 
 
-def resume(words: Sequence[str], run: str, name: str) -> Path:
+def resume(words: Sequence[str], run: str, name: str, project: Path = RUNS) -> Path:
     """Go on with a run as these words of a command line ask; returns its folder."""
-    folder = find_run(RUNS, run, name)
+    folder = find_run(project, run, name)
     from models import Darknet
     from utils.training.build import Resumed
     from utils.training.checkpoint import load_for_resume

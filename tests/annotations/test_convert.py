@@ -72,6 +72,7 @@ def test_voc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 boxes clipped" in said and "2 boxes left out: no area" in said
     assert "1 annotations left out: no such image" in said
     assert (tmp_path / "out/out.names").read_text() == "cat\ndog\n"
+    assert (tmp_path / "out/labelled.jpg").read_bytes()[:2] == b"\xff\xd8"
 
 
 def test_coco_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

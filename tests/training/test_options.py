@@ -39,7 +39,7 @@ def options(parser: Parser, *words: str) -> TrainOptions:
 def other_values(action: argparse.Action) -> Iterator[list[str]]:
     """Words that give a flag another value than its default."""
     option = action.option_strings[-1]
-    if action.nargs == 0:
+    if action.nargs in (0, "?"):
         yield [option]
         return
     for word in [str(choice) for choice in action.choices or ()] or ["0.25", "3", "x"]:

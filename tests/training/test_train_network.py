@@ -19,6 +19,7 @@ from utils.cfg import format_cfg
 from utils.data.options import AugmentOptions
 from utils.training.build import Resumed
 from utils.training.checkpoint import load_for_resume
+from utils.training.flags import make_parser
 from utils.training.options import ImageOptions, MachineOptions, TrainOptions
 from utils.training.run import train_network
 from utils.training.run_folder import RunFolder
@@ -56,6 +57,7 @@ ARGS_OF_5C8975C = """{
 "flip": 0.5, "degrees": 0.0, "translate": 0.1, "scale": 0.5, "shear": 0.0, "min_visible": 0.1,
 "min_side_px": 2.0, "close_mosaic": 5, "loss_from_cfg": [], "lr_marks": [], "burn_in": null,
 "max_batches": null}"""
+SINCE = {"project": "runs/train", "exist_ok": False}  # flags that came later
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +118,9 @@ def test_a_call_trains_sparsely_where_it_says_what_to_pull() -> None:
 
 def test_the_args_of_a_run_are_those_of_earlier_builds() -> None:
     run = train.main([*TYPED, "--name", "old"])
-    assert last(run)["args"] == json.loads(ARGS_OF_5C8975C)
-    assert json.loads((run / "args.json").read_text()) == json.loads(ARGS_OF_5C8975C)
+    wanted = json.loads(ARGS_OF_5C8975C) | SINCE
+    assert last(run)["args"] == wanted
+    assert json.loads((run / "args.json").read_text()) == wanted
 
 
 def test_a_run_goes_on_by_a_call_by_the_command_and_from_a_checkpoint_of_earlier() -> None:
@@ -128,7 +131,9 @@ def test_a_run_goes_on_by_a_call_by_the_command_and_from_a_checkpoint_of_earlier
     torch.save({**checkpoint, "args": json.loads(ARGS_OF_5C8975C)}, begun / "last.pt")
     typed = last(train.main(["--resume", str(begun), "--epochs", "3"]))
     assert typed["epoch"] == 3
-    assert typed["args"] == {**json.loads(ARGS_OF_5C8975C), "resume": str(begun), "epochs": 3}
+    assert typed["args"] == {
+        **json.loads(ARGS_OF_5C8975C), **SINCE, "resume": str(begun), "epochs": 3
+    }  # fmt: skip
 
     def called(name: str, **changed: Any) -> dict[str, Any]:
         folder = RunFolder(begun.with_name(name))
@@ -138,3 +143,23 @@ def test_a_run_goes_on_by_a_call_by_the_command_and_from_a_checkpoint_of_earlier
 
     assert same_weights(called("called", epochs=3), typed)
     assert not same_weights(called("other", epochs=4), typed)  # negative control
+
+
+def test_a_project_of_its_own_and_a_run_that_may_be_replaced() -> None:
+    place = ["--project", "mine", "--name", "a"]
+    first = train.main([*TYPED, *place])
+    assert first == Path("mine/a")
+    assert train.main([*TYPED, *place]) == Path("mine/a-2")
+    before = (first / "last.pt").stat().st_mtime_ns
+    assert train.main([*TYPED, *place, "--exist-ok", "--epochs", "1"]) == first
+    assert (first / "last.pt").stat().st_mtime_ns > before
+    assert last(train.main(["--resume", *place, "--epochs", "2"]))["epoch"] == 2
+
+
+def test_cache_images_as_other_programs_say_it() -> None:
+    parser = make_parser(None, ("prune",))
+    for words, wanted in (([], False), (["--cache"], True), (["--cache", "ram"], True)):
+        assert parser.parse_args(words).cache_images is wanted
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--cache", "disk"])
+    assert parser.parse_args(["--optimizer", "SGD"]).optimizer == "sgd"

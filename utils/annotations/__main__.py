@@ -8,9 +8,10 @@
     python data/convert.py to-coco data/my/my.data my-valid.json --split valid
 
 DST is a new folder: images, labels, train.txt and valid.txt, NAME.names and NAME.data, where NAME
-is the folder's own. Boxes are clipped to the image; those without an area, and images that do not
-open, are left out and counted. Where the source has no validation images, --valid-share of the
-training images become that.
+is the folder's own, and labelled.jpg, the first labelled images with their boxes: look at it. Boxes
+are clipped to the image; those without an area, and images that do not open, are left out and
+counted. Where the source has no validation images, --valid-share of the training images become
+that.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_free(args.target, "DST")
     names = load_names(args.names) if args.names else None
     from .forms import READERS
-    from .write import summary, write_darknet
+    from .write import LABELLED, summary, write_darknet
 
     collected = READERS[args.format](args.source, names)
     collected.split_off_valid(args.valid_share, args.seed)
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = write_darknet(collected, args.target, args.images == "link")
     print(summary(collected))
     print(f"{len(collected.names)} classes; the data set: {data}")
+    if (data.parent / LABELLED).exists():
+        print(f"look whether the boxes lie right: {data.parent / LABELLED}")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,30 @@
-"""A collected data set as files in Darknet's layout."""
+"""A collected data set as files in Darknet's layout, and its first labels in a picture."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..command.folders import whole_folder
 from ..command.progress import progress_bar
 from ..command.table import table
 from ..data.darknet_files import names_text
+from ..data.images import UnreadableImageError
+from ..pictures.detections import Picture
+from ..pictures.labelled import encoded, labelled_picture, sheet
 from .collected import EXAMPLES, SPLITS, Annotated, Collected
+
+LABELLED = "labelled.jpg"
+_DRAWN, _COLUMNS = 9, 3
 
 
 def write_darknet(collected: Collected, target: Path, link: bool) -> Path:
     """Write TARGET, a new folder: images, labels, a list per split, NAME.names, NAME.data.
 
+    LABELLED is a picture of the first images with boxes, which shows whether these lie right.
     Images are copied, or linked to where they lie. Returns the .data file's path.
     """
     name = target.name
@@ -30,6 +38,7 @@ def write_darknet(collected: Collected, target: Path, link: bool) -> Path:
         lists = [f"{split}={split}.txt" for split in SPLITS if collected.splits[split]]
         rows = [f"classes={len(collected.names)}", *lists, f"names={name}.names", "backup=."]
         (folder / f"{name}.data").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        _draw_first(collected, folder / LABELLED)
     return target / f"{name}.data"
 
 
@@ -55,6 +64,21 @@ def _write_split(
         (folder / "labels" / split / f"{stem}.txt").write_text("".join(rows), encoding="utf-8")
         lines.append(f"images/{split}/{stem}{item.image.suffix}\n")
     return "".join(lines)
+
+
+def _draw_first(collected: Collected, path: Path) -> None:
+    drawn = list(itertools.islice(_labelled(collected), _DRAWN))
+    if drawn:
+        path.write_bytes(encoded(sheet(drawn, _COLUMNS), path.suffix))
+
+
+def _labelled(collected: Collected) -> Iterator[Picture]:
+    for item in itertools.chain(*collected.splits.values()):
+        if len(item.rows):
+            try:
+                yield labelled_picture(item.image, item.rows, collected.names)
+            except UnreadableImageError:  # those who read the data set say so
+                continue
 
 
 def _linked(source: Path, target: Path) -> None:

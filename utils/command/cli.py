@@ -66,9 +66,9 @@ class Parser(argparse.ArgumentParser):
             return self.format_all()
         shown = [self._option_string_actions[flag] for flag in ("-h", "--help-all", *self._first)]
         formatter = self._get_formatter()
-        formatter.add_usage(f"%(prog)s [flags]  # {len(self._actions)}, these matter most", [], [])
+        formatter.add_usage("%(prog)s [flags]", [], [])
         formatter.add_text(self.description)
-        formatter.start_section("flags that matter most")
+        formatter.start_section(f"the flags that matter most, of {len(self._actions)}")
         formatter.add_arguments(shown)
         formatter.end_section()
         formatter.add_text(f"All flags: --help-all. {_SPELLINGS}")
@@ -104,7 +104,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return text
 
 
-def add_img_size(parser: Parser, default: Sequence[int] | None = None) -> None:
+def add_img_size(parser: argparse._ActionsContainer, default: Sequence[int] | None = None) -> None:
     """Add `--img-size`, one number or H W; read it back with `img_size`."""
     parser.add_argument(
         "--img-size",
@@ -117,7 +117,7 @@ def add_img_size(parser: Parser, default: Sequence[int] | None = None) -> None:
     )
 
 
-def add_device(parser: Parser) -> None:
+def add_device(parser: argparse._ActionsContainer) -> None:
     """Add `--device`, for `pick_device`."""
     parser.add_argument(
         "--device", default="", help="cpu, cuda or a GPU's number; '' takes a GPU if there is one"

@@ -24,13 +24,14 @@ def flag(name: str, read: Callable[[Any], Any] | None = None) -> dict[str, Any]:
 def from_flags(kind: type[T], values: Mapping[str, Any]) -> T:
     """The dataclass `kind` from values by the names of flags; lists become tuples.
 
-    A field with another `default_factory` than a group's is no flag and keeps its default.
+    A field with another `default_factory` than a group's is no flag and keeps its default, and so
+    does one whose flag is not among the values: a run of an earlier build does not know it.
     """
     found: dict[str, Any] = {}
     for part in fields(cast(Any, kind)):
         if is_dataclass(part.default_factory):
             found[part.name] = from_flags(cast(type[Any], part.default_factory), values)
-        elif part.default_factory is MISSING:
+        elif part.default_factory is MISSING and _flag_of(part) in values:
             read = part.metadata.get(_READ) or _tuples
             found[part.name] = read(values[_flag_of(part)])
     return kind(**found)

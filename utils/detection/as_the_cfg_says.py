@@ -19,7 +19,7 @@ from .options import NmsKind, NmsName
 FROM_CFG = "cfg"
 
 
-def add_fit(parser: argparse.ArgumentParser) -> None:
+def add_fit(parser: argparse._ActionsContainer) -> None:
     """Add `--fit`; read it back with `chosen_fit`."""
     parser.add_argument(
         "--fit",
@@ -30,7 +30,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_nms(parser: argparse.ArgumentParser) -> None:
+def add_nms(parser: argparse._ActionsContainer) -> None:
     """Add `--nms`; read it back with `chosen_nms`."""
     parser.add_argument(
         "--nms",

@@ -23,7 +23,9 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_detections(picture: Picture, found: Detections, names: Sequence[str]) -> Picture:
+def draw_detections(
+    picture: Picture, found: Detections, names: Sequence[str], with_scores: bool = True
+) -> Picture:
     """A copy with boxes; `found` is in pixels of the picture, `names` has one per class.
 
     The best box is drawn last, on top. Labels are dark or light text on the class's colour.
@@ -39,9 +41,8 @@ def draw_detections(picture: Picture, found: Detections, names: Sequence[str]) -
     for (x1, y1, *_), score, label in ordered:  # after all boxes: no line runs through a label
         colour = class_colour(label)
         name = names[label] if label < len(names) else str(label)
-        _draw_label(
-            drawn, f"{name} {score:.2f}", (round(x1), round(y1)), colour, max(0.4, 0.6 * unit)
-        )
+        text = f"{name} {score:.2f}" if with_scores else name
+        _draw_label(drawn, text, (round(x1), round(y1)), colour, max(0.4, 0.6 * unit))
     return drawn
 
 

@@ -35,7 +35,7 @@ from .optimization.ranks import Ranks
 from .optimization.schedule import epochs_for, make_schedule
 from .options import StartOptions, TrainOptions
 from .parts import Run
-from .run_folder import RUNS, RunFolder, new_run
+from .run_folder import RunFolder, new_run
 from .sparse.options import SparsityOptions
 from .sparse.pull import Targets, make_sparsity
 
@@ -202,5 +202,8 @@ def _held_masks(start: StartOptions, resumed: Resumed | None, model: nn.Module) 
 
 def _one_folder(options: TrainOptions, ranks: Ranks) -> RunFolder:
     """A new folder, made by the first process."""
-    made = new_run(RUNS, options.name or Path(options.cfg).stem) if ranks.first else None
+    made = None
+    if ranks.first:
+        name = options.name or Path(options.cfg).stem
+        made = new_run(Path(options.project), name, options.exist_ok)
     return ranks.same(made) or RunFolder(Path())

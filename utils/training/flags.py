@@ -21,24 +21,32 @@ from .options import TrainOptions
 from .sparse.flags import add_sparsity_flags
 
 # What a resumed run may be given anew; everything else is part of its recipe.
-FREE_ON_RESUME = {"resume", "name", "device", "threads", "workers", "cache_images", "epochs"}
+FREE_ON_RESUME = {
+    "resume", "name", "project", "exist_ok",
+    "device", "threads", "workers", "cache_images", "epochs",
+}  # fmt: skip
+_FIRST = (
+    "--cfg", "--data", "--weights", "--name", "--epochs", "--img-size", "--batch-size", "--hyp",
+    "--resume", "--device", "--cache-images", "--sparsity-regularization", "--t-cfg", "--t-weights",
+)  # fmt: skip
 _ABSENT = object()
 
 
 def make_parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     """Every flag, by default as in `TrainOptions`; `strategies` are the prune scripts' names."""
-    parser = Parser(doc)
+    parser = Parser(doc, first=_FIRST)
     # For flags that name no default of their own, and what --hyp-from-cfg finds beyond the flags.
     parser.set_defaults(**to_flags(TrainOptions()))
-    _add_run_flags(parser)
-    _add_optimisation_flags(parser)
-    _add_loss_flags(parser)
+    _add_run_flags(parser.add_argument_group("the run"))
+    _add_start_flags(parser.add_argument_group("what it starts from"))
+    _add_image_flags(parser.add_argument_group("images"))
+    _add_schedule_flags(parser.add_argument_group("length and learning rate"))
     add_sparsity_flags(parser, strategies)
     add_distillation_flags(parser)
+    _add_machine_flags(parser.add_argument_group("machine"))
+    _add_epoch_flags(parser.add_argument_group("scoring and saving"))
+    _add_loss_flags(parser.add_argument_group("loss"))
     AugmentOptions.add_flags(parser)
-    parser.add_argument(
-        "--close-mosaic", type=int, metavar="N", help="no mosaic in the last N epochs"
-    )
     return parser
 
 
@@ -81,10 +89,37 @@ def resumed_flags(parser: Parser, argv: Sequence[str], saved: Mapping[str, Any])
     return typed
 
 
-def _add_run_flags(parser: Parser) -> None:
-    add = parser.add_argument
+def _add_run_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--cfg", help="structure of the model")
-    add("--data", help=".data file: classes, lists of images, names")
+    add("--data", help="data set: a .data file, a data.yaml, a folder, COCO's JSON")
+    add("--name", help="folder below --project; '' takes the cfg's name")
+    add("--project", metavar="DIR", help="folder of the runs")
+    add("--exist-ok", action="store_true", help="replace the files of a run of the same name")
+    add(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run: its folder or last.pt, or --name, or else the newest",
+    )
+    add(
+        "--hyp",
+        metavar="FILE",
+        help="YAML file of flags and values, as in data/hyp; flags given here win",
+    )
+    add(
+        "--hyp-from-cfg",
+        action="store_true",
+        help="what is not given here is as the cfg says, and Darknet trains: [net]'s learning "
+        "rate and schedule, batch, augmentation; each head's loss",
+    )
+    add("--seed", type=int, help="of weights, order and augmentation")
+    add("--strict", action="store_true", help="problems in the data are errors, not warnings")
+
+
+def _add_start_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--weights", help="start from a .weights or .pt file; '' is random")
     add(
         "--strict-weights",
@@ -100,54 +135,48 @@ def _add_run_flags(parser: Parser) -> None:
     add("--transfer", action="store_true", help="train the heads' last convolutions only")
     add("--freeze", type=int, metavar="N", help="the first N layers stay as they are")
     add("--freeze-bn", action="store_true", help="BN statistics stay as they are, in all layers")
-    add("--name", help="folder below runs/train; '' takes the cfg's name")
-    add(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="RUN",
-        help="go on with a run: its folder or last.pt, or --name, or else the newest",
-    )
-    add("--nosave", action="store_true", help="write checkpoints after the last epoch only")
-    add("--notest", action="store_true", help="evaluate after the last epoch only")
-    add("--seed", type=int, help="of weights, order and augmentation")
-    add_device(parser)
-    add("--threads", type=positive_int, metavar="N", help="CPU threads of the forward pass")
-    add("--workers", type=int, metavar="N", help="processes that load images; -1 picks")
-    add("--cache-images", action="store_true", help="keep resized images in RAM if they fit")
-    add("--img-weights", action="store_true", help="draw images with rare classes more often")
-    add("--strict", action="store_true", help="problems in the data are errors, not warnings")
 
 
-def _add_optimisation_flags(parser: Parser) -> None:
-    add = parser.add_argument
-    add(
-        "--hyp-from-cfg",
-        action="store_true",
-        help="what is not given here is as the cfg says, and Darknet trains: [net]'s learning "
-        "rate and schedule, batch, augmentation; each head's loss",
-    )
-    add(
-        "--hyp",
-        metavar="FILE",
-        help="YAML file of flags and values, as in data/hyp; flags given here win",
-    )
-    add("--epochs", type=positive_int, help="passes over the training images")
+def _add_image_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add_img_size(group)
     add("--batch-size", type=positive_int, help="images per forward pass")
-    add("--accumulate", type=positive_int, help="batches per optimizer step")
-    add_img_size(parser)
     add("--multi-scale", action="store_true", help="another input size every 10 batches, 0.67-1.5x")
     add("--rect", action="store_true", help="batches of images of similar aspect ratio")
-    add_fit(parser)
-    add_nms(parser)
+    add_fit(group)
+    add("--img-weights", action="store_true", help="draw images with rare classes more often")
+    add("--workers", type=int, metavar="N", help="processes that load images; -1 picks")
+    add(
+        "--cache-images",
+        nargs="?",
+        const=True,
+        type=cached,
+        metavar="ram",
+        help="keep resized images in RAM if they fit",
+    )
+
+
+def cached(text: str) -> bool:
+    """Value of `--cache-images`, as other programs' `--cache` has it."""
+    known = {"ram": True, "true": True, "false": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"{text}: resized images are kept in RAM only (ram)")
+    return known[text.lower()]
+
+
+def _add_schedule_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--epochs", type=positive_int, help="passes over the training images")
+    add("--accumulate", type=positive_int, help="batches per optimizer step")
     add(
         "--optimizer",
+        type=str.lower,
         choices=get_args(OptimizerKind),
         help="left out: adamw, but sgd for sparsity by subgradients, since AdamW would divide the "
         "pull on a gamma by the size of its gradients",
     )
     add("--adam", action="store_const", const="adamw", dest="optimizer", help="--optimizer adamw")
-    add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {LR0}")
+    add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {_by_kind(LR0)}")
     add("--lrf", type=ratio, help="share of it at the end of the cosine")
     add("--schedule", choices=get_args(ScheduleKind), help="of the learning rate")
     add(
@@ -159,30 +188,53 @@ def _add_optimisation_flags(parser: Parser) -> None:
         help="--schedule cosine",
     )
     add("--warmup-epochs", type=float, help="over which the learning rate rises")
-    add("--momentum", type=ratio, metavar="X", help=f"or AdamW's beta1; left out: {MOMENTUM}")
+    add(
+        "--momentum",
+        type=ratio,
+        metavar="X",
+        help=f"or AdamW's beta1; left out: {_by_kind(MOMENTUM)}",
+    )
     add("--weight-decay", type=float, help="of the convolution kernels")
     add("--clip-norm", type=float, help="longest gradient; 0 leaves it alone")
     add("--patience", type=int, help="stop after N epochs without a better one; 0 never")
-    add_switch(parser, "ema", "evaluate and save the moving average of the weights")
+    add("--close-mosaic", type=int, metavar="N", help="no mosaic in the last N epochs")
+
+
+def _by_kind(values: Mapping[OptimizerKind, float]) -> str:
+    return ", ".join(f"{value} for {kind}" for kind, value in values.items())
+
+
+def _add_machine_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add_device(group)
+    add("--threads", type=positive_int, metavar="N", help="CPU threads of the forward pass")
     add(
         "--amp",
         choices=get_args(Amp),
         help="type of the convolutions; auto: the fastest that this device multiplies",
     )
-    add_switch(parser, "channels-last", "lay images out as the fast kernels like them")
+    add_switch(group, "channels-last", "lay images out as the fast kernels like them")
     add("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler)")
     add("--sync-bn", action="store_true", help="BN statistics over all processes; GPUs only")
 
 
-def add_switch(parser: Parser, name: str, text: str) -> None:
+def _add_epoch_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--nosave", action="store_true", help="write checkpoints after the last epoch only")
+    add("--notest", action="store_true", help="evaluate after the last epoch only")
+    add_nms(group)
+    add_switch(group, "ema", "evaluate and save the moving average of the weights")
+
+
+def add_switch(group: argparse._ArgumentGroup, name: str, text: str) -> None:
     """`--name` (the default) and `--no-name`."""
     dest = name.replace("-", "_")
-    parser.add_argument(f"--{name}", action="store_true", dest=dest, default=True, help=text)
-    parser.add_argument(f"--no-{name}", action="store_false", dest=dest, help=f"not so: {text}")
+    group.add_argument(f"--{name}", action="store_true", dest=dest, default=True, help=text)
+    group.add_argument(f"--no-{name}", action="store_false", dest=dest, help=f"not so: {text}")
 
 
-def _add_loss_flags(parser: Parser) -> None:
-    add = parser.add_argument
+def _add_loss_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--box-loss", choices=get_args(IouKind), help="which IoU")
     for flag, name, what in (
         ("box", "box", "boxes"), ("obj", "objectness", "objectness"), ("cls", "classes", "classes")

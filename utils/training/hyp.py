@@ -15,7 +15,18 @@ from ..command.errors import UserError
 from ..command.files import require_file
 
 # What a run is, rather than how it trains.
-_NOT_HERE = {"help", "hyp", "resume", "name", "cfg", "data", "weights", "device"}
+_NOT_HERE = {
+    "help",
+    "hyp",
+    "resume",
+    "name",
+    "project",
+    "exist_ok",
+    "cfg",
+    "data",
+    "weights",
+    "device",
+}
 _LARGEST_BYTES = 1 << 20  # aliases in a larger one could grow without end
 
 
@@ -58,7 +69,7 @@ def _read(path: Path) -> dict[Any, Any]:
 
 def _as_flags(where: str, option: str, action: argparse.Action, value: Any) -> list[str]:
     """The words of a command line that say `key: value`."""
-    if action.nargs == 0:
+    if action.nargs == 0 or (action.nargs == "?" and isinstance(value, bool)):
         if not isinstance(value, bool):
             raise UserError(f"{where}: must be true or false, got {value!r}")
         return [option] if value else []

@@ -111,7 +111,8 @@ class MachineOptions:
 class TrainOptions:
     """One training; the defaults are those of train.py's flags.
 
-    name: the run's folder, '' takes the cfg's name. seed: of weights, order and augmentation.
+    name: the run's folder below `project`, '' takes the cfg's name. exist_ok: also where a run of
+    this name stands already, whose files are replaced. seed: of weights, order and augmentation.
     typed: the flags that a command line gave, as they are saved; {} for a call from Python.
     Raises UserError where values do not go together or lie outside their range.
     """
@@ -121,6 +122,8 @@ class TrainOptions:
     epochs: int = 100
     seed: int = 0
     name: str = ""
+    project: str = "runs/train"
+    exist_ok: bool = False
     start: StartOptions = field(default_factory=StartOptions)
     freeze: FreezeOptions = field(default_factory=FreezeOptions)
     images: ImageOptions = field(default_factory=ImageOptions)

@@ -12,7 +12,7 @@ from typing import Any
 from ..command.errors import UserError
 from ..command.files import atomic_write
 
-RUNS = Path("runs/train")
+RUNS = Path("runs/train")  # where `--project` names no other folder
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,17 @@ class RunFolder:
             temporary.write_text(json.dumps(dict(args), indent=2) + "\n", encoding="utf-8")
 
 
-def new_run(root: Path, name: str) -> RunFolder:
-    """Make root/name, or name-2, name-3, ... if there is one already. Raises UserError."""
+def new_run(root: Path, name: str, exist_ok: bool = False) -> RunFolder:
+    """Make root/name, or name-2, name-3, ... if there is one already.
+
+    With `exist_ok` the one that is there is taken. Raises UserError.
+    """
     if not name or Path(name).name != name:
         raise UserError(f"--name {name!r}: must be a plain folder name, it goes below {root}")
     for number in itertools.count(1):
         path = root / (name if number == 1 else f"{name}-{number}")
         try:
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=exist_ok)
         except FileExistsError:
             continue
         except OSError as error:

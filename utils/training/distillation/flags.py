@@ -10,7 +10,7 @@ from .options import DistillKind, FeatureLoss
 
 def add_distillation_flags(parser: Parser) -> None:
     """Add the flags of `TeacherOptions`, which has their defaults."""
-    add = parser.add_argument
+    add = parser.add_argument_group("teacher").add_argument
     add("--t-cfg", help="structure of a teacher; turns distillation on")
     add("--t-weights", help="its weights")
     add(

@@ -13,7 +13,7 @@ from .options import AUTO, PRUNE_SCRIPTS, REMEASURED, SparsitySchedule, Sparsity
 
 def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
     """Add the flags of `SparsityOptions`, which has their defaults; `strategies`: prune scripts."""
-    add = parser.add_argument
+    add = parser.add_argument_group("sparse training").add_argument
     add(
         "-sr",
         "--sparsity-regularization",

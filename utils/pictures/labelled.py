@@ -1,0 +1,62 @@
+"""Pictures with the boxes of their labels, on one sheet: what a data set says, to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..data.detections import Detections
+from ..data.images import read_image
+from .detections import Picture, draw_detections
+
+CELL_PX = 400
+_GAP_PX = 8
+_PAPER = 255
+
+
+def labels_as_detections(rows: npt.NDArray[np.float64], hw: tuple[int, int]) -> Detections:
+    """Rows (n, 5) class, xc, yc, w, h (0..1) as boxes of score 1 in pixels of a picture (h, w)."""
+    size = np.array([hw[1], hw[0]], np.float64)
+    centre, half = rows[:, 1:3] * size, rows[:, 3:5] * size / 2
+    boxes = np.concatenate([centre - half, centre + half], 1)
+    return Detections(boxes, np.ones(len(rows)), rows[:, 0].astype(np.int64))
+
+
+def labelled_picture(
+    image: Path, rows: npt.NDArray[np.float64], names: Sequence[str], side_px: int = CELL_PX
+) -> Picture:
+    """An image with its labels (n, 5), its longer side `side_px`. Raises UnreadableImageError."""
+    picture = np.asarray(read_image(image), np.uint8)
+    factor = side_px / max(picture.shape[:2])
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    small = np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=how), np.uint8)
+    found = labels_as_detections(rows, small.shape[:2])
+    return draw_detections(small, found, names, with_scores=False)
+
+
+def sheet(pictures: Sequence[Picture], columns: int) -> Picture:
+    """Pictures row by row, with white gaps; each row is as high as its highest picture."""
+    width = max(picture.shape[1] for picture in pictures)
+    rows = [pictures[k : k + columns] for k in range(0, len(pictures), columns)]
+    heights = [max(picture.shape[0] for picture in row) for row in rows]
+    across = min(columns, len(pictures))
+    shape = (sum(heights) + _GAP_PX * (len(rows) + 1), (width + _GAP_PX) * across + _GAP_PX, 3)
+    canvas = np.full(shape, _PAPER, np.uint8)
+    top = _GAP_PX
+    for row, height in zip(rows, heights, strict=True):
+        for place, picture in enumerate(row):
+            left = _GAP_PX + place * (width + _GAP_PX)
+            canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        top += height + _GAP_PX
+    return canvas
+
+
+def encoded(picture: Picture, suffix: str) -> bytes:
+    """The bytes of a picture's file; `suffix` (.png, .jpg) says of which kind."""
+    done, content = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done, suffix
+    return content.tobytes()
