@@ -16,12 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.command.cli import Parser, run_main
 from utils.command.errors import UserError
 from utils.command.folders import first_free
-from utils.runtimes.demo.results import Stage, stages_table, verdict
+from utils.runtimes.demo.stages import Stage
 
 ROOT = Path(__file__).resolve().parent
 TARGET = 0.28  # the share of the parameters that may stay
@@ -33,6 +34,35 @@ SPARSE = (
     "--optimizer sgd --lr0 0.02 -sr --s 0.018 --strategy slim_prune "
     "--sparsity-schedule local-decay --decay-at 0 --keep-percent 0.7"
 )
+# The steps, and the share of the whole time that each takes on two idle cores.
+STEPS = {
+    "draw a data set": 0.01,
+    "train": 0.35,
+    "train sparsely: pull the gammas of the channels that matter least to zero": 0.3,
+    "slim: remove the channels with the smallest gammas": 0.03,
+    "finetune": 0.26,
+    "compare: PyTorch and OpenCV": 0.05,
+}
+
+
+@dataclass
+class Steps:
+    """Tells which step begins, and for how long it and those behind it will go on."""
+
+    begun_s: float = field(default_factory=time.perf_counter)
+    done: int = 0
+
+    def next(self) -> None:
+        """Print the heading of the next step."""
+        titles, shares = list(STEPS), list(STEPS.values())
+        behind = sum(shares[: self.done])
+        left = ""
+        # The first steps are too short to judge a machine by.
+        if behind > 0.1:
+            minutes = (time.perf_counter() - self.begun_s) / behind * (1 - behind) / 60
+            left = f" (about {minutes:.1f} min left)"
+        print(f"\n== {self.done + 1} of {len(STEPS)}: {titles[self.done]}{left}", flush=True)
+        self.done += 1
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,46 +72,50 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and augmentation")
     parser.add_argument("--images", type=int, default=400, help="images to draw")
     args = parser.parse_args(argv)
-    start = time.perf_counter()
+    steps = Steps()
     folder = first_free(args.output)
     folder.mkdir(parents=True)
     shapes = folder / "shapes"
-    _step("draw a data set")
+    print(f"{len(STEPS)} steps, 4 to 9 minutes on two cores; all files: {folder}")
+    steps.next()
     _python(
         f"data/shapes.py --output {shapes} --images {args.images} --seed {args.seed} --img-size 160"
     )
-    base, sparse, slim, tuned = _train_and_slim(folder, shapes / "shapes.data", args.seed)
-    _step("compare: PyTorch and OpenCV")
+    base, sparse, slim, tuned = _train_and_slim(folder, shapes / "shapes.data", args.seed, steps)
+    steps.next()
     from models import Darknet  # the commands before had their own
-    from utils.runtimes.demo.run import measure_stage, save_before_after
+    from utils.runtimes.demo.results import stages_table, verdict
+    from utils.runtimes.demo.run import measure_stages, save_before_after
 
     data = shapes / "shapes.data"
-    rows = [measure_stage(stage, data, Darknet) for stage in (base, sparse, slim, tuned)]
+    rows = measure_stages([base, sparse, slim, tuned], data, Darknet)
     save_before_after(folder / "before_after.png", base, tuned, data, Darknet)
     print(stages_table(rows))
-    print(verdict(rows[0], rows[-1], time.perf_counter() - start))
+    print(verdict(rows[0], rows[-1], time.perf_counter() - steps.begun_s))
     print(f"Picture: {folder / 'before_after.png'}\nPruned model: {tuned.cfg} {tuned.weights}")
 
 
-def _train_and_slim(folder: Path, data: Path, seed: int) -> tuple[Stage, Stage, Stage, Stage]:
+def _train_and_slim(
+    folder: Path, data: Path, seed: int, steps: Steps
+) -> tuple[Stage, Stage, Stage, Stage]:
     """The four models of the line; the commands are printed as they run."""
     cfg = folder / "demo.cfg"
     shutil.copyfile(ROOT / "cfg" / "demo.cfg", cfg)
     common = f"--data {data} {MILD_AUGMENTATION} --notest --cache-images --seed {seed}"
-    _step("train")
+    steps.next()
     base = _trained("base", folder, cfg, f"--epochs 30 --lr0 0.002 {common}")
-    _step("train sparsely: L1 on the batch normalisation's gammas")
+    steps.next()
     sparse = _trained(
         "sparse", folder, cfg, f"--weights {base.checkpoint} --epochs 25 {SPARSE} {common}"
     )
-    _step("slim: remove the channels with the smallest gammas")
+    steps.next()
     _python(
         f"slim_prune.py --cfg {cfg} --weights {sparse.checkpoint} --data {data} "
         f"--target-params {TARGET} --layer-keep 0.05"
     )
     prefix = f"prune_params{TARGET}_keep_0.05_"
     slim = Stage("slimmed", folder / f"{prefix}demo.cfg", folder / f"{prefix}sparse.weights")
-    _step("finetune")
+    steps.next()
     tuned = _trained(
         "finetuned", folder, slim.cfg, f"--weights {slim.weights} --epochs 30 --lr0 0.002 {common}"
     )
@@ -100,10 +134,6 @@ def _trained(name: str, folder: Path, cfg: Path, flags: str) -> Stage:
     shutil.copyfile(made / "last.pt", stage.checkpoint)
     convert(cfg, stage.checkpoint, bn_epsilon="any").replace(stage.weights)
     return stage
-
-
-def _step(title: str) -> None:
-    print(f"\n== {title}", flush=True)
 
 
 def _python(command: str) -> None:

@@ -18,6 +18,7 @@ from tests.support.nets import conv, head, healthy_state, net
 from tests.support.tiny_data import make_set
 from utils.cfg import format_cfg
 from utils.command.errors import UserError
+from utils.command.machine.timing import Latency
 from utils.command.optional import NEEDS, missing
 from utils.data.darknet_files import load_data_file
 from utils.detection.options import Inputs, Scoring
@@ -27,8 +28,9 @@ from utils.runtimes.choose import torch_backend
 from utils.runtimes.compare.options import CompareOptions
 from utils.runtimes.compare.results import Measured
 from utils.runtimes.compare.run import compare_models
-from utils.runtimes.demo.results import Stage, stages_table
-from utils.runtimes.demo.run import measure_stage, save_before_after
+from utils.runtimes.demo.results import stages_table, verdict
+from utils.runtimes.demo.run import measure_stages, save_before_after
+from utils.runtimes.demo.stages import Stage
 from utils.runtimes.detect.options import DetectOptions, Keep
 from utils.runtimes.detect.run import detect_files
 from utils.runtimes.export.options import ExportOptions, NmsOptions
@@ -189,12 +191,17 @@ def test_comparison(
 def test_stages_of_the_demo(here: Path) -> None:
     """The same model twice: both runtimes agree, and the two rows of the picture are equal."""
     stage = Stage("only", Path("my.cfg"), Path("my.weights"))
-    found = measure_stage(stage, Path("my.data"), Darknet)
+    found, again = measure_stages([stage, stage], Path("my.data"), Darknet)
+    assert found.opencv_ms == again.opencv_ms  # one structure, one time
     assert found.torch.map50 > 0.1
     assert found.opencv.map50 == pytest.approx(found.torch.map50, abs=1e-3)
     assert 0 < found.head_difference < 1e-2
     assert found.parameters == count_parameters(Darknet("my.cfg").rules)
     assert "only" in stages_table([found])
+    assert "within their spread" in verdict(found, again, 60)
+    slow, quick = Latency(9, 8, 10), Latency(3, 2, 4)
+    before, after = (replace(found, opencv_ms=time) for time in (slow, quick))
+    assert "OpenCV runs it 3.0 times as fast" in verdict(before, after, 60)
     # Four pictures of different sizes, each with three objects.
     for number in range(4):
         cv2.imwrite(f"{number}.png", np.full((32 + number, 50, 3), 60 * number, np.uint8))

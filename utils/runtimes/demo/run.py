@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from ...command.files import atomic_write
-from ...command.machine.timing import time_forward_ms
+from ...command.machine.timing import Latency, time_alternately_ms
 from ...data.darknet_files import load_data_file
 from ...data.images import read_image
 from ...detection.as_the_cfg_says import chosen_fit
@@ -22,20 +23,46 @@ from ...network.cost import count_macs, count_parameters, file_bytes
 from ...network.darknet import Build, Network
 from ...pictures.detections import Picture, draw_detections
 from ..opencv import OpenCVDarknet
-from .results import Stage, StageFigures
+from .results import StageFigures
+from .stages import Stage
 
 _SHOWN_CONF, _SHOWN_IOU = 0.4, 0.45
 _SHOWN_IMAGES = 4
 _WELL_FILLED = 3  # boxes
 _ENLARGED = 2  # so that labels can be read
+_RUNS, _WARMUP, _MOST_S = 100, 5, 20.0
 
 
-def measure_stage(stage: Stage, data: Path, build: Build) -> StageFigures:
-    """Run and score a stage on the validation images of a .data file, in both runtimes."""
+def measure_stages(stages: Sequence[Stage], data: Path, build: Build) -> list[StageFigures]:
+    """Run and score stages on the validation images of a .data file, in both runtimes.
+
+    Structures are timed in turns, and stages of one structure have one time.
+    """
+    structures = {stage.cfg: stage for stage in stages}
+    times = _opencv_ms(list(structures.values()), build)
+    by_cfg = dict(zip(structures, times, strict=True))
+    return [_measured(stage, data, build, by_cfg[stage.cfg]) for stage in stages]
+
+
+def _opencv_ms(stages: Sequence[Stage], build: Build) -> list[Latency]:
+    calls = []
+    for stage in stages:
+        opencv, image = OpenCVDarknet(stage.cfg, stage.weights), _random_image(build(stage.cfg))
+        calls.append(partial(opencv, image))
+    return time_alternately_ms(calls, _RUNS, _WARMUP, _MOST_S)
+
+
+def _random_image(network: Network) -> torch.Tensor:
+    """(1, C, H, W) in 0..1, the same each time."""
+    shape = 1, network.in_channels, *network.img_size
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _measured(stage: Stage, data: Path, build: Build, opencv_ms: Latency) -> StageFigures:
     model: Network = build(stage.cfg, weights=stage.weights).eval()
     fused: Network = build(stage.cfg, weights=stage.weights).eval().fuse()
     opencv = OpenCVDarknet(stage.cfg, stage.weights)
-    image = torch.rand(1, 3, *model.img_size, generator=torch.Generator().manual_seed(0))
+    image = _random_image(model)
     with torch.no_grad():
         ours = model.raw_heads(image)
     theirs = opencv.head_outputs(image)
@@ -48,7 +75,7 @@ def measure_stage(stage: Stage, data: Path, build: Build) -> StageFigures:
         count_parameters(model.rules),
         count_macs(model.rules),
         file_bytes(model.rules),
-        time_forward_ms(lambda: opencv(image)).median_ms,
+        opencv_ms,
         difference,
     )
 
