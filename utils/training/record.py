@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..command.csv_file import write_csv
-from ..command.table import table
 from ..data.loader import Batch
 from ..detection.results import Metrics
-from .checkpoint import Progress, Row
+from .checkpoint import Row
 
 _SHOWN_IMAGES = 16
 _BOX_COLOUR = (255, 210, 0)
@@ -81,26 +80,6 @@ def scores(metrics: Metrics) -> Row:
         "fitness": (metrics.map50 + metrics.map) / 2,
     }
     return {name: 0.0 if math.isnan(value) else value for name, value in values.items()}
-
-
-def one_line(row: Row) -> str:
-    """The columns of one epoch that one wants to see go by."""
-    names = ("loss/box", "loss/obj", "loss/cls", "gamma/near_zero", "val/map50", "val/map")
-    shown = [f"{name.split('/')[1]} {row[name]:.3f}" for name in names if name in row]
-    return "  ".join((*shown, f"{row['time/seconds']:.0f} s"))
-
-
-def summary(progress: Progress) -> str:
-    """A table of the best and the last epoch."""
-    heads = ("epoch", "mAP@.5", "mAP@.5:.95", "loss", "|gamma| median", "|gamma| < .01")
-    names = ("val/map50", "val/map", "loss/total", "gamma/median", "gamma/near_zero")
-    rows: list[tuple[str, ...]] = [heads]
-    for title, number in (("best", progress.best_epoch), ("last", progress.epoch - 1)):
-        row = next((row for row in progress.rows if row["epoch"] == number), None)
-        if row is not None:
-            cells = [f"{row[name]:.3f}" if name in row else "-" for name in names]
-            rows.append((f"{title} ({number + 1})", *cells))
-    return table(rows)
 
 
 def draw_batch(images: Tensor, targets: Tensor) -> npt.NDArray[np.uint8]:

@@ -22,11 +22,12 @@ from ..command.machine.allocator import keep_freed_memory
 from ..network.darknet import Build
 from .build import FindTargets, Resumed, build_run
 from .checkpoint import Progress, leave_copies, restore
+from .epoch_lines import summary
 from .loop import train
 from .optimization.ranks import started_ranks
 from .options import TrainOptions
 from .parts import Run
-from .record import Record, summary
+from .record import Record
 from .run_folder import RunFolder
 
 # Where the newest run's checkpoints are left as well: the place that people know.
@@ -79,6 +80,6 @@ def _lead(run: Run, progress: Progress) -> None:
     logger.info("%s: epochs %d to %d", folder.path, progress.epoch + 1, run.options.epochs)
     with Record(folder.path, progress.epoch) as record:
         train(run, progress, record)
-    print(summary(progress))
+    print(summary(progress, run.options.sparsity.on))
     print(f"{folder.path}: {', '.join(sorted(path.name for path in folder.path.iterdir()))}")
     leave_copies(folder, WEIGHTS)
