@@ -211,12 +211,12 @@ def _overlapping_pairs(detections: Boxes, targets: Boxes) -> tuple[Ints, Ints, F
     detection = np.repeat(np.arange(split), count)
     inside = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
     target = low[detection] + inside
-    overlap = _iou(detections.xyxy[detection], targets.xyxy[target])
+    overlap = iou_of_pairs(detections.xyxy[detection], targets.xyxy[target])
     close = overlap >= IOU_THRESHOLDS[0]
     return detection[close], target[close], overlap[close]
 
 
-def _iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
+def iou_of_pairs(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
     """Elementwise IoU (n,), in the operations and order of COCO's C code, to the last bit."""
     size_a, size_b = a_xyxy[:, 2:] - a_xyxy[:, :2], b_xyxy[:, 2:] - b_xyxy[:, :2]
     high = np.minimum(a_xyxy[:, :2] + size_a, b_xyxy[:, :2] + size_b)

@@ -88,6 +88,7 @@ def save_last(run: Run, progress: Progress) -> None:
     if run.ranks.first:
         content = training_content(run.trainee, run.cfg_text, progress, run.options.saved())
         save(run.folder.last, content)
+    progress.saved = progress.epoch
 
 
 def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None, pace: Pace) -> Row:
@@ -103,8 +104,8 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
     batches = max(1, len(run.loader))
     bar = progress_bar(run.loader, title, "batch", show=run.ranks.first)
     for number, batch in enumerate(bar):
-        if epoch == number == 0 and record is not None:
-            record.first_batch(batch)
+        if epoch == 0 and record is not None:
+            record.batch(number, batch)
         batch = fitted(run, batch, epoch, number)
         losses = batch_losses(run, batch)
         add_finite(sums, losses, run, epoch)
