@@ -58,7 +58,7 @@ def curve_chart(
             axes.annotate(
                 f"best F1 at {mark:.3f}", (mark, 0.02), xytext=(4, 0), textcoords="offset points"
             )
-        axes.set(xlabel=label, ylabel=what, xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(xlabel=label, ylabel=what, xlim=(0, numbers[-1]), ylim=(0, 1.02))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

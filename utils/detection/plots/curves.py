@@ -10,18 +10,19 @@ import numpy as np
 from ...data.detections import Floats, Ints
 from ..metrics import RECALL_POINTS, Bools, Matched, best_confidence
 
-CONFIDENCES: Floats = np.linspace(0.0, 1.0, 1001)
+_POINTS = 1001
 
 
 @dataclass(frozen=True)
 class Curves:
     """Rows are those of the k classes that have targets.
 
-    precision is nan where nothing is detected: above the highest score there is none.
+    confidence goes from 0 to the highest score. precision is nan where nothing is detected.
     """
 
     classes: Ints  # (k,) which class a row is of
-    precision: Floats  # (k, 1001), over CONFIDENCES
+    confidence: Floats  # (1001,)
+    precision: Floats  # (k, 1001), over the confidence
     recall: Floats
     f1: Floats
     envelope: Floats  # (k, 101) the precision that is kept at each of RECALL_POINTS
@@ -31,23 +32,22 @@ class Curves:
 def score_curves(found: Matched) -> Curves:
     """The curves of matched detections."""
     classes = np.flatnonzero(found.targets)
-    spans = list(pairwise(found.spans))
+    confidence = np.linspace(0.0, found.score.max(initial=0.0) or 1.0, _POINTS)
     rows = [
-        _of_class(
-            found.hits[slice(*spans[c]), 0], found.score[slice(*spans[c])], int(found.targets[c])
-        )
-        for c in classes
+        _of_class(found.hits[low:high, 0], found.score[low:high], int(count), confidence)
+        for (low, high), count in zip(pairwise(found.spans), found.targets, strict=True)
+        if count
     ]
-    precision, recall, f1, envelope = (
-        np.array([row[part] for row in rows]).reshape(len(rows), -1) for part in range(4)
-    )
-    return Curves(classes, precision, recall, f1, envelope, best_confidence(found))
+    precision, recall, f1, envelope = (np.array([row[k] for row in rows]) for k in range(4))
+    return Curves(classes, confidence, precision, recall, f1, envelope, best_confidence(found))
 
 
-def _of_class(hits: Bools, score: Floats, targets: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Precision, recall, F1 at CONFIDENCES, and the envelope; `score` falls."""
+def _of_class(
+    hits: Bools, score: Floats, targets: int, confidence: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Precision, recall, F1 over the confidence, and the envelope; `score` falls."""
     true = np.concatenate(([0.0], np.cumsum(hits)))  # of the first 0, 1, ... detections
-    kept = np.searchsorted(-score, -CONFIDENCES, side="right")
+    kept = np.searchsorted(-score, -confidence, side="right")
     precision = np.where(kept > 0, true[kept] / np.maximum(kept, 1), np.nan)
     of_each = true[1:] / np.arange(1, len(true))
     highest = np.maximum.accumulate(of_each[::-1])[::-1]

@@ -17,7 +17,7 @@ from ...pictures.labelled import as_rgb, drawn_cell, encoded, labels_as_detectio
 from ..evaluate import Collected
 from ..metrics import RECALL_POINTS, match_detections
 from .confusion import LEAST_IOU, confusion
-from .curves import CONFIDENCES, score_curves
+from .curves import score_curves
 
 SHOWN_IMAGES, COLUMNS = 16, 4
 _CONF_OF_NOTHING = 0.25  # where nothing is found, and no threshold is the best
@@ -43,7 +43,7 @@ def write_plots(
     figures = {"confusion_matrix.png": confusion_chart(counts, names, title)}
     own = [names[c] for c in curves.classes]
     if own:
-        axis = ("confidence", CONFIDENCES)
+        axis = ("confidence", curves.confidence)
         mark = conf if found else None
         figures |= {
             "PR_curve.png": curve_chart(
