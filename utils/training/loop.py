@@ -29,6 +29,8 @@ from .parts import Run
 from .record import Record, scores
 from .sparse.pull import gammas_by_layer
 
+_ONE_VALUE = "Expected more than 1 value per channel"  # torch's words
+
 logger = logging.getLogger("train")
 
 
@@ -107,7 +109,12 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
         if epoch == 0 and record is not None:
             record.batch(number, batch)
         batch = fitted(run, batch, epoch, number)
-        losses = batch_losses(run, batch)
+        try:
+            losses = batch_losses(run, batch)
+        except ValueError as error:
+            if _ONE_VALUE not in str(error):
+                raise
+            raise single_value(batch) from None
         add_finite(sums, losses, run, epoch)
         scaled = trainee.scaler.scale(total(losses) / accumulate)
         scaled.backward()  # type: ignore[no-untyped-call]
@@ -184,6 +191,16 @@ def add_finite(sums: dict[str, float], losses: Losses, run: Run, epoch: int) -> 
         if not math.isfinite(value):
             raise not_finite(run, f"{name} loss", epoch)
         sums[name] = sums.get(name, 0.0) + value
+
+
+def single_value(batch: Batch) -> UserError:
+    """The error that ends a run whose batches are too small for batch normalisation."""
+    height, width = size_of(batch)
+    return UserError(
+        f"--batch-size: a batch of {len(batch.images)} at {width}x{height} px leaves a layer one "
+        "value per channel, which has no variance to normalise by: take a larger --batch-size, "
+        "or a larger --img-size"
+    )
 
 
 def not_finite(run: Run, what: str, epoch: int) -> UserError:
