@@ -3,7 +3,8 @@
     python val.py --cfg cfg/my.cfg --data data/my.data --weights weights/best.pt
     python val.py --cfg cfg/my.cfg --data data/my.data --weights weights/my.weights --backend opencv
 
-    --img-size 320 512 scores at another height and width, --save-json found.json keeps detections.
+    --img-size 320 512 scores at another height and width, --save-json found.json keeps detections,
+    --plots FOLDER draws curves, confusion matrix, and the first images' labels and detections.
     --fit letterbox and --nms default overrule the cfg, which train.py and the prune scripts go by.
 
 P and R are those at each class's best F1 (IoU .5). mAP is COCO's: 101 points, at most 100
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
     metrics = evaluate_files(with_ready_data(options), Darknet)
     print(metrics.table())
     print(metrics.times())
+    if options.plots:
+        print(f"curves, confusion matrix, labels beside detections: {options.plots}")
     return metrics
 
 

@@ -35,7 +35,7 @@ PLACES = {
     "torch.utils.tensorboard": ("utils/training/record.py",),
     "matplotlib": ("utils/pictures/", "utils/pruning/report/"),  # and see `is_chart`
     "cv2": ("utils/data/", "utils/pictures/", "utils/detection/", "utils/runtimes/",
-            "utils/pruning/report/", "utils/training/record.py", "demo.py", "detect.py", "val.py"),
+            "utils/pruning/report/", "demo.py", "detect.py", "val.py"),
     "onnx": ("utils/runtimes/",),
     "onnxscript": ("utils/runtimes/onnx/",),
     "onnxruntime": ("utils/runtimes/",),

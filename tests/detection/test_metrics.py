@@ -12,7 +12,13 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from utils.detection.metrics import Boxes, Floats, mean_of_valid, score_detections
+from utils.detection.metrics import (
+    Boxes,
+    Floats,
+    match_detections,
+    mean_of_valid,
+    score_detections,
+)
 
 NC = 5
 
@@ -193,3 +199,31 @@ def test_many_detections_are_quick() -> None:
     result = score_detections(detections, targets, 3)
     assert time.perf_counter() - start < 1.0  # measured: 0.1 s
     assert mean_of_valid(result.ap) > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_confidence_for_all_classes_is_where_their_mean_f1_is_highest(seed: int) -> None:
+    detections, targets = random_case(seed, ties=seed % 2 == 0)
+    found = score_detections(detections, targets, NC)
+    present = np.unique(targets.label)
+
+    def mean_f1(threshold: float) -> float:
+        kept = detections.score >= threshold
+        parts = [getattr(detections, name)[kept] for name in ("image", "label", "xyxy", "score")]
+        cut = match_detections(Boxes(*parts), targets, NC)
+        hits = np.bincount(cut.label, cut.hits[:, 0], NC)[present]
+        shown = np.bincount(cut.label, minlength=NC)[present]
+        return float((2 * hits / (shown + cut.targets[present])).mean())
+
+    tried = {float(score): mean_f1(score) for score in np.unique(detections.score)}
+    best = max(tried.values())
+    assert found.best_conf == max(s for s, f1 in tried.items() if f1 > best - 1e-12)
+    assert best > min(tried.values()) + 0.1  # negative control: not any threshold will do
+
+
+def test_no_threshold_is_best_where_nothing_is_found() -> None:
+    target = Boxes(np.zeros(1, int), np.zeros(1, int), np.array([[0.0, 0, 9, 9]]), np.ones(1))
+    elsewhere = replace(target, xyxy=target.xyxy + 50)
+    assert np.isnan(score_detections(elsewhere, target, 2).best_conf)
+    assert np.isnan(score_detections(Boxes.of([], []), target, 2).best_conf)
+    assert score_detections(replace(target, score=np.array([0.3])), target, 2).best_conf == 0.3

@@ -27,6 +27,7 @@ QUICK = [
     "cpu",
     "--seed",
     "3",
+    "--noplots",
 ]
 
 
@@ -84,7 +85,7 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
 
 # -- iterative_prune.py ---------------------------------------------------------------------------
 
-TRAIN_FLAGS = "--train-flags=--mosaic 0 --lr0 0.01 --warmup-epochs 0"
+TRAIN_FLAGS = "--train-flags=--mosaic 0 --lr0 0.01 --warmup-epochs 0 --noplots"
 QUICK_STEPS = [
     "--cfg", "my.cfg", "--weights", "start.weights", "--data", "my.data", "--img-size", "32",
     "--device", "cpu", "--workers", "0", "--batch-size", "2", TRAIN_FLAGS,

@@ -14,10 +14,11 @@ import train
 from models import Darknet
 from tests.support.training_project import CFG, assert_same, content, run
 from utils.command.errors import UserError
+from utils.data.loader import Batch
 from utils.training import checkpoint as checkpoints
 from utils.training import loop
 from utils.training.parts import Run
-from utils.training.record import draw_batch
+from utils.training.run_pictures import batch_sheet
 
 
 def test_a_run_leaves_its_files(project: Path) -> None:
@@ -207,6 +208,7 @@ def test_sizes_that_do_not_fit_the_strides_are_refused(project: Path) -> None:
 
 def test_drawing_the_first_batch_leaves_it_alone() -> None:
     images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8).to(memory_format=torch.channels_last)
-    picture = draw_batch(images, torch.tensor([[0, 1, 0.5, 0.5, 0.5, 0.5]]))
-    assert picture.any()
+    targets = torch.tensor([[0, 1, 0.5, 0.5, 0.5, 0.5]])
+    assert not (batch_sheet(Batch(images, targets[:0], [], []), ["a", "b"]) % 255).any()
+    assert (batch_sheet(Batch(images, targets, [], []), ["a", "b"]) % 255).any()
     assert not images.any()

@@ -1,17 +1,77 @@
-"""The one progress bar of all commands."""
+"""How all commands show how far they are: a bar on a terminal, now and then a line in a log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
+from .amounts import duration
+
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+SILENCE_S = 30.0  # the longest that a log says nothing
+
+logger = logging.getLogger(__name__)
+
+
+class Progress(Protocol[T_co]):
+    """Iterates over the items and shows how many are done."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def set_postfix(self, ordered_dict: Mapping[str, object], refresh: bool) -> Any:
+        """What to show beside the count from now on."""
 
 
 def progress_bar(
     items: Iterable[T], what: str, unit: str = "it", total: int | None = None, show: bool = True
-) -> tqdm[T]:
-    """A bar on stderr that goes away when done; none where stderr is a file or a pipe."""
-    return tqdm(items, what, total, leave=False, unit=unit, delay=1, disable=None if show else True)
+) -> Progress[T]:
+    """A bar on stderr that goes away when done; where that is a file or a pipe, lines in a log."""
+    if show and sys.stderr is not None and sys.stderr.isatty():
+        bar: Progress[T] = tqdm(items, what, total, leave=False, unit=unit, delay=1)
+        return bar
+    return _Logged(items, what, unit, total, show)
+
+
+class _Logged(Progress[T]):
+    """Lines that come before a silence has lasted SILENCE_S, as far as items take alike long."""
+
+    def __init__(
+        self, items: Iterable[T], what: str, unit: str, total: int | None, show: bool
+    ) -> None:
+        self._items = items
+        self._what = what
+        self._unit = unit
+        self._total = len(items) if total is None and isinstance(items, Sized) else total
+        self._show = show
+        self._beside: Mapping[str, object] = {}
+
+    def __iter__(self) -> Iterator[T]:
+        if not self._show:
+            yield from self._items
+            return
+        started = said = before = time.monotonic()
+        for number, item in enumerate(self._items, 1):
+            yield item
+            now = time.monotonic()
+            if now - said + (now - before) >= SILENCE_S and number != self._total:
+                logger.info("%s", self._line(number, now - started))
+                said = now
+            before = now
+
+    def set_postfix(self, ordered_dict: Mapping[str, object], refresh: bool = False) -> None:
+        self._beside = ordered_dict
+
+    def _line(self, done: int, seconds: float) -> str:
+        count = f"{self._unit} {done}"
+        if self._total is not None:
+            left = seconds / done * (self._total - done)
+            count += f"/{self._total}, {duration(left)} left"
+        beside = "".join(f", {name} {value}" for name, value in self._beside.items())
+        return f"{self._what}: {count}{beside}"

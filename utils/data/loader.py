@@ -95,6 +95,7 @@ class Loader:
     def __init__(self, dataset: DetectionDataset, batches: EpochBatches, workers: int) -> None:
         self.dataset = dataset
         self.batches = batches
+        self.workers = workers
         self.problems: tuple[Problem, ...] = ()
         self._loader = DataLoader(
             _BatchSource(dataset),

@@ -142,6 +142,7 @@ def measure(
         precision=mean_of_valid(scores.precision),
         recall=mean_of_valid(scores.recall),
         f1=mean_of_valid(scores.f1),
+        best_conf=scores.best_conf,
         images=collected.images,
         targets=int(scores.targets.sum()),
         per_class=tuple(_class_row(scores, c, names) for c in range(nc)),

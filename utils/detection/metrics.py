@@ -49,6 +49,21 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class Matched:
+    """n detections, each with whether it found a target; by class, then by falling score."""
+
+    label: Ints  # (n,) class
+    score: Floats  # (n,)
+    hits: Bools  # (n, 10) per IoU threshold
+    targets: Ints  # (nc,) targets of each class
+
+    @property
+    def spans(self) -> Ints:
+        """(nc + 1,): the detections of class c are those from spans[c] to spans[c + 1]."""
+        return np.searchsorted(self.label, np.arange(len(self.targets) + 1))
+
+
+@dataclass(frozen=True)
 class ClassScores:
     """Results per class, arrays of length nc; nan where the class has no targets."""
 
@@ -59,6 +74,7 @@ class ClassScores:
     recall: Floats
     f1: Floats
     confidence: Floats  # that confidence; nan, too, where nothing was detected
+    best_conf: float  # the one confidence for all classes: see `best_confidence`
 
 
 def score_detections(
@@ -68,29 +84,55 @@ def score_detections(
 
     At most `max_det` detections, the best ones, count per image and class.
     """
-    targets = _take(targets, np.lexsort((targets.image, targets.label)))
-    detections = _best_per_image(detections, max_det)
-    hits = _match(detections, targets)
-    # Stable: among equal scores the order of images, then of the input, decides.
-    order = np.lexsort((-detections.score, detections.label))
-    hits, label, score = hits[order], detections.label[order], detections.score[order]
-    spans = np.searchsorted(label, np.arange(nc + 1))
-    counts = np.bincount(targets.label, minlength=nc)[:nc]
+    found = match_detections(detections, targets, nc, max_det)
     pairs = np.unique(np.stack((targets.label, targets.image)), axis=1)
     rows = [
-        _score_class(hits[low:high], score[low:high], int(count))
-        for (low, high), count in zip(pairwise(spans), counts, strict=True)
+        _score_class(found.hits[low:high], found.score[low:high], int(count))
+        for (low, high), count in zip(pairwise(found.spans), found.targets, strict=True)
     ]
     table = np.array(rows).reshape(nc, -1)
     return ClassScores(
         images=np.bincount(pairs[0], minlength=nc)[:nc],
-        targets=counts,
+        targets=found.targets,
         ap=table[:, 4:],
         precision=table[:, 0],
         recall=table[:, 1],
         f1=table[:, 2],
         confidence=table[:, 3],
+        best_conf=best_confidence(found),
     )
+
+
+def match_detections(
+    detections: Boxes, targets: Boxes, nc: int, max_det: int = MAX_DET_PER_CLASS
+) -> Matched:
+    """Which of the best `max_det` detections per image and class find a target."""
+    targets = _take(targets, np.lexsort((targets.image, targets.label)))
+    detections = _best_per_image(detections, max_det)
+    hits = _match(detections, targets)
+    # Stable: among equal scores the order of images, then of the input, decides.
+    order = np.lexsort((-detections.score, detections.label))
+    counts = np.bincount(targets.label, minlength=nc)[:nc]
+    return Matched(detections.label[order], detections.score[order], hits[order], counts)
+
+
+def best_confidence(found: Matched) -> float:
+    """The score at which F1 (IoU .5), averaged over the classes with targets, is highest.
+
+    It is the highest such score; nan where no threshold finds a target.
+    """
+    gains = np.zeros(len(found.score))
+    for (low, high), count in zip(pairwise(found.spans), found.targets, strict=True):
+        if count:
+            hits = np.cumsum(found.hits[low:high, 0], dtype=np.float64)
+            f1 = 2 * hits / (np.arange(1, high - low + 1) + count)
+            gains[low:high] = np.diff(f1, prepend=0.0)
+    order = np.argsort(-found.score, kind="stable")
+    score, f1_of_all = found.score[order], np.cumsum(gains[order])
+    f1_of_all[:-1][score[:-1] == score[1:]] = -1.0  # no threshold parts equal scores
+    best = f1_of_all.argmax() if len(score) else -1
+    # Sums of gains that cancel may leave a trace.
+    return float(score[best]) if best >= 0 and f1_of_all[best] > 1e-9 else float("nan")
 
 
 def mean_of_valid(values: Floats) -> float:
@@ -169,12 +211,12 @@ def _overlapping_pairs(detections: Boxes, targets: Boxes) -> tuple[Ints, Ints, F
     detection = np.repeat(np.arange(split), count)
     inside = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
     target = low[detection] + inside
-    overlap = _iou(detections.xyxy[detection], targets.xyxy[target])
+    overlap = iou_of_pairs(detections.xyxy[detection], targets.xyxy[target])
     close = overlap >= IOU_THRESHOLDS[0]
     return detection[close], target[close], overlap[close]
 
 
-def _iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
+def iou_of_pairs(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
     """Elementwise IoU (n,), in the operations and order of COCO's C code, to the last bit."""
     size_a, size_b = a_xyxy[:, 2:] - a_xyxy[:, :2], b_xyxy[:, 2:] - b_xyxy[:, :2]
     high = np.minimum(a_xyxy[:, :2] + size_a, b_xyxy[:, :2] + size_b)

@@ -43,6 +43,7 @@ class Metrics:
     precision: float
     recall: float
     f1: float
+    best_conf: float  # the score at which the mean F1 is highest: a threshold for use
     images: int
     targets: int
     per_class: tuple[ClassRow, ...]

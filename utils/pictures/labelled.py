@@ -31,11 +31,27 @@ def labelled_picture(
 ) -> Picture:
     """An image with its labels (n, 5), its longer side `side_px`. Raises UnreadableImageError."""
     picture = np.asarray(read_image(image), np.uint8)
+    return drawn_cell(picture, labels_as_detections(rows, picture.shape[:2]), names, False, side_px)
+
+
+def drawn_cell(
+    picture: Picture,
+    found: Detections,
+    names: Sequence[str],
+    with_scores: bool = True,
+    side_px: int = CELL_PX,
+) -> Picture:
+    """A picture with boxes, which are in its pixels, brought to a longer side of `side_px`."""
     factor = side_px / max(picture.shape[:2])
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     small = np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=how), np.uint8)
-    found = labels_as_detections(rows, small.shape[:2])
-    return draw_detections(small, found, names, with_scores=False)
+    return draw_detections(small, found.scaled(factor), names, with_scores)
+
+
+def as_rgb(image: npt.NDArray[np.uint8]) -> Picture:
+    """An image (h, w, C) of any bands as one can look at it: grey, or its first three bands."""
+    shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+    return np.ascontiguousarray(np.broadcast_to(shown, (*image.shape[:2], 3)))
 
 
 def sheet(pictures: Sequence[Picture], columns: int) -> Picture:

@@ -39,6 +39,7 @@ class Progress:
     seen: int = 0  # images
     best_fitness: float = -1.0
     best_epoch: int = -1
+    saved: int = -1  # the epochs that last.pt holds; below 0 there is none
     rows: list[Row] = field(default_factory=list)  # results.csv
 
 
@@ -119,6 +120,7 @@ def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
         seen=checkpoint["seen"],
         best_fitness=checkpoint["best_fitness"],
         best_epoch=checkpoint["best_epoch"],
+        saved=checkpoint["epoch"],
         rows=[dict(row) for row in checkpoint["results"]],
     )
 
@@ -128,6 +130,7 @@ def leave_copies(run: RunFolder, folder: Path) -> None:
 
     A file that is no checkpoint of this program stays, with a warning.
     """
+    copied, replaced = [], False
     for source in (run.last, run.best):
         target = folder / source.name
         if not source.is_file():
@@ -136,9 +139,13 @@ def leave_copies(run: RunFolder, folder: Path) -> None:
             logger.warning("%s: is not from train.py and stays; see %s", target, source)
             continue
         folder.mkdir(parents=True, exist_ok=True)
+        replaced = replaced or target.exists()
         with atomic_write(target) as temporary:
             shutil.copyfile(source, temporary)
-        logger.info("%s: the same as %s", target, source)
+        copied.append(str(target))
+    if copied:
+        over = ", over those of an earlier run" if replaced else ""
+        logger.info("%s: copies of this run's, %s%s", " and ".join(copied), run.path, over)
 
 
 def _is_ours(path: Path) -> bool:

@@ -23,7 +23,7 @@ from .sparse.flags import add_sparsity_flags
 # What a resumed run may be given anew; everything else is part of its recipe.
 FREE_ON_RESUME = {
     "resume", "name", "project", "exist_ok",
-    "device", "threads", "workers", "cache_images", "epochs",
+    "device", "threads", "workers", "cache_images", "epochs", "noplots",
 }  # fmt: skip
 _FIRST = (
     "--cfg", "--data", "--weights", "--name", "--epochs", "--img-size", "--batch-size", "--hyp",
@@ -222,6 +222,7 @@ def _add_epoch_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--nosave", action="store_true", help="write checkpoints after the last epoch only")
     add("--notest", action="store_true", help="evaluate after the last epoch only")
+    add("--noplots", action="store_true", help="no pictures in the run's folder")
     add_nms(group)
     add_switch(group, "ema", "evaluate and save the moving average of the weights")
 

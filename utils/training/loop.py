@@ -22,11 +22,14 @@ from ..network.batch_norm.statistics import recalibrate_
 from ..network.darknet import Network
 from .batches import pick_size
 from .checkpoint import Progress, Row, save, training_content, weights_content
+from .epoch_lines import Pace, epoch_line
 from .losses.loss import Losses, total
 from .optimization.optimizer import set_rates
 from .parts import Run
-from .record import Record, one_line, scores
+from .record import Record, scores
 from .sparse.pull import gammas_by_layer
+
+_ONE_VALUE = "Expected more than 1 value per channel"  # torch's words
 
 logger = logging.getLogger("train")
 
@@ -40,11 +43,12 @@ def train(run: Run, progress: Progress, record: Record | None) -> None:
         record.gammas_per_layer("before", gammas_by_layer(run.model.layers))
     if progress.epoch == 0 and not run.options.after_epoch.nosave:
         save_last(run, progress)
+    pace = Pace(progress.epoch, run.options.epochs)
     for epoch in range(progress.epoch, run.options.epochs):
-        row = train_epoch(run, epoch, progress, record)
+        row = train_epoch(run, epoch, progress, record, pace)
         if not all(bool(tensor.isfinite().all()) for tensor in run.model.state_dict().values()):
             raise not_finite(run, "state of the network", epoch)
-        if finish_epoch(run, epoch, row, progress, record):
+        if finish_epoch(run, epoch, row, progress, record, pace):
             patience = run.options.after_epoch.patience
             logger.info("no better epoch for %d epochs: stopping early", patience)
             break
@@ -52,7 +56,9 @@ def train(run: Run, progress: Progress, record: Record | None) -> None:
         record.gammas_per_layer("after", gammas_by_layer(run.model.layers))
 
 
-def finish_epoch(run: Run, epoch: int, row: Row, progress: Progress, record: Record | None) -> bool:
+def finish_epoch(
+    run: Run, epoch: int, row: Row, progress: Progress, record: Record | None, pace: Pace
+) -> bool:
     """Score, save and write down what an epoch gave; whether training stops early."""
     wanted, epochs = run.options.after_epoch, run.options.epochs
     last = epoch + 1 == epochs
@@ -74,7 +80,8 @@ def finish_epoch(run: Run, epoch: int, row: Row, progress: Progress, record: Rec
         save_last(run, progress)
     if record is not None:
         record.epoch(progress.rows, run.sparsity.magnitudes())
-    logger.info("epoch %d/%d  %s", epoch + 1, epochs, one_line(row))
+    line = epoch_line(row, epochs, better, run.options.sparsity.on, pace.left(epoch + 1))
+    logger.info("%s", line)
     return stop
 
 
@@ -83,9 +90,10 @@ def save_last(run: Run, progress: Progress) -> None:
     if run.ranks.first:
         content = training_content(run.trainee, run.cfg_text, progress, run.options.saved())
         save(run.folder.last, content)
+    progress.saved = progress.epoch
 
 
-def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None) -> Row:
+def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None, pace: Pace) -> Row:
     """One pass over the training images; returns its line of results.csv."""
     options, trainee = run.options, run.trainee
     accumulate = options.optimizer.accumulate
@@ -95,12 +103,18 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None)
     sums: dict[str, float] = {}
     lr, waiting, seen_before, start = 0.0, 0, progress.seen, time.perf_counter()
     title = f"epoch {epoch + 1}/{options.epochs}"
+    batches = max(1, len(run.loader))
     bar = progress_bar(run.loader, title, "batch", show=run.ranks.first)
     for number, batch in enumerate(bar):
-        if epoch == number == 0 and record is not None:
-            record.first_batch(batch)
+        if epoch == 0 and record is not None:
+            record.batch(number, batch)
         batch = fitted(run, batch, epoch, number)
-        losses = batch_losses(run, batch)
+        try:
+            losses = batch_losses(run, batch)
+        except ValueError as error:
+            if _ONE_VALUE not in str(error):
+                raise
+            raise single_value(batch) from None
         add_finite(sums, losses, run, epoch)
         scaled = trainee.scaler.scale(total(losses) / accumulate)
         scaled.backward()  # type: ignore[no-untyped-call]
@@ -108,10 +122,12 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None)
         waiting += 1
         if waiting == accumulate:
             lr, waiting = update(run, progress), 0
-        bar.set_postfix({name: f"{part / (number + 1):.3f}" for name, part in sums.items()})
+        beside = {name: f"{part / (number + 1):.3f}" for name, part in sums.items()}
+        speed = (progress.seen - seen_before) / (time.perf_counter() - start)
+        left = pace.left(epoch + (number + 1) / batches)
+        bar.set_postfix({**beside, "images/s": f"{speed:.1f}", "whole run": f"{left} left"}, False)
     if waiting:  # the last group of an epoch may be shorter: each batch weighs the same
         lr = update(run, progress)
-    batches = max(1, len(run.loader))
     seconds = time.perf_counter() - start
     gammas = run.sparsity.stats()
     return {
@@ -175,6 +191,16 @@ def add_finite(sums: dict[str, float], losses: Losses, run: Run, epoch: int) -> 
         if not math.isfinite(value):
             raise not_finite(run, f"{name} loss", epoch)
         sums[name] = sums.get(name, 0.0) + value
+
+
+def single_value(batch: Batch) -> UserError:
+    """The error that ends a run whose batches are too small for batch normalisation."""
+    height, width = size_of(batch)
+    return UserError(
+        f"--batch-size: a batch of {len(batch.images)} at {width}x{height} px leaves a layer one "
+        "value per channel, which has no variance to normalise by: take a larger --batch-size, "
+        "or a larger --img-size"
+    )
 
 
 def not_finite(run: Run, what: str, epoch: int) -> UserError:

@@ -80,12 +80,13 @@ class ImageOptions:
 class EpochOptions:
     """What follows an epoch.
 
-    nosave, notest: checkpoints and scores after the last epoch only. nms: of the scoring, "cfg" or
-    a name. patience: stop after so many epochs without a better one; 0 never.
+    nosave, notest: checkpoints and scores after the last epoch only. noplots: no pictures. nms: of
+    the scoring, "cfg" or a name. patience: stop after so many epochs without a better one; 0 never.
     """
 
     nosave: bool = False
     notest: bool = False
+    noplots: bool = False
     nms: str = FROM_CFG
     patience: int = 0
 

@@ -1,39 +1,42 @@
-"""What a run leaves to look at: results.csv and TensorBoard."""
+"""What a run leaves to look at while it trains: results.csv, train.log, TensorBoard, pictures."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 
-import cv2
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..command.csv_file import write_csv
-from ..command.table import table
 from ..data.loader import Batch
 from ..detection.results import Metrics
-from .checkpoint import Progress, Row
-
-_SHOWN_IMAGES = 16
-_BOX_COLOUR = (255, 210, 0)
+from .checkpoint import Row
+from .parts import Run
+from .run_pictures import DRAWN_BATCHES, batch_sheet, write_labels, write_picture
 
 
 class Record:
-    """results.csv and TensorBoard files of one run folder; a context manager.
+    """results.csv, train.log, TensorBoard files and pictures of a run; a context manager.
 
     `first_epoch`: where a resumed run goes on; what TensorBoard has from there on is replaced.
+    Within the context, what is logged goes to train.log as well.
     """
 
-    def __init__(self, folder: Path, first_epoch: int = 0) -> None:
+    def __init__(self, run: Run, first_epoch: int = 0) -> None:
+        folder = run.folder.path
+        self._run = run
+        self._draws = not run.options.after_epoch.noplots
         self._results = folder / "results.csv"
         self._board = SummaryWriter(str(folder), purge_step=first_epoch or None)
+        mode = "a" if first_epoch else "w"
+        self._log = logging.FileHandler(folder / "train.log", mode, encoding="utf-8")
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
 
     def __enter__(self) -> Record:
+        logging.getLogger().addHandler(self._log)
         return self
 
     def __exit__(
@@ -42,6 +45,8 @@ class Record:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        logging.getLogger().removeHandler(self._log)
+        self._log.close()
         self._board.close()
 
     def epoch(self, rows: Sequence[Mapping[str, float]], gammas: Tensor) -> None:
@@ -51,6 +56,8 @@ class Record:
         for name, value in rows[-1].items():
             if name != "epoch":
                 self._board.add_scalar(name, value, epoch)
+        if epoch == 0 and self._draws:
+            write_labels(self._run)
         if len(gammas):
             self._board.add_histogram("bn_gamma/candidates", gammas.cpu().numpy(), epoch)
         self._board.flush()
@@ -61,10 +68,14 @@ class Record:
             values = gamma.detach().abs().float().cpu().numpy()
             self._board.add_histogram(f"bn_gamma_per_layer/{moment}", values, index)
 
-    def first_batch(self, batch: Batch) -> None:
-        """The first training images with their boxes, as the network gets them."""
-        picture = draw_batch(batch.images, batch.targets)
-        self._board.add_image("first_batch", picture, 0, dataformats="HWC")
+    def batch(self, number: int, batch: Batch) -> None:
+        """A batch of the first epoch, of which the first ones are drawn."""
+        if number >= DRAWN_BATCHES or not self._draws:
+            return
+        picture = batch_sheet(batch, self._run.spec.names)
+        write_picture(self._run.folder.path / f"train_batch{number}.jpg", picture)
+        if number == 0:
+            self._board.add_image("first_batch", picture, 0, dataformats="HWC")
 
 
 def scores(metrics: Metrics) -> Row:
@@ -81,55 +92,3 @@ def scores(metrics: Metrics) -> Row:
         "fitness": (metrics.map50 + metrics.map) / 2,
     }
     return {name: 0.0 if math.isnan(value) else value for name, value in values.items()}
-
-
-def one_line(row: Row) -> str:
-    """The columns of one epoch that one wants to see go by."""
-    names = ("loss/box", "loss/obj", "loss/cls", "gamma/near_zero", "val/map50", "val/map")
-    shown = [f"{name.split('/')[1]} {row[name]:.3f}" for name in names if name in row]
-    return "  ".join((*shown, f"{row['time/seconds']:.0f} s"))
-
-
-def summary(progress: Progress) -> str:
-    """A table of the best and the last epoch."""
-    heads = ("epoch", "mAP@.5", "mAP@.5:.95", "loss", "|gamma| median", "|gamma| < .01")
-    names = ("val/map50", "val/map", "loss/total", "gamma/median", "gamma/near_zero")
-    rows: list[tuple[str, ...]] = [heads]
-    for title, number in (("best", progress.best_epoch), ("last", progress.epoch - 1)):
-        row = next((row for row in progress.rows if row["epoch"] == number), None)
-        if row is not None:
-            cells = [f"{row[name]:.3f}" if name in row else "-" for name in names]
-            rows.append((f"{title} ({number + 1})", *cells))
-    return table(rows)
-
-
-def draw_batch(images: Tensor, targets: Tensor) -> npt.NDArray[np.uint8]:
-    """A mosaic of the first images with their boxes, RGB (height, width, 3).
-
-    Grey images are grey; of more bands the first three are shown.
-
-    images: uint8 (B, C, h, w); targets (T, 6): image, class, xc, yc, w, h (0..1).
-    """
-    count = min(len(images), _SHOWN_IMAGES)
-    height, width = images.shape[2:]
-    columns = int(np.ceil(np.sqrt(count)))
-    rows = -(-count // columns)
-    canvas = np.zeros((rows * height, columns * width, 3), np.uint8)
-    for place in range(count):
-        # A copy: the batch is about to be trained on, and boxes do not belong in it.
-        shown = images[place, :3].permute(1, 2, 0).cpu().numpy()
-        picture = np.array(np.broadcast_to(shown, (height, width, 3)))
-        for box in targets[targets[:, 0] == place].cpu().numpy():
-            _draw_box(picture, box)
-        top, left = place // columns * height, place % columns * width
-        canvas[top : top + height, left : left + width] = picture
-    return canvas
-
-
-def _draw_box(picture: npt.NDArray[np.uint8], target: npt.NDArray[np.float32]) -> None:
-    """Draw (image, class, xc, yc, w, h) into the picture."""
-    size = np.array(picture.shape[1::-1], np.float32)
-    centre, half = target[2:4] * size, target[4:6] * size / 2
-    (x1, y1), (x2, y2) = (np.rint(centre + sign * half).astype(int).tolist() for sign in (-1, 1))
-    cv2.rectangle(picture, (x1, y1), (x2, y2), _BOX_COLOUR, 1)
-    cv2.putText(picture, str(int(target[1])), (x1, y1 + 10), 0, 0.4, _BOX_COLOUR, 1)

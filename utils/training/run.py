@@ -12,6 +12,7 @@ This is train.py without its command line.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,12 +23,16 @@ from ..command.machine.allocator import keep_freed_memory
 from ..network.darknet import Build
 from .build import FindTargets, Resumed, build_run
 from .checkpoint import Progress, leave_copies, restore
+from .ending import files, interrupted, what_next
+from .epoch_lines import summary
+from .head import head, resumed_head
 from .loop import train
 from .optimization.ranks import started_ranks
 from .options import TrainOptions
 from .parts import Run
-from .record import Record, summary
+from .record import Record
 from .run_folder import RunFolder
+from .run_pictures import write_results, write_scores
 
 # Where the newest run's checkpoints are left as well: the place that people know.
 WEIGHTS = Path("weights")
@@ -59,26 +64,42 @@ def train_network(
         # A run has its own copy: the file may have changed, or gone.
         cfg = parse_cfg(resumed.checkpoint["cfg"], options.cfg)
     with started_ranks() as ranks:
-        run = build_run(options, cfg or load_cfg(options.cfg), build, targets, resumed, ranks)
+        try:
+            run = build_run(options, cfg or load_cfg(options.cfg), build, targets, resumed, ranks)
+        except KeyboardInterrupt:
+            logger.info("no epoch has begun: nothing is saved of this run")
+            raise
         progress = restore(resumed.checkpoint, run.trainee) if resumed else Progress()
         if progress.epoch >= run.options.epochs:
             raise UserError(
                 f"{run.folder.last}: its {run.options.epochs} epochs are done; --epochs N adds more"
             )
         if ranks.first:
-            _lead(run, progress)
+            _lead(
+                run,
+                progress,
+                head(run, options) if resumed is None else resumed_head(run, progress),
+            )
         else:
             train(run, progress, None)
     return run.folder
 
 
-def _lead(run: Run, progress: Progress) -> None:
+def _lead(run: Run, progress: Progress, said_first: Sequence[str]) -> None:
     """The first process: trains, writes, and says what came out."""
-    folder = run.folder
-    folder.write_args(run.options.saved())
-    logger.info("%s: epochs %d to %d", folder.path, progress.epoch + 1, run.options.epochs)
-    with Record(folder.path, progress.epoch) as record:
-        train(run, progress, record)
-    print(summary(progress))
-    print(f"{folder.path}: {', '.join(sorted(path.name for path in folder.path.iterdir()))}")
-    leave_copies(folder, WEIGHTS)
+    run.folder.write_args(run.options.saved())
+    with Record(run, progress.epoch) as record:
+        for line in said_first:
+            logger.info("%s", line)
+        try:
+            train(run, progress, record)
+        except KeyboardInterrupt:
+            logger.info("%s", interrupted(run, progress))
+            raise
+    print(summary(progress, run.options.sparsity.on), flush=True)
+    if not run.options.after_epoch.noplots:
+        write_results(run, progress)
+        write_scores(run)
+    print(files(run.folder), flush=True)
+    leave_copies(run.folder, WEIGHTS)
+    print(what_next(run), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from ..command.errors import UserError
 from ..command.files import atomic_write
+
+logger = logging.getLogger("train")
 
 RUNS = Path("runs/train")  # where `--project` names no other folder
 
@@ -52,6 +55,10 @@ def new_run(root: Path, name: str, exist_ok: bool = False) -> RunFolder:
             continue
         except OSError as error:
             raise UserError(f"{path}: cannot be made ({error.strerror})") from None
+        if number > 1:
+            logger.warning(
+                "%s: holds an earlier run, which stays; this one writes to %s", root / name, path
+            )
         return RunFolder(path)
     raise AssertionError("itertools.count ended")
 

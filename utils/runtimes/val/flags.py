@@ -42,6 +42,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ValOptions:
         amp=args.amp,
         threads=args.threads,
         save_json=args.save_json,
+        plots=args.plots,
         strict=args.strict,
     )
 
@@ -63,6 +64,7 @@ def make_parser(doc: str | None) -> Parser:
     add_fit(parser)
     add("--backend", choices=BACKENDS, default="torch", help="what runs the model")
     add("--save-json", metavar="FILE", help="write detections in COCO's format")
+    add("--plots", metavar="FOLDER", help="draw curves, confusion matrix, labels and detections")
     add_device(parser)
     add("--half", action="store_true", help="weights and images in float16 (GPU only)")
     add("--amp", choices=get_args(Amp), default="off", help="automatic mixed precision")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...command.errors import UserError
+from ...command.folders import require_free
 from ...detection.options import CONF_THRES, IOU_THRES, MAX_DET, Inputs, Scoring
 from ..options import Backend
 
@@ -21,8 +22,9 @@ class ValOptions:
     `inputs.weights` may be what export.py made, where `backend` runs that. conf_thres, iou_thres
     and max_det are those of `nms`; the defaults are what figures are compared with. half computes
     all in float16, amp what gains from it. threads: of the forward pass, None as many as PyTorch
-    takes. save_json: a file for all detections, in COCO's format. strict: problems in the data are
-    errors. Raises UserError for values that do not go together, and for a file in no folder.
+    takes. save_json: a file for all detections, in COCO's format. plots: a new folder for curves,
+    confusion matrix and pictures. strict: problems in the data are errors. Raises UserError for
+    values that do not go together, for a file in no folder, and for a folder that holds files.
     """
 
     inputs: Inputs
@@ -36,6 +38,7 @@ class ValOptions:
     amp: Amp = "off"
     threads: int | None = None
     save_json: str | None = None
+    plots: str | None = None
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -45,3 +48,5 @@ class ValOptions:
             )
         if self.save_json and not Path(self.save_json).resolve().parent.is_dir():
             raise UserError(f"--save-json {self.save_json}: its folder does not exist")
+        if self.plots:
+            require_free(self.plots, "--plots")

@@ -10,10 +10,12 @@ import torch
 
 from ...command.errors import UserError
 from ...command.files import atomic_write
+from ...command.folders import whole_folder
 from ...command.machine.device import pick_device
 from ...data.darknet_files import load_data_file
 from ...data.dataset import DetectionDataset
 from ...detection.evaluate import Collected, EvalOptions, Predict, measure
+from ...detection.plots.write import write_plots
 from ...detection.results import Metrics
 from ...detection.score import collect_on, scoring_images
 from ...network.darknet import Build, Network
@@ -28,7 +30,7 @@ _AMP_DTYPES: dict[Amp, torch.dtype | None] = {
 
 
 def evaluate_files(options: ValOptions, build: Build) -> Metrics:
-    """Score a model, and write its detections where `options` name a file for them.
+    """Score a model, and write or draw what it found where `options` name a place for that.
 
     Raises UserError for files that are not there or do not fit each other, a device or runtime that
     is not there, and data of other classes.
@@ -45,6 +47,9 @@ def evaluate_files(options: ValOptions, build: Build) -> Metrics:
     metrics = measure(found, spec.nc, spec.names)
     if options.save_json:
         write_json(options.save_json, found, images)
+    if options.plots:
+        with whole_folder(options.plots, "--plots") as folder:
+            write_plots(folder, found, images, spec.names)
     return metrics
 
 

@@ -1,0 +1,1 @@
+"""What an evaluation found, as pictures: curves, confusion matrix, labels beside detections."""

@@ -1,0 +1,82 @@
+"""What a run says when it is over, or is cut off: what was saved, and the commands that go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..command.next_step import next_steps
+from ..network.channel_links import plan_path
+from .checkpoint import Progress
+from .parts import Run
+from .run_folder import RUNS, RunFolder
+
+Words = list[str | Path | int | float]
+
+# In the order of a reader's interest; TensorBoard's events and args.json speak for themselves.
+_FILES = {
+    "best.pt": "weights of the best epoch, to use and to prune",
+    "last.pt": "the last epoch, with all that --resume needs",
+    "results.csv results.png": "losses and scores, epoch by epoch",
+    "PR_curve.png P_curve.png R_curve.png F1_curve.png confusion_matrix.png": "what best.pt finds",
+    "val_batch0_labels.jpg val_batch0_pred.jpg": "validation images: their labels, what is found",
+    "labels.jpg": "classes, places and sizes of the training labels",
+    "train_batch0.jpg train_batch1.jpg train_batch2.jpg": "images as they are trained on",
+    "train.log args.json": "what this run said, and how it was started",
+}
+_DROP = 0.03  # of mAP@.5, that a first prune may cost
+_SPARSE_HYP = "data/hyp/sparse.yaml"
+
+
+def interrupted(run: Run, progress: Progress) -> str:
+    """What is saved of a run that is cut off, and the command that goes on with it."""
+    last = run.folder.last
+    if progress.saved < 0:
+        return f"nothing is saved yet: {last} is written after the last epoch (--nosave)"
+    steps = next_steps({"go on with it": resume_command(run.folder, run.ranks.world)})
+    if progress.saved == 0:
+        return f"no epoch is saved yet, {last} holds the start.\n{steps}"
+    return f"epoch {progress.saved} of {run.options.epochs} is saved in {last}.\n{steps}"
+
+
+def resume_command(folder: RunFolder, processes: int) -> Words:
+    """The words of the command that goes on with a run."""
+    several = ["torchrun", f"--nproc_per_node={processes}", "--"]
+    start = several if processes > 1 else ["python"]
+    in_place = folder.path.parent == RUNS
+    which = ["--resume", "--name", folder.path.name] if in_place else ["--resume", folder.path]
+    return [*start, "train.py", *which]
+
+
+def files(folder: RunFolder) -> str:
+    """What lies in the folder of a run that is over."""
+    there = {path.name for path in folder.path.iterdir()}
+    lines = [f"{folder.path} holds:"]
+    for names, what in _FILES.items():
+        found = [name for name in names.split() if name in there]
+        if found:
+            lines.append(f"  {', '.join(found)}: {what}")
+    return "\n".join(lines)
+
+
+def what_next(run: Run) -> str:
+    """The commands that make sense after this run."""
+    options, folder = run.options, run.folder
+    cfg, data = options.cfg, options.data
+    size: Words = ["--img-size", *run.model.img_size] if options.images.size else []
+    name = folder.path.name
+
+    def on(script: str, weights: Path, *rest: str | float) -> Words:
+        return ["python", script, "--cfg", cfg, "--data", data, "--weights", weights, *size, *rest]
+
+    if options.sparsity.on:
+        script = f"{options.sparsity.strategy}.py"
+        prune = on(script, folder.last, "--max-map-drop", _DROP)
+        return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
+    check = {"score it, class by class": on("val.py", folder.best)}
+    if options.start.masks:
+        return next_steps(check)
+    if plan_path(cfg).is_file() or Path(cfg).name.startswith("prune_"):
+        export = on("export.py", folder.best, "--format", "onnx")
+        return next_steps({"export it for other programs": export, **check})
+    sparse = on("train.py", folder.best, "--hyp", _SPARSE_HYP, "--name", f"{name}-sparse")
+    return next_steps({"train it sparsely, so that it can be pruned": sparse, **check})
