@@ -33,7 +33,7 @@ def head(run: Run, asked: TrainOptions) -> list[str]:
         *_of_some_runs(run),
         ("files", f"go to {run.folder.path}"),
     ]
-    lines = [f"{name + ':':<16}{text}" for name, text in rows]
+    lines = [f"{name + ':':<17}{text}" for name, text in rows]
     if run.options.start.weights and run.schedule.warmup_steps > 1:
         lines.append(
             "mAP falls at first, while the learning rate rises "
@@ -49,9 +49,9 @@ def resumed_head(run: Run, progress: Progress) -> list[str]:
     return [
         f"{run.folder.path}: goes on with epoch {progress.epoch + 1} of {run.options.epochs}"
         f"{best if 'val/map50' in row else ''}",
-        f"{'network:':<16}{_network(run)}",
-        f"{'data:':<16}{_data(run)}",
-        f"{'device:':<16}{_device(run, run.options)}",
+        f"{'network:':<17}{_network(run)}",
+        f"{'data:':<17}{_data(run)}",
+        f"{'device:':<17}{_device(run, run.options)}",
     ]
 
 
@@ -143,7 +143,7 @@ def _length(run: Run) -> str:
     batch, accumulate = options.images.batch_size, options.optimizer.accumulate
     step = f"{batch} images" if accumulate == 1 else f"{batch} x {accumulate} images"
     per_epoch = run.schedule.steps // options.epochs
-    return f"{options.epochs} epochs of {per_epoch} steps of {step}"
+    return f"{options.epochs} x {per_epoch} steps (epochs x steps of an epoch) of {step}"
 
 
 def _loss(run: Run) -> str:
@@ -173,8 +173,10 @@ def _augmentation(run: Run, asked: TrainOptions) -> str:
         off = options.augment.flip_share == 0
         flip += " (left out: [net] says flip=0)" if off else _LEFT_OUT
     parts = [flip, *(f"{name} {value:g}" for name, value in on.items() if value)]
-    if options.augment.mosaic and options.close_mosaic:
-        parts.append(f"no mosaic in the last {options.close_mosaic} epochs")
+    closed = min(options.close_mosaic, run.options.epochs)
+    if options.augment.mosaic and closed:
+        whole = ", which are all" if closed == run.options.epochs else ""
+        parts.append(f"no mosaic in the last {closed} epochs{whole}")
     return ", ".join(parts)
 
 
