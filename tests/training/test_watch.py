@@ -51,7 +51,7 @@ def test_the_head_says_what_trains_and_what_was_left_out(
     optimizer = row_of(said, "optimizer")
     assert "adamw (left out), lr0 0.01, " in optimizer
     assert "momentum 0.9 (left out)" in optimizer
-    assert "2 x 1 steps (epochs x steps of an epoch) of 2 x 3 images" in row_of(said, "length")
+    assert "2 epochs of 1 step of 2 x 3 images" in row_of(said, "length")
     assert "32x32 (width" in row_of(said, "input")
     assert "stretch (left out: the cfg's)" in row_of(said, "input")
     assert "flip 0.5 (left out)" in row_of(said, "augmentation")

@@ -59,6 +59,10 @@ def _told(name: str, value: object, asked: object) -> str:
     return f"{name} {value}{_LEFT_OUT if asked is None else ''}"
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _network(run: Run) -> str:
     model = run.model
     parameters, macs = (short_count(count(model.rules)) for count in (count_parameters, count_macs))
@@ -141,9 +145,9 @@ def _warmup(run: Run) -> int:
 def _length(run: Run) -> str:
     options = run.options
     batch, accumulate = options.images.batch_size, options.optimizer.accumulate
-    step = f"{batch} images" if accumulate == 1 else f"{batch} x {accumulate} images"
+    step = _counted(batch, "image") if accumulate == 1 else f"{batch} x {accumulate} images"
     per_epoch = run.schedule.steps // options.epochs
-    return f"{options.epochs} x {per_epoch} steps (epochs x steps of an epoch) of {step}"
+    return f"{_counted(options.epochs, 'epoch')} of {_counted(per_epoch, 'step')} of {step}"
 
 
 def _loss(run: Run) -> str:
