@@ -11,43 +11,22 @@ is for validation.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...command.cli import run_main
+from ...command.cli import Parser, positive_int, run_main
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(
-        prog="shapes.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--output", type=Path, default=Path("data/shapes"), help="folder to fill")
-    parser.add_argument("--images", type=_count, default=400, help="how many (default: 400)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="another seed, another set (default: 0)"
-    )
-    parser.add_argument(
-        "--img-size",
-        "--img-size",
-        type=_count,
-        default=320,
-        help="longer side (default: 320 pixels)",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="write into a folder that holds other files"
-    )
+    parser = Parser(__doc__, prog="shapes.py")
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("data/shapes"), help="folder to fill")
+    add("--images", type=positive_int, default=400, help="how many")
+    add("--seed", type=int, default=0, help="another seed, another set")
+    add("--img-size", type=positive_int, default=320, help="longer side in pixels")
+    add("--overwrite", action="store_true", help="write into a folder that holds other files")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> None:

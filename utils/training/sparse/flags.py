@@ -24,8 +24,9 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         "--s",
         type=strength,
         metavar="X",
-        help="its strength, once per optimizer step; auto: a gamma that nothing opposes is gone "
-        "half-way through this training",
+        help="its strength, once per optimizer step, in the unit of --sparsity-update: some .001 "
+        "for subgradient, some 10 for prox; auto: a gamma that nothing opposes is gone half-way "
+        "through this training",
     )
     add(
         "--sparsity-update",

@@ -143,7 +143,12 @@ def make_sparsity(
                 "give --sparsity-update prox, or --optimizer sgd"
             )
         sparsity.s = auto_strength(sparsity, schedule, rates.lr0)
-        logger.info("--s auto: %.3g for %d optimizer steps", sparsity.s, schedule.steps)
+        unit = "added to the gradient" if options.by_gradient else "times the learning rate"
+        logger.info(
+            "--s auto: %.3g, %s in each of %d steps (--sparsity-update %s); "
+            "the strengths of the other update are other numbers",
+            sparsity.s, unit, schedule.steps, options.update,
+        )  # fmt: skip
     return sparsity
 
 
