@@ -106,8 +106,15 @@ def test_an_epoch_s_line_is_in_words_of_the_field() -> None:
     assert "best" not in epoch_line(unscored, 9, better=True, sparse=False, left="")
 
 
-def test_a_run_leaves_pictures_which_change_nothing(project: Path) -> None:
-    drawn, bare = run("--epochs", "2", plots=True), run("--epochs", "2", "--name", "bare")
+def test_a_run_leaves_pictures_which_change_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = run("--epochs", "2", plots=True)
+    said = capsys.readouterr().out
+    assert "F1 is highest at a score of 0." in said
+    assert "| blue  |" in said
+    assert "python detect.py --cfg my.cfg --data my.data --weights runs/train/my/best.pt" in said
+    bare = run("--epochs", "2", "--name", "bare")
     assert {path.name for path in drawn.iterdir()} >= PICTURES
     assert not PICTURES & {path.name for path in bare.iterdir()}
     assert not [path for path in drawn.iterdir() if path.name.startswith(".")]

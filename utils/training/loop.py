@@ -122,10 +122,11 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
         waiting += 1
         if waiting == accumulate:
             lr, waiting = update(run, progress), 0
-        beside = {name: f"{part / (number + 1):.3f}" for name, part in sums.items()}
         speed = (progress.seen - seen_before) / (time.perf_counter() - start)
         left = pace.left(epoch + (number + 1) / batches)
-        bar.set_postfix({**beside, "images/s": f"{speed:.1f}", "whole run": f"{left} left"}, False)
+        parts = {name: f"{part / (number + 1):.3f}" for name, part in sums.items()}
+        beside = {"images/s": f"{speed:.1f}", "whole run": f"{left} left", **parts}
+        bar.set_postfix(beside, refresh=False)
     if waiting:  # the last group of an epoch may be shorter: each batch weighs the same
         lr = update(run, progress)
     seconds = time.perf_counter() - start
@@ -262,5 +263,5 @@ def validate(run: Run) -> Metrics:
         device=run.device,
         channels_last=run.options.machine.channels_last,
     )
-    own = collect(network, run.valid, run.spec.nc, options, progress=False)
+    own = collect(network, run.valid, run.spec.nc, options, progress=run.ranks.first)
     return measure(joined(run.ranks.gather(own)), run.spec.nc, run.spec.names)

@@ -11,8 +11,9 @@ import numpy as np
 from ..command.files import atomic_write
 from ..data.loader import Batch, make_loader
 from ..detection.as_the_cfg_says import chosen_nms
-from ..detection.evaluate import EvalOptions, collect
+from ..detection.evaluate import EvalOptions, collect, measure
 from ..detection.plots.write import write_plots
+from ..detection.results import Metrics
 from ..pictures.detections import Picture
 from ..pictures.labelled import as_rgb, drawn_cell, encoded, labels_as_detections, sheet
 from .checkpoint import Progress
@@ -82,10 +83,13 @@ def write_results(run: Run, progress: Progress) -> None:
         save_png(figure, temporary)
 
 
-def write_scores(run: Run) -> None:
-    """Curves, confusion matrix and labels beside detections of best.pt, scored once more."""
+def write_scores(run: Run) -> Metrics | None:
+    """Curves, confusion matrix and labels beside detections of best.pt, which is scored anew.
+
+    None where there is nothing to score it on.
+    """
     if run.valid is None:
-        return
+        return None
     network = copy.deepcopy(run.model)
     network.load_weights(run.folder.best)
     network.eval().to(run.device).fuse()
@@ -98,3 +102,4 @@ def write_scores(run: Run) -> None:
     loader = make_loader(images, run.options.images.batch_size)
     found = collect(network, loader, run.spec.nc, options)
     write_plots(run.folder.path, found, images, run.spec.names)
+    return measure(found, run.spec.nc, run.spec.names)
