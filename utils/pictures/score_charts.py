@@ -55,9 +55,7 @@ def curve_chart(
         axes.plot(numbers, mean, color=BLUE, linewidth=2.2, label=whole)
         if mark is not None:
             axes.axvline(mark, color=INK, linewidth=0.8, linestyle="--")
-            axes.annotate(
-                f"best F1 at {mark:.3f}", (mark, 0.02), xytext=(4, 0), textcoords="offset points"
-            )
+            axes.set_title(f"dashed: best F1, at {mark:.3g}", loc="right", fontsize=8)
         axes.set(xlabel=label, ylabel=what, xlim=(0, numbers[-1]), ylim=(0, 1.02))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

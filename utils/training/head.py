@@ -30,6 +30,7 @@ def head(run: Run, asked: TrainOptions) -> list[str]:
         ("length", _length(run)),
         ("loss", _loss(run)),
         ("augmentation", _augmentation(run, asked)),
+        ("scoring", _scoring(run)),
         *_of_some_runs(run),
         ("files", f"go to {run.folder.path}"),
     ]
@@ -184,6 +185,19 @@ def _augmentation(run: Run, asked: TrainOptions) -> str:
     return ", ".join(parts)
 
 
+def _scoring(run: Run) -> str:
+    wanted = run.options.after_epoch
+    if run.valid is None:
+        return "none: the data set names no validation images"
+    parts = [
+        "after the last epoch" if wanted.notest else "after each epoch",
+        f"NMS {run.scoring().nms_kind.name}{_of_cfg(wanted.nms == FROM_CFG)}",
+    ]
+    if wanted.patience:
+        parts.append(f"ends after {_counted(wanted.patience, 'epoch')} without a better one")
+    return ", ".join(parts)
+
+
 def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
     """Rows about what most runs do without."""
     options = run.options
@@ -204,5 +218,3 @@ def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
         held += ["all BN statistics"] if run.freezing.statistics else []
         held += ["all but the heads' last layers"] if options.freeze.but_heads else []
         yield "held as it is", ", ".join(held)
-    if options.after_epoch.patience:
-        yield "ends early", f"after {options.after_epoch.patience} epochs without a better one"

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from ..command.errors import UserError
 from ..command.progress import progress_bar
 from ..data.loader import Batch, resize_batch
-from ..detection.as_the_cfg_says import chosen_nms
-from ..detection.evaluate import EvalOptions, collect, joined, measure
+from ..detection.evaluate import collect, joined, measure
 from ..detection.results import Metrics
 from ..network.batch_norm.statistics import recalibrate_
 from ..network.darknet import Network
@@ -258,10 +257,5 @@ def validate(run: Run) -> Metrics:
     assert run.valid is not None
     network = copy.deepcopy(run.trainee.averaged()).eval()
     network.fuse()  # type: ignore[operator]
-    options = EvalOptions(
-        nms_kind=chosen_nms(run.options.after_epoch.nms, run.model.heads[-1].section),
-        device=run.device,
-        channels_last=run.options.machine.channels_last,
-    )
-    own = collect(network, run.valid, run.spec.nc, options, progress=run.ranks.first)
+    own = collect(network, run.valid, run.spec.nc, run.scoring(), progress=run.ranks.first)
     return measure(joined(run.ranks.gather(own)), run.spec.nc, run.spec.names)

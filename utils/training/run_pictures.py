@@ -10,8 +10,7 @@ import numpy as np
 
 from ..command.files import atomic_write
 from ..data.loader import Batch, make_loader
-from ..detection.as_the_cfg_says import chosen_nms
-from ..detection.evaluate import EvalOptions, collect, measure
+from ..detection.evaluate import collect, measure
 from ..detection.plots.write import write_plots
 from ..detection.results import Metrics
 from ..pictures.detections import Picture
@@ -40,11 +39,8 @@ def batch_sheet(batch: Batch, names: Sequence[str]) -> Picture:
     targets = batch.targets.cpu().numpy().astype(np.float64)
     cells = []
     for place, image in enumerate(images):
-        rows = targets[targets[:, 0] == place, 1:]
-        # A copy: the batch is about to be trained on, and boxes do not belong in it.
-        picture = as_rgb(image).copy()
-        found = labels_as_detections(rows, picture.shape[:2])
-        cells.append(drawn_cell(picture, found, names, with_scores=False))
+        there = labels_as_detections(targets[targets[:, 0] == place, 1:], image.shape[:2])
+        cells.append(drawn_cell(as_rgb(image), there, names, with_scores=False))
     return sheet(cells, _COLUMNS)
 
 
@@ -93,13 +89,9 @@ def write_scores(run: Run) -> Metrics | None:
     network = copy.deepcopy(run.model)
     network.load_weights(run.folder.best)
     network.eval().to(run.device).fuse()
-    options = EvalOptions(
-        nms_kind=chosen_nms(run.options.after_epoch.nms, run.model.heads[-1].section),
-        device=run.device,
-        channels_last=run.options.machine.channels_last,
-    )
     images = run.valid.dataset
+    # All of them: run.valid has this process's share.
     loader = make_loader(images, run.options.images.batch_size)
-    found = collect(network, loader, run.spec.nc, options)
+    found = collect(network, loader, run.spec.nc, run.scoring())
     write_plots(run.folder.path, found, images, run.spec.names)
     return measure(found, run.spec.nc, run.spec.names)
