@@ -52,12 +52,13 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 def write_labels(run: Run) -> None:
     """labels.jpg: how many boxes the training images hold, where, and how large."""
-    from ..pictures.run_charts import labels_chart  # matplotlib takes a second to load
+    from ..pictures.charts import save_picture  # matplotlib takes a second to load
+    from ..pictures.run_charts import labels_chart
 
     rows = np.concatenate([sample.labels for sample in run.loader.dataset.samples])
     figure = labels_chart(rows.astype(np.float64), run.spec.names)
     with atomic_write(run.folder.path / "labels.jpg") as temporary:
-        figure.savefig(temporary, format="jpg", dpi=120, facecolor="white")
+        save_picture(figure, temporary, "jpg", 120)
 
 
 def write_results(run: Run, progress: Progress) -> None:
