@@ -277,3 +277,17 @@ def test_latency_leaves_the_warm_up_out() -> None:
     assert 0 <= latency.p10_ms <= latency.median_ms <= latency.p90_ms
     with pytest.raises(ValueError, match="runs"):
         time_forward_ms(lambda: None, runs=0)
+
+
+def test_val_draws_into_a_new_folder(
+    data_file: Path, model_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "plots"
+    plain = run_val(data_file, model_files)
+    drawn = run_val(data_file, model_files, "--plots", str(folder))
+    assert (drawn.map50, drawn.best_conf) == (plain.map50, plain.best_conf)
+    assert {"PR_curve.png", "confusion_matrix.png", "val_batch0_pred.jpg"} <= {
+        path.name for path in folder.iterdir()
+    }
+    with pytest.raises(UserError, match=r"--plots .*: holds other files"):
+        run_val(data_file, model_files, "--plots", str(folder))

@@ -72,7 +72,9 @@ def test_plots_are_written_whatever_is_found(tmp_path: Path, nothing: str) -> No
     found, there = none if nothing == "found" else FOUND, none if nothing == "there" else TARGETS
     out = tmp_path / "out"
     out.mkdir()
-    write_plots(out, Collected(found, there, 2, Seconds(0, 0, 0, 0)), images, ["a", "b"])
+    write_plots(
+        out, Collected(found, there, 2, Seconds(0, 0, 0, 0)), images, ["_$\\oops$", "\u732b"]
+    )
     names = {path.name for path in out.iterdir()}
     curves = {f"{name}_curve.png" for name in ("PR", "P", "R", "F1")}
     others = {"confusion_matrix.png", "val_batch0_labels.jpg", "val_batch0_pred.jpg"}

@@ -51,7 +51,7 @@ def test_the_head_says_what_trains_and_what_was_left_out(
     optimizer = row_of(said, "optimizer")
     assert "adamw (left out), lr0 0.01, " in optimizer
     assert "momentum 0.9 (left out)" in optimizer
-    assert "2 x 1 steps (epochs x steps of an epoch) of 2 x 3 images" in row_of(said, "length")
+    assert "2 epochs of 1 step of 2 x 3 images" in row_of(said, "length")
     assert "32x32 (width" in row_of(said, "input")
     assert "stretch (left out: the cfg's)" in row_of(said, "input")
     assert "flip 0.5 (left out)" in row_of(said, "augmentation")
@@ -106,8 +106,15 @@ def test_an_epoch_s_line_is_in_words_of_the_field() -> None:
     assert "best" not in epoch_line(unscored, 9, better=True, sparse=False, left="")
 
 
-def test_a_run_leaves_pictures_which_change_nothing(project: Path) -> None:
-    drawn, bare = run("--epochs", "2", plots=True), run("--epochs", "2", "--name", "bare")
+def test_a_run_leaves_pictures_which_change_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = run("--epochs", "2", plots=True)
+    said = capsys.readouterr().out
+    assert "F1 is highest at a score of 0." in said
+    assert "| blue  |" in said
+    assert "python detect.py --cfg my.cfg --data my.data --weights runs/train/my/best.pt" in said
+    bare = run("--epochs", "2", "--name", "bare")
     assert {path.name for path in drawn.iterdir()} >= PICTURES
     assert not PICTURES & {path.name for path in bare.iterdir()}
     assert not [path for path in drawn.iterdir() if path.name.startswith(".")]

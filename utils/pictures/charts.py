@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -48,9 +49,23 @@ def legend_above(axes: Axes) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, **tight)
 
 
+def shown_names(names: Sequence[str]) -> list[str]:
+    """Names as matplotlib shows them to the letter: no formulas, none left out of a legend."""
+    padded = (f" {name}" if name.startswith("_") else name for name in names)
+    return [name.replace("$", r"\$") for name in padded]
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure, 150 pixels an inch, on white."""
-    figure.savefig(path, format="png", dpi=150, facecolor="white")
+    save_picture(figure, path, "png", 150)
+
+
+def save_picture(figure: Figure, path: Path, kind: str, dpi: int) -> None:
+    """Write a figure on white; `kind` is png or jpg."""
+    with warnings.catch_warnings():
+        # Letters that matplotlib's font lacks are drawn as boxes: a reader sees that.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(path, format=kind, dpi=dpi, facecolor="white")
 
 
 def inline_svg(figure: Figure, label: str, titles: Mapping[str, str] | None = None) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from .charts import BLUE, GREEN, INK, ORANGE, STYLE
+from .charts import BLUE, GREEN, INK, ORANGE, STYLE, shown_names
 
 _DRAWN_BOXES = 500
 _NAMED_CLASSES = 40
@@ -52,7 +52,9 @@ def labels_chart(labels: npt.NDArray[np.float64], names: Sequence[str]) -> Figur
         bars.bar(range(len(names)), counts, color=BLUE)
         bars.set_ylabel("boxes")
         if len(names) <= _NAMED_CLASSES:
-            bars.set_xticks(range(len(names)), names, rotation=90 if len(names) > 6 else 0)
+            bars.set_xticks(
+                range(len(names)), shown_names(names), rotation=90 if len(names) > 6 else 0
+            )
         else:
             bars.set_xlabel("class")
         step = max(1, len(labels) // _DRAWN_BOXES)

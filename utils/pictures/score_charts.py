@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .charts import BLUE, GRID, INK, PALE, STYLE, one_plot
+from .charts import BLUE, GRID, INK, PALE, STYLE, one_plot, shown_names
 
 _NAMED_CLASSES = 10  # more lines cannot be told apart
 _WRITTEN_CLASSES = 20  # of more the cells are too small for numbers
@@ -33,6 +33,7 @@ def curve_chart(
     `mark`: the place on the axis where F1 is best. nan is not drawn, and takes no part in the mean.
     """
     label, numbers = axis
+    names = shown_names(names)
     known = ~np.isnan(rows)
     count = known.sum(axis=0)
     mean = np.where(count, np.where(known, rows, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
@@ -55,9 +56,7 @@ def curve_chart(
         axes.plot(numbers, mean, color=BLUE, linewidth=2.2, label=whole)
         if mark is not None:
             axes.axvline(mark, color=INK, linewidth=0.8, linestyle="--")
-            axes.annotate(
-                f"best F1 at {mark:.3f}", (mark, 0.02), xytext=(4, 0), textcoords="offset points"
-            )
+            axes.set_title(f"dashed: best F1, at {mark:.3g}", loc="right", fontsize=8)
         axes.set(xlabel=label, ylabel=what, xlim=(0, numbers[-1]), ylim=(0, 1.02))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
@@ -66,7 +65,7 @@ def curve_chart(
 def confusion_chart(counts: npt.NDArray[np.int64], names: Sequence[str], title: str) -> Figure:
     """`counts` (nc + 1, nc + 1): rows detected, columns there, last is nothing; as shares of each
     column."""
-    labels = [*names, "background"]
+    labels = [*shown_names(names), "background"]
     shares = counts / np.maximum(counts.sum(axis=0, keepdims=True), 1)
     side = float(np.clip(2.5 + 0.45 * len(labels), 4.5, 16))
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):

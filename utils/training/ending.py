@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from ..command.next_step import next_steps
+from ..detection.results import Metrics
 from ..network.channel_links import plan_path
 from .checkpoint import Progress
 from .parts import Run
@@ -23,6 +25,7 @@ _FILES = {
     "train_batch0.jpg train_batch1.jpg train_batch2.jpg": "images as they are trained on",
     "train.log args.json": "what this run said, and how it was started",
 }
+_LISTED_CLASSES = 20
 _DROP = 0.03  # of mAP@.5, that a first prune may cost
 _SPARSE_HYP = "data/hyp/sparse.yaml"
 
@@ -58,14 +61,27 @@ def files(folder: RunFolder) -> str:
     return "\n".join(lines)
 
 
-def what_next(run: Run) -> str:
-    """The commands that make sense after this run."""
+def best_scores(found: Metrics) -> str:
+    """What best.pt is worth: a row for each class, unless there are many, and its threshold."""
+    lines = [found.table()] if 1 < len(found.per_class) <= _LISTED_CLASSES else []
+    if not math.isnan(found.best_conf):
+        lines.append(f"F1 is highest at a score of {_threshold(found)}: a threshold for use")
+    return "\n".join(("best.pt:", *lines)) if lines else "best.pt finds nothing yet"
+
+
+def _threshold(found: Metrics) -> str:
+    """The best score to begin at, rounded down, so that what has it is shown."""
+    return f"{math.floor(1000 * found.best_conf) / 1000:.3f}"
+
+
+def what_next(run: Run, found: Metrics | None) -> str:
+    """The commands that make sense after this run; `found` is what best.pt is worth."""
     options, folder = run.options, run.folder
     cfg, data = options.cfg, options.data
     size: Words = ["--img-size", *run.model.img_size] if options.images.size else []
     name = folder.path.name
 
-    def on(script: str, weights: Path, *rest: str | float) -> Words:
+    def on(script: str, weights: Path, *rest: str | Path | float) -> Words:
         return ["python", script, "--cfg", cfg, "--data", data, "--weights", weights, *size, *rest]
 
     if options.sparsity.on:
@@ -73,6 +89,9 @@ def what_next(run: Run) -> str:
         prune = on(script, folder.last, "--max-map-drop", _DROP)
         return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
     check = {"score it, class by class": on("val.py", folder.best)}
+    if found is not None and run.spec.valid and not math.isnan(found.best_conf):
+        shown: Words = ["--source", run.spec.valid, "--conf-thres", _threshold(found)]
+        check = {"see what it finds": on("detect.py", folder.best, *shown)}
     if options.start.masks:
         return next_steps(check)
     if plan_path(cfg).is_file() or Path(cfg).name.startswith("prune_"):

@@ -30,6 +30,7 @@ def head(run: Run, asked: TrainOptions) -> list[str]:
         ("length", _length(run)),
         ("loss", _loss(run)),
         ("augmentation", _augmentation(run, asked)),
+        ("scoring", _scoring(run)),
         *_of_some_runs(run),
         ("files", f"go to {run.folder.path}"),
     ]
@@ -57,6 +58,10 @@ def resumed_head(run: Run, progress: Progress) -> list[str]:
 
 def _told(name: str, value: object, asked: object) -> str:
     return f"{name} {value}{_LEFT_OUT if asked is None else ''}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _network(run: Run) -> str:
@@ -141,9 +146,9 @@ def _warmup(run: Run) -> int:
 def _length(run: Run) -> str:
     options = run.options
     batch, accumulate = options.images.batch_size, options.optimizer.accumulate
-    step = f"{batch} images" if accumulate == 1 else f"{batch} x {accumulate} images"
+    step = _counted(batch, "image") if accumulate == 1 else f"{batch} x {accumulate} images"
     per_epoch = run.schedule.steps // options.epochs
-    return f"{options.epochs} x {per_epoch} steps (epochs x steps of an epoch) of {step}"
+    return f"{_counted(options.epochs, 'epoch')} of {_counted(per_epoch, 'step')} of {step}"
 
 
 def _loss(run: Run) -> str:
@@ -180,6 +185,19 @@ def _augmentation(run: Run, asked: TrainOptions) -> str:
     return ", ".join(parts)
 
 
+def _scoring(run: Run) -> str:
+    wanted = run.options.after_epoch
+    if run.valid is None:
+        return "none: the data set names no validation images"
+    parts = [
+        "after the last epoch" if wanted.notest else "after each epoch",
+        f"NMS {run.scoring().nms_kind.name}{_of_cfg(wanted.nms == FROM_CFG)}",
+    ]
+    if wanted.patience:
+        parts.append(f"ends after {_counted(wanted.patience, 'epoch')} without a better one")
+    return ", ".join(parts)
+
+
 def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
     """Rows about what most runs do without."""
     options = run.options
@@ -200,5 +218,3 @@ def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
         held += ["all BN statistics"] if run.freezing.statistics else []
         held += ["all but the heads' last layers"] if options.freeze.but_heads else []
         yield "held as it is", ", ".join(held)
-    if options.after_epoch.patience:
-        yield "ends early", f"after {options.after_epoch.patience} epochs without a better one"

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from ..command.errors import UserError
 from ..command.progress import progress_bar
 from ..data.loader import Batch, resize_batch
-from ..detection.as_the_cfg_says import chosen_nms
-from ..detection.evaluate import EvalOptions, collect, joined, measure
+from ..detection.evaluate import collect, joined, measure
 from ..detection.results import Metrics
 from ..network.batch_norm.statistics import recalibrate_
 from ..network.darknet import Network
@@ -122,10 +121,11 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
         waiting += 1
         if waiting == accumulate:
             lr, waiting = update(run, progress), 0
-        beside = {name: f"{part / (number + 1):.3f}" for name, part in sums.items()}
         speed = (progress.seen - seen_before) / (time.perf_counter() - start)
         left = pace.left(epoch + (number + 1) / batches)
-        bar.set_postfix({**beside, "images/s": f"{speed:.1f}", "whole run": f"{left} left"}, False)
+        parts = {name: f"{part / (number + 1):.3f}" for name, part in sums.items()}
+        beside = {"images/s": f"{speed:.1f}", "whole run": f"{left} left", **parts}
+        bar.set_postfix(beside, refresh=False)
     if waiting:  # the last group of an epoch may be shorter: each batch weighs the same
         lr = update(run, progress)
     seconds = time.perf_counter() - start
@@ -257,10 +257,5 @@ def validate(run: Run) -> Metrics:
     assert run.valid is not None
     network = copy.deepcopy(run.trainee.averaged()).eval()
     network.fuse()  # type: ignore[operator]
-    options = EvalOptions(
-        nms_kind=chosen_nms(run.options.after_epoch.nms, run.model.heads[-1].section),
-        device=run.device,
-        channels_last=run.options.machine.channels_last,
-    )
-    own = collect(network, run.valid, run.spec.nc, options, progress=False)
+    own = collect(network, run.valid, run.spec.nc, run.scoring(), progress=run.ranks.first)
     return measure(joined(run.ranks.gather(own)), run.spec.nc, run.spec.names)

@@ -9,6 +9,8 @@ from torch import nn
 
 from ..data.darknet_files import DataSpec
 from ..data.loader import Loader
+from ..detection.as_the_cfg_says import chosen_nms
+from ..detection.evaluate import EvalOptions
 from ..network.darknet import Network
 from .checkpoint import Trainee
 from .distillation.distiller import Distiller
@@ -49,3 +51,11 @@ class Run:
     valid: Loader | None
     plain: Loader | None
     cfg_text: str
+
+    def scoring(self) -> EvalOptions:
+        """How the averaged weights are scored."""
+        return EvalOptions(
+            nms_kind=chosen_nms(self.options.after_epoch.nms, self.model.heads[-1].section),
+            device=self.device,
+            channels_last=self.options.machine.channels_last,
+        )

@@ -36,7 +36,12 @@ class Record:
         self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
 
     def __enter__(self) -> Record:
-        logging.getLogger().addHandler(self._log)
+        root = logging.getLogger()
+        # Where nobody has set logging up, warnings go on to stderr as they would without a file.
+        alone = [] if root.handlers or logging.lastResort is None else [logging.lastResort]
+        self._handlers: list[logging.Handler] = [self._log, *alone]
+        for handler in self._handlers:
+            root.addHandler(handler)
         return self
 
     def __exit__(
@@ -45,7 +50,8 @@ class Record:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        logging.getLogger().removeHandler(self._log)
+        for handler in self._handlers:
+            logging.getLogger().removeHandler(handler)
         self._log.close()
         self._board.close()
 
@@ -69,11 +75,12 @@ class Record:
             self._board.add_histogram(f"bn_gamma_per_layer/{moment}", values, index)
 
     def batch(self, number: int, batch: Batch) -> None:
-        """A batch of the first epoch, of which the first ones are drawn."""
-        if number >= DRAWN_BATCHES or not self._draws:
+        """A batch of the first epoch: the first ones are drawn, the very first for TensorBoard."""
+        if number >= (DRAWN_BATCHES if self._draws else 1):
             return
         picture = batch_sheet(batch, self._run.spec.names)
-        write_picture(self._run.folder.path / f"train_batch{number}.jpg", picture)
+        if self._draws:
+            write_picture(self._run.folder.path / f"train_batch{number}.jpg", picture)
         if number == 0:
             self._board.add_image("first_batch", picture, 0, dataformats="HWC")
 

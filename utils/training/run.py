@@ -24,7 +24,7 @@ from ..network.cfg_of import read_cfg
 from ..network.darknet import Build
 from .build import FindTargets, Resumed, build_run
 from .checkpoint import Progress, leave_copies, restore
-from .ending import files, interrupted, what_next
+from .ending import best_scores, files, interrupted, what_next
 from .epoch_lines import summary
 from .head import head, resumed_head
 from .loop import train
@@ -98,9 +98,12 @@ def _lead(run: Run, progress: Progress, said_first: Sequence[str]) -> None:
             logger.info("%s", interrupted(run, progress))
             raise
     print(summary(progress, run.options.sparsity.on), flush=True)
+    found = None
     if not run.options.after_epoch.noplots:
         write_results(run, progress)
-        write_scores(run)
+        found = write_scores(run)
+    if found is not None:
+        print(best_scores(found), flush=True)
     print(files(run.folder), flush=True)
     leave_copies(run.folder, WEIGHTS)
-    print(what_next(run), flush=True)
+    print(what_next(run, found), flush=True)

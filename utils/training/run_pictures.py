@@ -10,9 +10,9 @@ import numpy as np
 
 from ..command.files import atomic_write
 from ..data.loader import Batch, make_loader
-from ..detection.as_the_cfg_says import chosen_nms
-from ..detection.evaluate import EvalOptions, collect
+from ..detection.evaluate import collect, measure
 from ..detection.plots.write import write_plots
+from ..detection.results import Metrics
 from ..pictures.detections import Picture
 from ..pictures.labelled import as_rgb, drawn_cell, encoded, labels_as_detections, sheet
 from .checkpoint import Progress
@@ -39,11 +39,8 @@ def batch_sheet(batch: Batch, names: Sequence[str]) -> Picture:
     targets = batch.targets.cpu().numpy().astype(np.float64)
     cells = []
     for place, image in enumerate(images):
-        rows = targets[targets[:, 0] == place, 1:]
-        # A copy: the batch is about to be trained on, and boxes do not belong in it.
-        picture = as_rgb(image).copy()
-        found = labels_as_detections(rows, picture.shape[:2])
-        cells.append(drawn_cell(picture, found, names, with_scores=False))
+        there = labels_as_detections(targets[targets[:, 0] == place, 1:], image.shape[:2])
+        cells.append(drawn_cell(as_rgb(image), there, names, with_scores=False))
     return sheet(cells, _COLUMNS)
 
 
@@ -55,12 +52,13 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 def write_labels(run: Run) -> None:
     """labels.jpg: how many boxes the training images hold, where, and how large."""
-    from ..pictures.run_charts import labels_chart  # matplotlib takes a second to load
+    from ..pictures.charts import save_picture  # matplotlib takes a second to load
+    from ..pictures.run_charts import labels_chart
 
     rows = np.concatenate([sample.labels for sample in run.loader.dataset.samples])
     figure = labels_chart(rows.astype(np.float64), run.spec.names)
     with atomic_write(run.folder.path / "labels.jpg") as temporary:
-        figure.savefig(temporary, format="jpg", dpi=120, facecolor="white")
+        save_picture(figure, temporary, "jpg", 120)
 
 
 def write_results(run: Run, progress: Progress) -> None:
@@ -82,19 +80,19 @@ def write_results(run: Run, progress: Progress) -> None:
         save_png(figure, temporary)
 
 
-def write_scores(run: Run) -> None:
-    """Curves, confusion matrix and labels beside detections of best.pt, scored once more."""
+def write_scores(run: Run) -> Metrics | None:
+    """Curves, confusion matrix and labels beside detections of best.pt, which is scored anew.
+
+    None where there is nothing to score it on.
+    """
     if run.valid is None:
-        return
+        return None
     network = copy.deepcopy(run.model)
     network.load_weights(run.folder.best)
     network.eval().to(run.device).fuse()
-    options = EvalOptions(
-        nms_kind=chosen_nms(run.options.after_epoch.nms, run.model.heads[-1].section),
-        device=run.device,
-        channels_last=run.options.machine.channels_last,
-    )
     images = run.valid.dataset
+    # All of them: run.valid has this process's share.
     loader = make_loader(images, run.options.images.batch_size)
-    found = collect(network, loader, run.spec.nc, options)
+    found = collect(network, loader, run.spec.nc, run.scoring())
     write_plots(run.folder.path, found, images, run.spec.names)
+    return measure(found, run.spec.nc, run.spec.names)
