@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from utils.command.next_step import next_steps
+from utils.command.words.next_step import next_steps
 
 
 def test_words_are_quoted_for_a_shell() -> None:

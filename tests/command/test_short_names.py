@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from utils.command.short_names import run_name, short_names
+from utils.command.words.short_names import run_name, short_names
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_options_refuse_what_the_flags_refuse(
         make()
     assert str(refused.value).startswith(said)
     with pytest.raises((UserError, SystemExit)) as typed:
-        prune_flags(strategy, None, words)
+        prune_flags(strategy, None, ["--cfg", "my.cfg", "--weights", "my.weights", *words])
     told = str(typed.value) if isinstance(typed.value, UserError) else capsys.readouterr().err
     assert said in told
 

@@ -219,5 +219,5 @@ def test_flags(capsys: pytest.CaptureFixture[str]) -> None:
             prune_by_flags(slim_prune.STRATEGY, words)
         assert message in capsys.readouterr().err
     with pytest.raises(UserError, match="--target-latency-ms: takes the place of --global-percent"):
-        words = ["--target-latency-ms", "5", "--global-percent=.5"]
+        words = ["--weights", "my.pt", "--target-latency-ms", "5", "--global-percent=.5"]
         prune_by_flags(slim_prune.STRATEGY, words)

@@ -298,7 +298,7 @@ def test_a_failed_write_leaves_neither_file(
 def test_as_a_command(tmp_path: Path, root: Path) -> None:
     """From the clone, as the README says; bad input ends with exit code 2 and no traceback."""
     done = subprocess.run(
-        [sys.executable, "slim_prune.py", "--cfg", str(tmp_path / "none.cfg")],
+        [sys.executable, "slim_prune.py", "--cfg", str(tmp_path / "none.cfg"), "--weights", "a.pt"],
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2

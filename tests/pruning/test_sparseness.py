@@ -224,10 +224,10 @@ def test_script_compares_checkpoints_and_draws(
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000
     said = capsys.readouterr().out
-    assert "dense.pt" in said
+    assert "dense" in said
     assert "0.7000" in said
     (message,) = caplog.messages
-    assert message.startswith("dense.pt: the model is dense")
+    assert message.startswith("dense: the model is dense")
     assert sorted(path.name for path in project.iterdir()) == [
         "dense.pt", "dense_gammas.png", "my.cfg", "sparse.weights",
     ]  # fmt: skip

@@ -229,7 +229,7 @@ def test_a_bad_range_is_one_line(text: str, capsys: pytest.CaptureFixture[str]) 
 
 def test_flags_left_out() -> None:
     def numbers(strategy: Strategy, *flags: str) -> Any:
-        found = prune_flags(strategy, None, flags)
+        found = prune_flags(strategy, None, ["--weights", "my.pt", *flags])
         return found.chosen_ratio, found.chosen_shortcuts, found.floor, found.sweep
 
     assert numbers(SLIM) == (0.8, 0, 0.01, None)

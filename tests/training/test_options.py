@@ -121,7 +121,7 @@ def test_options_of_a_call_are_saved_too() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--t-weights", "x.pt"], "--t-cfg"),
+        (["--t-weights", "x.weights"], "--t-cfg"),
         (["--t-cfg", "x.cfg"], "knows nothing"),
         (["--img-size", "1", "2", "3"], "--img-size takes"),
         (["--mosaic", "2"], "--mosaic 2: must lie between"),

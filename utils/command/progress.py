@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from .amounts import duration
+from .words.amounts import duration
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

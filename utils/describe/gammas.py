@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..command.files import atomic_write
-from ..command.short_names import short_names
 from ..command.table import table
+from ..command.words.short_names import short_names
 from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.graph import ChannelGraph, channel_graph

@@ -9,7 +9,7 @@ from ..cfg import Cfg
 from ..command.errors import UserError
 from ..command.files import require_file
 from ..data.darknet_files import read_data_text
-from ..network.cfg_of import holds_its_cfg, read_cfg
+from ..network.cfg_of import own_cfg, read_cfg
 from .options import Inputs
 
 
@@ -33,24 +33,32 @@ def require_inputs(
 def add_inputs(parser: argparse._ActionsContainer, weights: str | None = None) -> None:
     """Add `--cfg` and `--weights` (by default `weights`); read them back with `inputs_of`."""
     add = parser.add_argument
-    add("--cfg", help="structure of the model; left out, the one that the .pt of --weights holds")
+    add(
+        "--cfg",
+        help="structure of the model; left out, what a .pt holds, or NAME.cfg beside NAME.weights",
+    )
     add("--weights", default=weights, help=".pt or .weights file")
 
 
 def inputs_of(
     cfg: str | None, weights: str | None, img_size: tuple[int, int] | None = None
 ) -> Inputs:
-    """What `--cfg` and `--weights` name: without the first, a checkpoint's own cfg.
+    """What `--cfg` and `--weights` name: without the first, the weights' own cfg.
 
+    That is the one in a checkpoint, or the file beside `NAME.weights` that is called NAME.cfg.
     Raises UserError where there is none.
     """
     if not weights:
         raise UserError("--weights: name a .pt or .weights file (see --help)")
     if cfg:
         return Inputs(cfg, weights, img_size)
-    if not holds_its_cfg(weights):
-        raise UserError(f"--weights {weights}: holds no structure, as a .pt does: name its --cfg")
-    return Inputs(weights, weights, img_size)
+    own = own_cfg(weights)
+    if own is None:
+        raise UserError(
+            f"--weights {weights}: holds no structure, as a .pt does, and no .cfg of its name lies "
+            "beside it: name its --cfg"
+        )
+    return Inputs(own, weights, img_size)
 
 
 def require_data(data: str | Path) -> None:

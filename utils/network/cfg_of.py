@@ -8,6 +8,7 @@ from ..cfg import Cfg, load_cfg, parse_cfg
 from ..command.errors import UserError
 from ..command.files import require_file
 
+_CHECKPOINTS = (".pt", ".pth")
 _ZIP_START = b"PK\x03\x04"  # of what torch.save writes
 
 
@@ -29,6 +30,13 @@ def read_cfg(path: str | Path) -> Cfg:
     return parse_cfg(text, f"{path}'s cfg")
 
 
-def holds_its_cfg(weights: str | Path) -> bool:
-    """Whether a file of weights is of the kind that holds a cfg, by its suffix."""
-    return Path(weights).suffix.lower() in (".pt", ".pth")
+def own_cfg(weights: str | Path) -> str | None:
+    """Where the cfg of some weights is, as `read_cfg` takes it; None where nothing says so.
+
+    In a checkpoint itself, or in NAME.cfg beside NAME.weights.
+    """
+    path = Path(weights)
+    if path.suffix.lower() in _CHECKPOINTS:
+        return str(weights)
+    beside = path.with_suffix(".cfg")
+    return str(beside) if path.suffix not in ("", ".cfg") and beside.is_file() else None

@@ -14,7 +14,7 @@ from torch import nn
 from ..cfg import Cfg, format_cfg
 from ..command.errors import UserError
 from ..command.machine.device import pick_device
-from ..command.short_names import run_name
+from ..command.words.short_names import run_name
 from ..data.darknet_files import DataSpec, load_data_file
 from ..detection.score import require_classes
 from ..network.cfg_of import read_cfg

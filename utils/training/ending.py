@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..command.next_step import next_steps
+from ..command.words.next_step import next_steps
 from ..detection.results import Metrics
 from ..network.channel_links import plan_path
 from .checkpoint import Progress

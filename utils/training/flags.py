@@ -12,7 +12,7 @@ from ..command.flag_fields import to_flags
 from ..data.options import AugmentOptions
 from ..detection.as_the_cfg_says import add_fit, add_nms
 from ..detection.options import IouKind
-from ..network.cfg_of import holds_its_cfg
+from ..network.cfg_of import own_cfg
 from .cfg_recipe import with_recipe
 from .distillation.flags import add_distillation_flags
 from .hyp import hyp_flags
@@ -64,8 +64,8 @@ def typed_flags(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
     absent = argparse.Namespace(**dict.fromkeys(typed, _ABSENT))
     found = vars(parser.parse_args(words, absent))
     given = {name for name, value in found.items() if value is not _ABSENT}
-    if "cfg" not in given and holds_its_cfg(typed["weights"]):
-        typed["cfg"] = typed["weights"]
+    if "cfg" not in given:
+        typed["cfg"] = own_cfg(typed["weights"]) or typed["cfg"]
     return with_recipe(typed, given) if typed["hyp_from_cfg"] else typed
 
 
@@ -95,7 +95,7 @@ def resumed_flags(parser: Parser, argv: Sequence[str], saved: Mapping[str, Any])
 
 def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--cfg", help="structure of the model; left out, the one that a .pt of --weights holds")
+    add("--cfg", help="structure; left out, what --weights hold, or NAME.cfg beside NAME.weights")
     add("--data", help="data set: a .data file, a data.yaml, a folder, COCO's JSON")
     add("--name", help="folder below --project; '' takes the cfg's name")
     add("--project", metavar="DIR", help="folder of the runs")

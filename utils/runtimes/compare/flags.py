@@ -8,8 +8,9 @@ from typing import get_args
 
 from ...command.cli import Parser, add_img_size, img_size, positive_int
 from ...command.errors import UserError
+from ...detection.inputs import inputs_of
 from ...detection.options import Inputs
-from ...network.cfg_of import holds_its_cfg
+from ...network.cfg_of import own_cfg
 from ..options import BACKENDS
 from .options import RUNTIMES, Clock, CompareOptions
 
@@ -60,8 +61,8 @@ def _model(pair: str, size: tuple[int, int] | None) -> Inputs:
     """The files of a `CFG,WEIGHTS`, or of a .pt alone; a path may hold commas of its own."""
     commas = [place for place, letter in enumerate(pair) if letter == ","]
     splits = [(pair[:place], pair[place + 1 :]) for place in commas]
-    if holds_its_cfg(pair) and (not splits or Path(pair).is_file()):
-        return Inputs(pair, pair, size)
+    if (not splits or Path(pair).is_file()) and own_cfg(pair):
+        return inputs_of(None, pair, size)
     if not splits or not all(splits[0]):
         raise UserError(f"--models {pair}: expected CFG,WEIGHTS without a blank, or a .pt file")
     there = (split for split in splits if all(Path(path).is_file() for path in split))

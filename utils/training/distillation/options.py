@@ -7,7 +7,7 @@ from typing import Literal
 
 from ...command.errors import UserError
 from ...command.flag_fields import flag
-from ...network.cfg_of import holds_its_cfg
+from ...network.cfg_of import own_cfg
 
 DistillKind = Literal["1", "2", "response", "feature"]
 FeatureLoss = Literal["cwd", "mse"]
@@ -32,7 +32,7 @@ class TeacherOptions:
     """A network that teaches: its cfg ('' is no teacher) and weights, and what it teaches.
 
     plan: the .plan.json that links its channels to the student's; None is the one beside the
-    student's cfg. Left out, the cfg is the one that a .pt of weights holds. Raises UserError for a
+    student's cfg. Left out, the cfg is what the weights have of their own. Raises UserError for a
     cfg without weights, and for weights that hold none.
     """
 
@@ -43,8 +43,9 @@ class TeacherOptions:
 
     def __post_init__(self) -> None:
         if self.weights and not self.cfg:
-            if not holds_its_cfg(self.weights):
+            own = own_cfg(self.weights)
+            if own is None:
                 raise UserError("--t-weights: needs the teacher's structure, too: --t-cfg")
-            object.__setattr__(self, "cfg", self.weights)  # frozen
+            object.__setattr__(self, "cfg", own)  # frozen
         if self.cfg and not self.weights:
             raise UserError("--t-cfg: a teacher without --t-weights knows nothing")

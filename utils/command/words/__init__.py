@@ -1,0 +1,1 @@
+"""Words for people: names of models, amounts, what to type next."""
