@@ -15,7 +15,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _INK, _GRID = "#2d3748", "#e2e8f0"
 
 
-def save_comparison(path: Path, rows: Sequence[Row], clock: Clock = "wall") -> bool:
+def save_comparison(path: Path, rows: Sequence[Row], clock: Clock = "cpu") -> bool:
     """Write the picture as PNG, 150 pixels an inch; False where there is nothing to draw."""
     figure = comparison_chart(rows, clock)
     if figure is not None:
@@ -23,7 +23,7 @@ def save_comparison(path: Path, rows: Sequence[Row], clock: Clock = "wall") -> b
     return figure is not None
 
 
-def comparison_chart(rows: Sequence[Row], clock: Clock = "wall") -> Figure | None:
+def comparison_chart(rows: Sequence[Row], clock: Clock = "cpu") -> Figure | None:
     """Each model is a marker, each runtime a line; None where nothing has both a time and a mAP."""
     points = [
         (row.candidate.name, row.runtime, _time_ms(row.result, clock), row.result.map50)

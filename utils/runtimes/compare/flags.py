@@ -52,7 +52,7 @@ def make_parser(doc: str | None) -> Parser:
     add("--runs", type=positive_int, default=50, help="forward passes that are timed")
     add("--calibration-images", type=positive_int, default=100, metavar="N", help="for int8")
     add("--output", metavar="FOLDER", help="keep compare.csv and compare.png in this new folder")
-    add("--clock", choices=get_args(Clock), default="wall", help="time that the picture shows")
+    add("--clock", choices=get_args(Clock), default="cpu", help="time that the picture shows")
     add_img_size(parser)
     return parser
 

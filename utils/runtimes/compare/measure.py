@@ -1,11 +1,15 @@
-"""What one model costs and is worth in one runtime, measured in a process of its own."""
+"""What one model costs and is worth in one runtime, measured in a process of its own.
+
+The process is asked to `load`, then for some rounds of passes, then to `finish`: between the rounds
+of one model those of the others run, so that what slows the machine slows all of them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ import torch
 from ...command.errors import UserError
 from ...command.machine.timing import call_times_ms
 from ...data.darknet_files import load_data_file
+from ...detection.evaluate import Predict
 from ...detection.options import Scoring
 from ...detection.score import score
 from ...network.darknet import Build, Network
@@ -39,32 +44,61 @@ class Task:
     runs: int
 
 
-def measure(build: Build, task: Task) -> Measured | str:
-    """Run a task in this process; a UserError's text where the runtime cannot run the model."""
+@dataclass
+class _Loaded:
+    """What this process runs."""
+
+    task: Task
+    network: Network
+    predict: Predict
+    image: torch.Tensor
+    start_mb: float
+    times_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)  # of a pass, per round
+
+
+_LOADED: list[_Loaded] = []  # one, for the life of the process
+
+
+def load(build: Build, task: Task) -> str:
+    """Open a task's model in this process, and warm it up; a text where it cannot be run."""
     try:
-        return _measure(build, task)
+        network: Network = build(task.cfg, task.img_size)
+        noise = np.random.default_rng(0).random((1, network.in_channels, *task.img_size))
+        image = torch.from_numpy(noise.astype(np.float32))
+        start_mb = _restart_peak_mb()
+        predict = open_backend(task.backend, network, task.file, torch.device("cpu"), task.threads)
+        call_times_ms(lambda: predict(image), runs=1, warmup=5)
     except UserError as error:
         return str(error)
+    _LOADED[:] = [_Loaded(task, network, predict, image, start_mb)]
+    return ""
 
 
-def _measure(build: Build, task: Task) -> Measured:
-    network: Network = build(task.cfg, task.img_size)
-    noise = np.random.default_rng(0).random((1, network.in_channels, *task.img_size))
-    image = torch.from_numpy(noise.astype(np.float32))
-    start_mb = _restart_peak_mb()
-    predict = open_backend(task.backend, network, task.file, torch.device("cpu"), task.threads)
-    call_times_ms(lambda: predict(image), runs=1, warmup=5)
+def time_a_round(runs: int) -> None:
+    """Time so many passes of the loaded model; other models' rounds come between these."""
+    (own,) = _LOADED
     busy = time.process_time()
-    times_ms = call_times_ms(lambda: predict(image), runs=task.runs, warmup=0)
-    cpu_ms = 1e3 * (time.process_time() - busy) / task.runs
-    peak_mb = _peak_mb() - start_mb
-    median, p95 = np.percentile(times_ms, (50, 95))
+    own.times_ms += call_times_ms(lambda: own.predict(own.image), runs=runs, warmup=0)
+    own.cpu_ms.append(1e3 * (time.process_time() - busy) / runs)
+
+
+def finish() -> Measured | str:
+    """What the rounds gave, and the mAP; a text where the data cannot be scored."""
+    (own,) = _LOADED
+    task = own.task
+    peak_mb = _peak_mb() - own.start_mb
+    median, p95 = np.percentile(own.times_ms, (50, 95))
     size = _size(Path(task.file))
-    found = Measured(size, float(median), float(p95), cpu_ms, max(peak_mb, 0.0))
+    cpu = float(np.median(own.cpu_ms)), min(own.cpu_ms), max(own.cpu_ms)
+    found = Measured(size, float(median), float(p95), *cpu, max(peak_mb, 0.0))
     if not task.data:
         return found
-    spec = load_data_file(task.data)
-    scored = score(predict, spec, network, Scoring(batch_size=8, workers=0))
+    try:
+        spec = load_data_file(task.data)
+        scored = score(own.predict, spec, own.network, Scoring(batch_size=8, workers=0))
+    except UserError as error:
+        return str(error)
     return replace(found, map50=scored.map50, map=scored.map)
 
 

@@ -20,9 +20,10 @@ Clock = Literal["wall", "cpu"]
 class CompareOptions:
     """Models as files, the runtimes to run them in, and how long.
 
-    The weights' names tell the models apart. data: a .data file to score on; without one nothing is
-    scored, nor int8 calibrated. threads: of each pass, None as many as PyTorch takes. runs: passes
-    that are timed. output: a new folder for the table and the picture, whose times `clock` chooses.
+    The weights' names, or those of their runs, tell the models apart. data: a .data file to score
+    on; without one nothing is scored, nor int8 calibrated. threads: of each pass, None as many as
+    PyTorch takes. runs: passes that are timed. output: a new folder for the table and the picture,
+    whose times `clock` chooses.
 
     Raises UserError for a runtime that is not known, or none.
     """
@@ -34,7 +35,7 @@ class CompareOptions:
     runs: int = 50
     calibration_images: int = 100
     output: str | None = None
-    clock: Clock = "wall"
+    clock: Clock = "cpu"
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.runtimes if name not in RUNTIMES]

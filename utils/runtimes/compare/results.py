@@ -26,15 +26,17 @@ class Candidate:
 class Measured:
     """Results of a task. Times are of the forward pass alone, of one image, warm.
 
-    cpu_ms is the processor time that a pass takes, over all threads: unlike the others, it says
-    the same on a busy machine. peak_mb is by how much the process grew, from before the runtime was
-    loaded to the peak of the passes.
+    cpu_ms is the processor time that a pass takes, over all threads: unlike the others, it says the
+    same on a busy machine; the median of some rounds, with their least and most. peak_mb is by how
+    much the process grew, from before the runtime was loaded to the peak of the passes.
     """
 
     file_bytes: int
     median_ms: float
     p95_ms: float
     cpu_ms: float
+    cpu_least_ms: float
+    cpu_most_ms: float
     peak_mb: float
     map50: float | None = None
     map: float | None = None
@@ -53,7 +55,7 @@ class Row:
         found = self.result
         if isinstance(found, str):
             return f"{self.candidate.name} in {self.runtime}: {found}"
-        score = "" if found.map50 is None else f", mAP@.5 {found.map50:.4f}"
+        score = "" if found.map50 is None else f", mAP@.5 {found.map50:.3f}"
         return f"{self.candidate.name} in {self.runtime}: {found.median_ms:.2f} ms{score}"
 
 
@@ -78,10 +80,38 @@ def results_table(rows: Sequence[Row]) -> str:
             f"{found.cpu_ms:.2f}",
         ]
         if scored:
-            cells += [f"{found.map50:.4f}", f"{found.map:.4f}"]
+            cells += [f"{found.map50:.3f}", f"{found.map:.3f}"]
         lines.append(cells)
     failed = [str(row) for row in rows if isinstance(row.result, str)]
     return "\n".join([table(lines, right=range(2, len(lines[0]))), *failed])
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """A sentence: what the smallest model gives for what it saves against the largest; "" for one.
+
+    A ratio of times that the rounds' spread does not support is not told as one.
+    """
+    measured = [row for row in rows if isinstance(row.result, Measured)]
+    by_size = sorted({row.candidate.parameters: row.candidate for row in measured}.items())
+    if len(by_size) < 2:
+        return ""
+    small, large = by_size[0][1], by_size[-1][1]
+    parts = [f"{large.parameters / small.parameters:.1f} times smaller"]
+    found = {(row.candidate, row.runtime): row.result for row in measured}
+    both = [r for c, r in found if c == small and (large, r) in found]
+    scored = None
+    for runtime in both:
+        before, after = found[large, runtime], found[small, runtime]
+        assert isinstance(before, Measured) and isinstance(after, Measured)
+        scored = scored or (before, after)
+        if after.cpu_most_ms < before.cpu_least_ms:
+            parts.append(f"{before.cpu_ms / after.cpu_ms:.1f} times as fast in {runtime}")
+        else:
+            parts.append(f"not faster in {runtime} by more than the spread")
+    told = ", ".join(parts)
+    if scored and scored[0].map50 is not None and scored[1].map50 is not None:
+        told += f"; mAP@.5 {scored[0].map50:.3f} -> {scored[1].map50:.3f}"
+    return f"{small.name} against {large.name}, by processor time: {told}"
 
 
 def csv_text(rows: Sequence[Row]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from ...command.errors import UserError
 from ...command.folders import require_free, whole_folder
 from ...command.progress import progress_bar
+from ...command.words.short_names import short_names
 from ...data.darknet_files import DataSpec, load_data_file
 from ...detection.as_the_cfg_says import chosen_fit
 from ...detection.options import Inputs
@@ -31,9 +33,11 @@ from ..onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from ..openvino_runtime import openvino_from_onnx, save_openvino
 from ..options import Backend
 from ..real_images import calibration_inputs
-from .measure import Task, measure
+from .measure import Task, finish, load, time_a_round
 from .options import INT8, Clock, CompareOptions, installed
 from .results import Candidate, Measured, Row, csv_text
+
+ROUNDS = 5  # of timing each model
 
 
 def compare_models(options: CompareOptions, build: Build) -> list[Row]:
@@ -41,7 +45,7 @@ def compare_models(options: CompareOptions, build: Build) -> list[Row]:
 
     What is not installed is said on stdout and left out. Raises UserError where nothing is
     installed, for files that do not fit each other, two models of one name, and data of other
-    classes.
+    classes. Models are timed in turns, runtime by runtime.
     """
     usable, absent = installed(options.runtimes)
     print("\n".join(absent), end="\n" if absent else "")
@@ -52,11 +56,17 @@ def compare_models(options: CompareOptions, build: Build) -> list[Row]:
     spec = load_data_file(options.data) if options.data else None
     chosen = candidates(options.models, build, spec)
     rows: list[Row] = []
-    for model in progress_bar(chosen, "comparing", "model"):
-        with tempfile.TemporaryDirectory() as folder:
-            for row in measured_rows(model, usable, Path(folder), options, build):
-                rows.append(row)
-                tqdm.write(str(row), file=sys.stderr)
+    with ExitStack() as stack:
+        files = [stack.enter_context(made_files(one, usable, options, build)) for one in chosen]
+        for runtime in progress_bar(usable, "comparing", "runtime"):
+            tasks = [
+                task_of(model, runtime, made[runtime], options)
+                for model, made in zip(chosen, files, strict=True)
+            ]
+            for model, result in zip(chosen, measured_in_turns(build, tasks), strict=True):
+                rows.append(Row(model, runtime, result))
+                tqdm.write(str(rows[-1]), file=sys.stderr)
+    rows.sort(key=lambda row: chosen.index(row.candidate))  # the runtimes keep their order
     if options.output:
         keep(rows, options.output, options.clock)
     return rows
@@ -65,13 +75,13 @@ def compare_models(options: CompareOptions, build: Build) -> list[Row]:
 def candidates(models: Sequence[Inputs], build: Build, spec: DataSpec | None) -> list[Candidate]:
     """The models. Raises UserError when two have one name, or other classes than the data."""
     found = []
-    for model in models:
+    for name, model in zip(short_names([model.weights for model in models]), models, strict=True):
         network: Network = build(model.cfg, model.img_size, weights=model.weights)
         if spec:
             require_classes(spec, network)
         found.append(
             Candidate(
-                Path(model.weights).stem,
+                name,
                 model.cfg,
                 model.weights,
                 network.img_size,
@@ -82,33 +92,72 @@ def candidates(models: Sequence[Inputs], build: Build, spec: DataSpec | None) ->
     names = [model.name for model in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise UserError(f"--models: two weights are called {twice}; rename one")
+        raise UserError(f"--models: {twice} is named twice")
     return found
 
 
-def measured_rows(
-    chosen: Candidate, runtimes: Sequence[str], folder: Path, options: CompareOptions, build: Build
-) -> Iterator[Row]:
-    """One model in each runtime, each in a fresh process; `folder` takes the files for them."""
+@contextmanager
+def made_files(
+    chosen: Candidate, runtimes: Sequence[str], options: CompareOptions, build: Build
+) -> Iterator[dict[str, Path | str]]:
+    """What each runtime opens for one model (see `make_files`), while the block runs."""
     network: Network = build(chosen.cfg, chosen.img_size, weights=chosen.weights)
-    with darknet_weights(network, chosen.weights) as weights:
-        made = make_files(network, runtimes, folder, options.data, options.calibration_images)
-        made |= {runtime: weights for runtime in ("torch", "opencv") if runtime in runtimes}
-        for runtime in progress_bar(runtimes, chosen.name, "runtime"):
-            file = made[runtime]
-            if isinstance(file, str):
-                yield Row(chosen, runtime, file)
-                continue
-            task = Task(
-                backend=cast(Backend, runtime.removesuffix(INT8)),
-                cfg=chosen.cfg,
-                file=str(file),
-                data=options.data,
-                img_size=chosen.img_size,
-                threads=options.threads or torch.get_num_threads(),
-                runs=options.runs,
-            )
-            yield Row(chosen, runtime, in_fresh_process(build, task))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        darknet_weights(network, chosen.weights) as weights,
+    ):
+        images = options.calibration_images
+        made = make_files(network, runtimes, Path(folder), options.data, images)
+        yield made | dict.fromkeys(("torch", "opencv"), weights)
+
+
+def task_of(
+    chosen: Candidate, runtime: str, file: Path | str, options: CompareOptions
+) -> Task | str:
+    """What a process is asked for; a text where there is no file to open."""
+    if isinstance(file, str):
+        return file
+    return Task(
+        backend=cast(Backend, runtime.removesuffix(INT8)),
+        cfg=chosen.cfg,
+        file=str(file),
+        data=options.data,
+        img_size=chosen.img_size,
+        threads=options.threads or torch.get_num_threads(),
+        runs=options.runs,
+    )
+
+
+def measured_in_turns(build: Build, tasks: Sequence[Task | str]) -> list[Measured | str]:
+    """Each task in a fresh process; their rounds alternate. A text stands for what cannot be run.
+
+    A process that dies takes only its own result with it.
+    """
+    results: list[Measured | str | None] = [
+        task if isinstance(task, str) else None for task in tasks
+    ]
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pools = [stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for _ in tasks]
+
+        def ask(work: Callable[..., Measured | str | None], *words: object) -> None:
+            for place, (pool, task) in enumerate(zip(pools, tasks, strict=True)):
+                if results[place] is None:
+                    own = words or ((build, task) if work is load else ())
+                    try:
+                        said = pool.submit(work, *own).result()
+                    except BrokenProcessPool:
+                        said = "its process died (out of memory?)"
+                    results[place] = said or None
+
+        ask(load)
+        runs = next((task.runs for task in tasks if isinstance(task, Task)), 0)
+        for number in range(ROUNDS):
+            share = runs // ROUNDS + (number < runs % ROUNDS)
+            if share:
+                ask(time_a_round, share)
+        ask(finish)
+    return [result or "not measured" for result in results]
 
 
 def make_files(
@@ -146,16 +195,6 @@ def make_files(
             ncnn_from_onnx(folder / "ncnn.onnx", path, network.img_size, network.in_channels, False)
         made[runtime] = path
     return made
-
-
-def in_fresh_process(build: Build, task: Task) -> Measured | str:
-    """`measure` in a process that has run nothing else; a text when that process dies."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(measure, build, task).result()
-        except BrokenProcessPool:
-            return "its process died (out of memory?)"
 
 
 def keep(rows: Sequence[Row], output: str, clock: Clock) -> None:
