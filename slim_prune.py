@@ -1,13 +1,15 @@
 """Prune channels; channels that a shortcut adds up go only if every layer lets them go.
 
-    python slim_prune.py --cfg cfg/my.cfg --data data/my.data --weights weights/last.pt \\
-        --global-percent 0.8 --layer-keep 0.01
+    python slim_prune.py --weights runs/train/sparse/last.pt --data data/my.data --name slim \\
+        --max-map-drop 0.03
+    python slim_prune.py --weights runs/train/sparse/last.pt --data data/my.data --name slim \\
+        --global-percent 0.55 --layer-keep 0.05
 
-Ranks the channels of all layers by |gamma| of their batch normalisation, removes the lowest share
-(--global-percent), and leaves each layer at least --layer-keep of its channels. Writes
-prune_0.8_keep_0.01_my.cfg beside the cfg and prune_0.8_keep_0.01_last.weights beside the weights,
-after showing that the pruned network equals the masked one. Train sparsely first:
-python train.py ... -sr --s 0.001 --strategy slim_prune
+Ranks the channels of all layers by |gamma| of their batch normalisation and removes the lowest, as
+many as the flag says; each layer keeps at least --layer-keep of its channels. Writes
+runs/prune/slim/slim.cfg and slim.weights after showing that the pruned network equals the masked
+one; without --name, prune_0.55_keep_0.05_my.cfg beside the cfg and weights of such a name beside
+the weights. Train sparsely first (train.py --hyp data/hyp/sparse.yaml).
 """
 
 from __future__ import annotations

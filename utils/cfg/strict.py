@@ -7,9 +7,9 @@ The keys are those that its reader (src-lib/darknet_cfg.cpp, f684e1d) asks for.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
-from ..command.cli import Parser
 from .edit import set_option
 from .parse import Cfg, Line, Section
 
@@ -82,7 +82,7 @@ _NUMBER = frozenset("-.0123456789")
 _MULTIPLE_PX = 32
 
 
-def add_strict_darknet(parser: Parser) -> None:
+def add_strict_darknet(parser: argparse._ActionsContainer) -> None:
     """Add `--strict-darknet` to a command that writes a cfg."""
     parser.add_argument(
         "--strict-darknet",

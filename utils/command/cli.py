@@ -124,7 +124,7 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_workers(parser: Parser) -> None:
+def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add `--workers`, as all commands but train.py have it."""
     parser.add_argument(
         "--workers", type=int, default=2, help="processes that load images; 0: none"

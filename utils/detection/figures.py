@@ -104,12 +104,10 @@ def comparison_rows(before: ModelFigures, after: ModelFigures) -> list[list[str]
         ("mAP@.5:.95", before.map, after.map),
     ):
         if old is not None and new is not None:
-            rows.append([name, f"{old:.6f}", f"{new:.6f}", f"{new - old:+.6f}"])
-    bflops = (2 * before.macs / 1e9, 2 * after.macs / 1e9)
+            rows.append([name, f"{old:.3f}", f"{new:.3f}", f"{new - old:+.3f}"])
     rows += [
         ["Parameters", *_counted(before.parameters, after.parameters)],
         ["MACs", *_counted(before.macs, after.macs)],
-        ["BFLOPs", f"{bflops[0]:.3f}", f"{bflops[1]:.3f}", _change(*bflops)],
         ["File (bytes)", *_counted(before.file_bytes, after.file_bytes)],
     ]
     if before.latency and after.latency:

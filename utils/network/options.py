@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Literal, get_args
-
-from ..command.cli import Parser
 
 BnEpsilon = Literal["darknet", "opencv", "any"]
 
 
-def add_bn_epsilon(parser: Parser) -> None:
+def add_bn_epsilon(parser: argparse._ActionsContainer) -> None:
     """Add `--bn-epsilon` to a command that writes weights."""
     parser.add_argument(
         "--bn-epsilon",

@@ -104,16 +104,19 @@ class LayerRules:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written: the pruned files beside the inputs, and what a user names.
+    """What is written: the pruned files, and what a user names.
 
-    force: over files of an earlier run. dry_run: nothing at all. report: a folder for report.html
-    and report.json. sweep: a folder for sweep.csv and sweep.png; "": a new one below runs/sweep.
+    name: of the pruned files, which go to runs/prune/NAME; "": beside the inputs, under names made
+    of the flags. force: over files of an earlier run. dry_run: nothing at all. report: a folder for
+    report.html and report.json. sweep: a folder for sweep.csv and sweep.png; "": a new one below
+    runs/sweep.
     """
 
     force: bool = False
     dry_run: bool = False
     report: str = ""
     sweep: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..command.words.next_step import next_steps
+from ..command.words.next_step import Words, next_steps
 from ..detection.results import Metrics
 from ..network.channel_links import plan_path
 from .checkpoint import Progress
 from .parts import Run
 from .run_folder import RUNS, RunFolder
-
-Words = list[str | Path | int | float]
 
 # In the order of a reader's interest; TensorBoard's events and args.json speak for themselves.
 _FILES = {
@@ -82,11 +80,11 @@ def what_next(run: Run, found: Metrics | None) -> str:
     name = folder.path.name
 
     def on(script: str, weights: Path, *rest: str | Path | float) -> Words:
-        return ["python", script, "--cfg", cfg, "--data", data, "--weights", weights, *size, *rest]
+        return ["python", script, "--weights", weights, "--data", data, *size, *rest]
 
     if options.sparsity.on:
         script = f"{options.sparsity.strategy}.py"
-        prune = on(script, folder.last, "--max-map-drop", _DROP)
+        prune = on(script, folder.last, "--max-map-drop", _DROP, "--name", f"{name}-slim")
         return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
     check = {"score it, class by class": on("val.py", folder.best)}
     if found is not None and run.spec.valid and not math.isnan(found.best_conf):
@@ -95,7 +93,7 @@ def what_next(run: Run, found: Metrics | None) -> str:
     if options.start.masks:
         return next_steps(check)
     if plan_path(cfg).is_file() or Path(cfg).name.startswith("prune_"):
-        export = on("export.py", folder.best, "--format", "onnx")
-        return next_steps({"export it for other programs": export, **check})
+        export = on("export.py", folder.best, "--format", "opencv")
+        return next_steps({"have its cfg and weights for OpenCV and Darknet": export, **check})
     sparse = on("train.py", folder.best, "--hyp", _SPARSE_HYP, "--name", f"{name}-sparse")
     return next_steps({"train it sparsely, so that it can be pruned": sparse, **check})

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+Words = list[str | Path | int | float]  # of a command line
+
 
 def next_steps(steps: Mapping[str, Sequence[str | Path | int | float]]) -> str:
     """Lines to print: what a step is for, and its command's words, quoted for a shell.

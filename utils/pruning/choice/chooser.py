@@ -136,13 +136,16 @@ def _by_threshold(chooser: Chooser, ratio: float, budget: Budget | None) -> Prun
     """The plan at a ratio: the one given, or that which a budget needs."""
     if budget is not None:
         found, plan = chooser.within(budget)
-        print(f"Ratio of channels for {budget}: {found:.4f}")
     else:
         found, plan = ratio, chooser.plan(ratio)
     if chooser.strategy.channels is not None:
+        for_what = f" for {budget}" if budget is not None else ""
+        print(
+            f"Asked for{for_what}: the lowest {found:.1%} of the channels that may go; those stay "
+            "that are tied to better ones or that their layer needs"
+        )
         safe = highest_safe_ratio(chooser.scores, plan.candidates)
-        print(f"Threshold on {chooser.importance}: {plan.threshold:.6f}")
-        print(f"Highest ratio at which no layer would lose all its channels: {safe:.4f}")
-        if found > safe:
-            print("  above it, such layers keep their best channels")
+        print(f"Threshold on {chooser.importance}: {plan.threshold:.6f}; what lies below it goes")
+        kept = ", so such layers keep their best channels" if found > safe else ""
+        print(f"Up to {safe:.1%} no layer would lose all its channels{kept}")
     return plan

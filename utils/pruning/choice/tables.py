@@ -41,4 +41,6 @@ def kept_table(plan: PrunePlan) -> str:
     rows.append(["all", str(total), str(kept_total), ""])
     share = (total - kept_total) / total
     said = f"{total - kept_total} of {total} channels go ({share:.1%})"
+    if not any(row[3] for row in rows[1:]):
+        rows = [row[:3] for row in rows]
     return f"{table(rows, right=(0, 1, 2))}\n{said}"

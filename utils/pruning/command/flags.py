@@ -38,7 +38,7 @@ from ..options import (
     Typed,
 )
 from ..strategy import Strategy
-from ..sweeps.flags import add_sweep_flags, sorted_amounts
+from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
 
 
 def read_flags(
@@ -79,7 +79,7 @@ def prune_flags(
         args.recalibrate,
         args.bn_epsilon,
         args.strict_darknet,
-        Outputs(args.force, args.dry_run, args.report or "", args.output or ""),
+        Outputs(args.force, args.dry_run, args.report or "", args.output or "", args.name or ""),
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -111,41 +111,129 @@ def _command_line(argv: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _parser(strategy: Strategy, doc: str | None) -> Parser:
-    parser = Parser(doc)
-    add = parser.add_argument
-    add_inputs(parser)
-    add(
-        "--data",
-        default="",
-        help=".data file to score before and after; left out, nothing is scored",
-    )
-    _add_strategy_flags(parser, strategy)
-    _add_importance(parser)
-    add(
-        "--recalibrate",
-        type=_image_count,
-        metavar="N",
-        help="measure the BN statistics of the pruned network again, on N training images (200 do; "
-        "needs --data)",
-    )
-    add_img_size(parser)
-    add_fit(parser)
-    add_nms(parser)
-    add("--batch-size", type=positive_int, default=16, help="images per batch when scoring")
-    add_device(parser)
-    add_workers(parser)
-    add("--seed", type=_seed, default=0, help="of random scores and of the training images drawn")
-    add_bn_epsilon(parser)
-    add_strict_darknet(parser)
-    add("--force", action="store_true", help="overwrite output files of an earlier run")
-    add("--dry-run", action="store_true", help="everything up to the table; write nothing")
-    add("--report", metavar="FOLDER", help="also write report.html and report.json into FOLDER")
-    add_sweep_flags(parser)
+    channels = strategy.channels is not None
+    ratio_flag = [strategy.ratio_flag] if channels else []
+    first = ["--weights", "--data", "--name", *ratio_flag, *_AMOUNTS[channels, strategy.blocks]]
+    parser = Parser(doc, first=[*first, "--max-map-drop", "--dry-run", "--report", "--force"])
+    _add_files(parser.add_argument_group("what is pruned"))
+    _add_amounts(parser.add_argument_group("how much goes"), strategy)
+    if channels:
+        _add_limits(parser.add_argument_group("what may go"), strategy)
+    _add_importance(parser.add_argument_group("what goes first"))
+    _add_outputs(parser.add_argument_group("what is written"))
+    _add_scoring(parser.add_argument_group("how it is scored"))
+    if channels:
+        parser.add_argument_group("for comparisons with other programs").add_argument(
+            "--compat",
+            action="store_true",
+            help="prune only what the known suite can prune, to compare with its results",
+        )
     return parser
 
 
-def _add_importance(parser: Parser) -> None:
-    add = parser.add_argument
+# Of a script that removes channels, blocks, or both.
+_AMOUNTS = {
+    (True, False): ("--target-params", "--target-macs", "--target-latency-ms", "--round-to"),
+    (False, True): ("--shortcuts",),
+    (True, True): ("--shortcuts", "--target-params", "--target-macs", "--round-to"),
+}
+
+
+def _add_files(group: argparse._ActionsContainer) -> None:
+    add_inputs(group)
+    group.add_argument(
+        "--data",
+        default="",
+        help="data set to score before and after; left out, nothing is scored",
+    )
+
+
+def _add_amounts(group: argparse._ActionsContainer, strategy: Strategy) -> None:
+    add = group.add_argument
+    add_max_map_drop(group)
+    wish = group.add_mutually_exclusive_group()
+    if strategy.channels is not None:
+        _add_targets(wish)
+        add(
+            "--runtime",
+            choices=get_args(Runtime),
+            default="torch",
+            help="what --target-latency-ms is measured in",
+        )
+        add(
+            strategy.ratio_flag,
+            dest="ratio",
+            type=several(ratio),
+            metavar="RATIO",
+            help="share of the channels to remove, over all layers: best the share that sparse "
+            "training has pulled to zero; START:STOP:STEP or a,b,c tries several and writes a "
+            f"table and a picture (default: {strategy.ratio})",
+        )
+    if strategy.blocks:
+        add(
+            "--shortcuts",
+            type=several(positive_int),
+            metavar="N",
+            help="residual blocks to remove, a shortcut and the branch that it adds; "
+            f"2:16:2 tries several (default: {DEFAULT_SHORTCUTS})",
+        )
+
+
+def _add_targets(wish: argparse._ActionsContainer) -> None:
+    targets: tuple[tuple[Measure, str, str], ...] = (
+        ("params", "parameters", "met within 1%%"),
+        ("macs", "MACs", "met within 1%%"),
+        ("channels", "channels of all layers", "met as closely as ties allow"),
+    )
+    for measure, what, how in targets:
+        wish.add_argument(
+            f"--target-{measure}",
+            dest="budget",
+            type=_budget(measure),
+            metavar="SHARE",
+            help=f"the share of the {what} that may stay, {how}",
+        )
+    wish.add_argument(
+        "--target-latency-ms",
+        dest="budget",
+        type=_latency,
+        metavar="MS",
+        help="milliseconds that one image may take in --runtime. Every layer is timed at several "
+        "widths, and the channels go that lose the least importance for each millisecond saved; "
+        "goes well with --round-to 8",
+    )
+
+
+def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
+    add = group.add_argument
+    add(
+        "--round-to",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="keep multiples of N channels, rounding up: 8 suits most runtimes",
+    )
+    if strategy.has_floor:
+        add(
+            "--layer-keep",
+            type=ratio,
+            default=0.01,
+            help="share of its channels that each convolution keeps at least",
+        )
+    add(
+        "--max-ratio",
+        type=ratio,
+        default=1.0,
+        metavar="RATIO",
+        help="share of its channels that a layer loses at most",
+    )
+    where = "layer index, range (3-20) or kind (convolutional)"
+    add("--exclude", nargs="+", default=[], metavar="LAYER", help=f"leave these alone: {where}")
+    add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")
+
+
+def _add_importance(group: argparse._ActionsContainer) -> None:
+    add = group.add_argument
     kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in IMPORTANCES.items())
     add(
         "--importance",
@@ -168,66 +256,44 @@ def _add_importance(parser: Parser) -> None:
     )
 
 
+def _add_outputs(group: argparse._ActionsContainer) -> None:
+    add = group.add_argument
+    add("--name", help="write runs/prune/NAME/NAME.cfg, .weights and .plan.json; left out, files "
+        "beside the inputs, called by the flags")  # fmt: skip
+    add("--report", metavar="FOLDER", help="also write report.html and report.json into FOLDER")
+    add_sweep_output(group)
+    add("--dry-run", action="store_true", help="everything up to the table; write nothing")
+    add("--force", action="store_true", help="overwrite output files of an earlier run")
+    add(
+        "--recalibrate",
+        type=_image_count,
+        metavar="N",
+        help="measure the BN statistics of the pruned network again, on N training images (200 do; "
+        "needs --data)",
+    )
+    add_bn_epsilon(group)
+    add_strict_darknet(group)
+
+
+def _add_scoring(group: argparse._ActionsContainer) -> None:
+    add_img_size(group)
+    add_fit(group)
+    add_nms(group)
+    group.add_argument(
+        "--batch-size", type=positive_int, default=16, help="images per batch when scoring"
+    )
+    add_device(group)
+    add_workers(group)
+    group.add_argument(
+        "--seed", type=_seed, default=0, help="of random scores and of the training images drawn"
+    )
+
+
 def _image_count(text: str) -> int:
     count = positive_int(text)
     if count < LEAST_IMAGES:
         raise argparse.ArgumentTypeError(f"must be at least {LEAST_IMAGES}, got {text}")
     return count
-
-
-def _add_limit_flags(parser: Parser) -> None:
-    add = parser.add_argument
-    wish = parser.add_mutually_exclusive_group()
-    targets: tuple[tuple[Measure, str, str], ...] = (
-        ("params", "parameters", "met within 1%%"),
-        ("macs", "MACs", "met within 1%%"),
-        ("channels", "channels of all layers", "met as closely as ties allow"),
-    )
-    for measure, what, how in targets:
-        wish.add_argument(
-            f"--target-{measure}",
-            dest="budget",
-            type=_budget(measure),
-            metavar="SHARE",
-            help=f"instead of a ratio: the share of the {what} that may stay, {how}",
-        )
-    wish.add_argument(
-        "--target-latency-ms",
-        dest="budget",
-        type=_latency,
-        metavar="MS",
-        help="instead of a ratio: milliseconds that one image may take in --runtime. Every layer "
-        "is timed at several widths, and the channels go that lose the least importance for each "
-        "millisecond saved; goes well with --round-to 8",
-    )
-    add(
-        "--runtime",
-        choices=get_args(Runtime),
-        default="torch",
-        help="what --target-latency-ms is measured in",
-    )
-    add(
-        "--round-to",
-        type=positive_int,
-        default=1,
-        metavar="N",
-        help="keep multiples of N channels, rounding up: 8 suits most runtimes",
-    )
-    add(
-        "--max-ratio",
-        type=ratio,
-        default=1.0,
-        metavar="RATIO",
-        help="share of its channels that a layer loses at most",
-    )
-    where = "layer index, range (3-20) or kind (convolutional)"
-    add("--exclude", nargs="+", default=[], metavar="LAYER", help=f"leave these alone: {where}")
-    add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")
-    add(
-        "--compat",
-        action="store_true",
-        help="prune only what the known suite can prune, to compare with its results",
-    )
 
 
 def _seed(text: str) -> int:
@@ -249,32 +315,3 @@ def _latency(text: str) -> LatencyBudget:
     if not 0 < ms < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a positive number of milliseconds, got {text}")
     return LatencyBudget(ms)
-
-
-def _add_strategy_flags(parser: Parser, strategy: Strategy) -> None:
-    add = parser.add_argument
-    if strategy.blocks:
-        add(
-            "--shortcuts",
-            type=several(positive_int),
-            metavar="N",
-            help="residual blocks to remove, a shortcut and the branch that it adds; "
-            f"2:16:2 tries several (default: {DEFAULT_SHORTCUTS})",
-        )
-    if strategy.channels is not None:
-        add(
-            strategy.ratio_flag,
-            dest="ratio",
-            type=several(ratio),
-            metavar="RATIO",
-            help="share of the channels to remove, over all layers; START:STOP:STEP or a,b,c tries "
-            f"several and writes a table and a picture (default: {strategy.ratio})",
-        )
-        _add_limit_flags(parser)
-    if strategy.has_floor:
-        add(
-            "--layer-keep",
-            type=ratio,
-            default=0.01,
-            help="share of its channels that each convolution keeps at least",
-        )

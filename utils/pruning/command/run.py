@@ -6,12 +6,10 @@ channel graph -> importance -> plan -> fold and cut -> gate -> evaluate -> table
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ...cfg import Cfg, load_cfg, parse_cfg, plain_text, save_cfg
+from ...cfg import Cfg, parse_cfg, plain_text
 from ...cfg.strict import strict_cfg
 from ...command.errors import UserError
-from ...command.files import atomic_write
 from ...command.folders import require_free
 from ...command.machine.allocator import keep_freed_memory
 from ...command.machine.timing import Latency
@@ -19,10 +17,9 @@ from ...data.darknet_files import load_data_file
 from ...detection.figures import ModelFigures, comparison_table, figures, latencies, worth_timing
 from ...network.batch_norm.epsilon import for_epsilon
 from ...network.cfg_of import read_cfg
-from ...network.channel_links import plan_path, write_links
 from ...network.darknet import Build, Network
 from ...network.layers import build_layers
-from ...network.weights import State, require_usable, save_checked_weights
+from ...network.weights import State, require_usable
 from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
 from ..choice.tables import kept_table
 from ..gate import Proof, prove
@@ -31,9 +28,10 @@ from ..options import Budget, LatencyBudget, PruneOptions, Unit
 from ..plan import PrunePlan
 from ..recalibrate import recalibrate, recalibrated
 from ..report.result import Pruned
-from ..surgery import links_of, prune
+from ..surgery import prune
 from ..sweeps.curve import Sweep
 from ..sweeps.run import require_choice, show_sweep, sweep_folder, try_values, write_sweep
+from .outputs import after_pruning, in_short, output_paths, write_outputs
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def _prune(
     sweep: Sweep | None = None,
 ) -> Pruned:
     """Prune as the options say; `before` and `sweep` are what is known already."""
-    paths = _output_paths(options)
+    paths = output_paths(options)
     goal = _goal(original, chooser, options)
     budget = options.budget if isinstance(options.budget, Budget) else None
     plan = decide(chooser, options.chosen_ratio, budget, goal)
@@ -180,15 +178,17 @@ def _prune(
         cut_state, after = compact.state_dict(), recalibration.after
         print(recalibration)
     print(comparison_table(before, after))
+    print(in_short(options, before, after))
     figured = (proof, before, after)
     pruned = Pruned(cfg, cut_state, plan, *figured, *paths, chooser, sweep, recalibration, latency)
     if options.outputs.dry_run:
         print("dry run: nothing was written")
         return pruned
     written = for_epsilon(cut_state, build_layers(cfg), options.bn_epsilon)
-    _write(cfg, written, original.network.seen, paths, plan)
+    write_outputs(cfg, written, original.network.seen, paths, plan)
     if options.outputs.report:
         _report(pruned, options, original.network, compact)
+    print(after_pruning(options, paths))
     return pruned
 
 
@@ -226,7 +226,7 @@ def _require_free_places(options: PruneOptions) -> None:
     if outputs.report:
         require_free(outputs.report, "--report", outputs.force)
     if options.sweep is None:
-        _output_paths(options)
+        output_paths(options)
     else:
         sweep_folder(outputs.sweep, options.inputs.cfg)
 
@@ -234,33 +234,9 @@ def _require_free_places(options: PruneOptions) -> None:
 def _proof_line(proof: Proof) -> str:
     return (
         f"Gate passed: all {proof.layers} layers equal the masked network's to "
-        f"{max(proof.masked, proof.folded):.0e} of their maximum (float64); zero padding shifts "
-        f"the heads by up to {proof.border:.1e} of theirs at the image border"
+        f"{max(proof.masked, proof.folded):.0e} of their maximum (float64).\n"
+        "What removed channels handed on is in the biases now: exact but for the image's border, "
+        "which kernels see\n"
+        f"padded with zeros. There the heads move by up to {proof.border:.0%} of their maximum; "
+        "finetuning makes up for it"
     )
-
-
-def _output_paths(options: PruneOptions) -> tuple[Path, Path]:
-    """Beside the inputs, under the known names. Raises UserError if something stands there."""
-    cfg, weights = options.inputs.cfg_file, Path(options.inputs.weights)
-    names = cfg.name, f"{weights.stem}.weights"
-    how_much = options.budget or options.chosen_ratio
-    shortcuts = options.chosen_shortcuts
-    new_cfg, new_weights = (
-        path.with_name(options.strategy.file_name(name, how_much, options.floor, shortcuts))
-        for path, name in zip((cfg, weights), names, strict=True)
-    )
-    for path in (new_cfg, new_weights, plan_path(new_cfg)):
-        if path.exists() and not (options.outputs.force or options.outputs.dry_run):
-            raise UserError(f"{path}: exists already; --force overwrites it")
-    return new_cfg, new_weights
-
-
-def _write(cfg: Cfg, state: State, seen: int, outputs: tuple[Path, Path], plan: PrunePlan) -> None:
-    """Write all files, or none; what was written is read back and compared."""
-    cfg_path, weights_path = outputs
-    with atomic_write(weights_path) as new_weights, atomic_write(cfg_path) as new_cfg:
-        save_cfg(cfg, new_cfg)
-        layers = build_layers(load_cfg(new_cfg))
-        save_checked_weights(new_weights, layers, state, seen)
-        write_links(plan_path(cfg_path), plan.graph.layers[0].section.source, links_of(plan))
-    print(f"Wrote {cfg_path}\nWrote {weights_path}\nWrote {plan_path(cfg_path)}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 
-from ...command.cli import Parser, ratio
+from ...command.cli import ratio
 from ...command.errors import UserError
 from ..options import SweepWish, Unit
 from ..strategy import Strategy
@@ -21,17 +22,20 @@ class Amounts:
     sweep: SweepWish | None
 
 
-def add_sweep_flags(parser: Parser) -> None:
-    """`--max-map-drop` and `--output`; the values stand in the flags of ratio and shortcuts."""
-    add = parser.add_argument
-    add(
+def add_max_map_drop(group: argparse._ActionsContainer) -> None:
+    """`--max-map-drop`: the search for a value."""
+    group.add_argument(
         "--max-map-drop",
         type=ratio,
         metavar="DROP",
         help="search the most that can go (in the range given, else in all) at the cost of DROP "
         "mAP@.5 on --data before finetuning, and prune by that",
     )
-    add(
+
+
+def add_sweep_output(group: argparse._ActionsContainer) -> None:
+    """`--output`: where a sweep writes."""
+    group.add_argument(
         "--output",
         metavar="FOLDER",
         help="where a sweep writes sweep.csv and sweep.png; left out, runs/sweep/NAME of the cfg",

@@ -1,0 +1,93 @@
+"""What a prune leaves: where its files go, that they appear together, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...cfg import Cfg, load_cfg, save_cfg
+from ...command.errors import UserError
+from ...command.files import atomic_write
+from ...command.words.amounts import short_count
+from ...command.words.next_step import Words, next_steps
+from ...command.words.short_names import run_name
+from ...detection.figures import ModelFigures
+from ...network.channel_links import plan_path, write_links
+from ...network.layers import build_layers
+from ...network.weights import State, save_checked_weights
+from ..options import PruneOptions
+from ..plan import PrunePlan
+from ..surgery import links_of
+
+RUNS = Path("runs/prune")
+
+
+def output_paths(options: PruneOptions) -> tuple[Path, Path]:
+    """The cfg and the weights to write: RUNS/NAME/NAME.*, or beside the inputs, named by the flags.
+
+    Raises UserError if something stands there, or for a name that is none.
+    """
+    name = options.outputs.name
+    if name and Path(name).name != name:
+        raise UserError(f"--name {name!r}: must be a plain name, it becomes a folder in {RUNS}")
+    stem = RUNS / name / name
+    paths = (Path(f"{stem}.cfg"), Path(f"{stem}.weights")) if name else _by_flags(options)
+    for path in (*paths, plan_path(paths[0])):
+        if path.exists() and not (options.outputs.force or options.outputs.dry_run):
+            raise UserError(f"{path}: exists already; --force overwrites it")
+    return paths
+
+
+def _by_flags(options: PruneOptions) -> tuple[Path, Path]:
+    cfg, weights = options.inputs.cfg_file, Path(options.inputs.weights)
+    how_much = options.budget or options.chosen_ratio
+
+    def beside(path: Path, name: str) -> Path:
+        shortcuts = options.chosen_shortcuts
+        return path.with_name(options.strategy.file_name(name, how_much, options.floor, shortcuts))
+
+    return beside(cfg, cfg.name), beside(weights, f"{weights.stem}.weights")
+
+
+def write_outputs(
+    cfg: Cfg, state: State, seen: int, paths: tuple[Path, Path], plan: PrunePlan
+) -> None:
+    """Write all files, or none; what was written is read back and compared. Raises UserError."""
+    cfg_path, weights_path = paths
+    try:
+        cfg_path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{cfg_path.parent}: cannot be made ({error.strerror})") from None
+    with atomic_write(weights_path) as new_weights, atomic_write(cfg_path) as new_cfg:
+        save_cfg(cfg, new_cfg)
+        layers = build_layers(load_cfg(new_cfg))
+        save_checked_weights(new_weights, layers, state, seen)
+        write_links(plan_path(cfg_path), plan.graph.layers[0].section.source, links_of(plan))
+    print(f"Wrote {cfg_path}\nWrote {weights_path}\nWrote {plan_path(cfg_path)}")
+
+
+def in_short(options: PruneOptions, before: ModelFigures, after: ModelFigures) -> str:
+    """The line that a person looks for: what has gone, and what that costs."""
+    name = options.outputs.name or run_name(options.inputs.weights)
+    sizes = f"{short_count(before.parameters)} -> {short_count(after.parameters)} parameters"
+    parts = [f"{name}: {sizes} ({after.parameters / before.parameters - 1:+.0%})"]
+    if before.macs:
+        parts.append(f"MACs {after.macs / before.macs - 1:+.0%}")
+    if before.map50 is not None and after.map50 is not None:
+        worth = f"mAP@.5 {before.map50:.3f} -> {after.map50:.3f}"
+        parts.append(f"{worth} before any finetuning")
+    return ", ".join(parts)
+
+
+def after_pruning(options: PruneOptions, paths: tuple[Path, Path]) -> str:
+    """The command that finetunes what was written; the network before the cut teaches."""
+    inputs, (cfg, weights) = options.inputs, paths
+    structure: Words = [] if cfg.with_suffix(".weights") == weights else ["--cfg", cfg]
+    teacher: Words = [] if inputs.cfg == inputs.weights else ["--t-cfg", inputs.cfg]
+    size: Words = ["--img-size", *inputs.img_size] if inputs.img_size else []
+    return next_steps({
+        "win back what it cost, taught by the network before the cut": [
+            "python", "train.py", *structure, "--weights", weights, "--data",
+            options.scoring.data or "DATA", *size, *teacher, "--t-weights", inputs.weights,
+            "--name", f"{options.outputs.name or weights.stem}-tuned",
+        ]
+    })  # fmt: skip
