@@ -159,7 +159,7 @@ def test_ctrl_c_names_the_epoch_saved_and_the_command_that_goes_on(
     caplog.clear()
     folder = train.main(command.split()[2:])
     assert content(folder / "last.pt")["epoch"] == 3
-    assert "runs/train/my-base: goes on with epoch 3 of 3, best so far" in caplog.text
+    assert "runs/train/my-base: goes on with epoch 3 of 3, best so far is " in caplog.text
     with (folder / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
 
@@ -179,10 +179,16 @@ def test_ctrl_c_before_the_first_epoch_is_over(
     flags: tuple[str, ...],
     said: str,
 ) -> None:
-    killed_in_epoch(0, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        run("--epochs", "3", *flags)
+    with monkeypatch.context() as patch:
+        killed_in_epoch(0, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run("--epochs", "2", *flags)
     assert said in caplog.text
+    command = [line.split()[2:] for line in caplog.text.splitlines() if "  python train" in line]
+    assert len(command) == ("--nosave" not in flags)
+    for words in command:
+        assert content(train.main(words) / "last.pt")["epoch"] == 2
+        assert "goes on with epoch 1 of 2\n" in caplog.text
 
 
 def test_a_name_that_is_taken_is_told_with_both_folders(

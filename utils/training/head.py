@@ -46,10 +46,11 @@ def head(run: Run, asked: TrainOptions) -> list[str]:
 def resumed_head(run: Run, progress: Progress) -> list[str]:
     """Lines about a run that goes on."""
     row = next((row for row in progress.rows if row["epoch"] == progress.best_epoch), {})
-    best = f", best so far {row['epoch'] + 1:.0f} (mAP@.5 {row['val/map50']:.3f})"
+    best = ""
+    if "val/map50" in row:
+        best = f", best so far is {progress.best_epoch + 1} (mAP@.5 {row['val/map50']:.3f})"
     return [
-        f"{run.folder.path}: goes on with epoch {progress.epoch + 1} of {run.options.epochs}"
-        f"{best if 'val/map50' in row else ''}",
+        f"{run.folder.path}: goes on with epoch {progress.epoch + 1} of {run.options.epochs}{best}",
         f"{'network:':<17}{_network(run)}",
         f"{'data:':<17}{_data(run)}",
         f"{'device:':<17}{_device(run, run.options)}",
