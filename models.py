@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from utils.cfg import Cfg, load_cfg, parse_cfg, save_cfg
+from utils.cfg import Cfg, parse_cfg, save_cfg
 from utils.command.errors import UserError
 from utils.command.files import atomic_write
 from utils.network.batch_norm.epsilon import for_epsilon
+from utils.network.cfg_of import read_cfg
 from utils.network.graph import interpret
 from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
 from utils.network.layers.heads import require_equal_classes
@@ -63,7 +64,7 @@ class Darknet(nn.Module):
         weights: str | Path | Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.cfg = cfg if isinstance(cfg, Cfg) else load_cfg(cfg)
+        self.cfg = cfg if isinstance(cfg, Cfg) else read_cfg(cfg)
         self.in_channels, *size = input_shape(self.cfg, img_size)
         self.img_size = (size[0], size[1])
         self.rules: tuple[Layer, ...] = build_layers(self.cfg, self.img_size)

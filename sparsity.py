@@ -1,6 +1,6 @@
 """Is a model sparse enough to be pruned?
 
-    python sparsity.py --cfg cfg/my.cfg --weights weights/last.pt
+    python sparsity.py --weights runs/train/sparse/last.pt
     python sparsity.py --cfg cfg/my.cfg --weights base.pt sparse_50.pt sparse_100.pt --output g.png
 
 Looks at |gamma| of the channels that a pruning script (--strategy) may remove and says, for each
@@ -28,7 +28,7 @@ import shortcut_prune
 import slim_prune
 from utils.command.cli import Parser, run_main
 from utils.command.files import require_file
-from utils.detection.inputs import require_inputs
+from utils.detection.inputs import inputs_of, require_inputs
 from utils.pruning.strategy import Strategy
 
 STRATEGIES: dict[str, Strategy] = {
@@ -43,7 +43,7 @@ def build_parser() -> Parser:
     """Every flag with its default."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--cfg", required=True, help="structure of the model")
+    add("--cfg", help="structure of the model; left out, the one that the first .pt holds")
     add("--weights", required=True, nargs="+", help=".weights or .pt files of that structure")
     add(
         "--strategy",
@@ -62,7 +62,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> object:
     """Describe the weights; returns the `Sparseness` of each file."""
     args = build_parser().parse_args(argv)
-    require_inputs(args.cfg)
+    inputs = inputs_of(args.cfg, args.weights[0])
+    require_inputs(inputs.cfg)
     for path in args.weights:
         require_file(path, "the weights")
     from models import Darknet
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> object:
 
     strategy = STRATEGIES[args.strategy]
     return describe_sparseness(
-        args.cfg, args.weights, args.strategy, strategy, args.output, Darknet
+        inputs.cfg, args.weights, args.strategy, strategy, args.output, Darknet
     )
 
 

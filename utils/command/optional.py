@@ -28,6 +28,7 @@ _PACKAGE_OF_MODULE = {
 # What runs a model, and what makes its files from ours.
 NEEDS: dict[str, tuple[str, ...]] = {
     "torch": (),
+    "darknet": (),
     "opencv": (),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ..cfg import load_cfg
 from ..command.files import atomic_write
+from ..command.short_names import short_names
 from ..command.table import table
+from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.graph import ChannelGraph, channel_graph
 from ..network.weights import State, require_usable
@@ -46,13 +47,13 @@ def describe_sparseness(
     `strategy` is that of `script`, whose channels are meant. `picture` is a PNG; "": beside the
     first weights. Returns what was found for each file. Raises UserError.
     """
-    network = build(load_cfg(cfg))
+    network = build(read_cfg(cfg))
     graph = channel_graph(network.rules)
     prunable = prunable_channels(graph, strategy)
     states = [_state(network, path) for path in weights]
     files = [
-        _File(Path(path).name, state, measure_sparseness(graph, state, prunable))
-        for path, state in zip(weights, states, strict=True)
+        _File(name, state, measure_sparseness(graph, state, prunable))
+        for name, state in zip(short_names(weights), states, strict=True)
     ]
     for file in files:
         channels = file.found.channels

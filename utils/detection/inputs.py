@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from ..cfg import Cfg, load_cfg
+from ..cfg import Cfg
 from ..command.errors import UserError
 from ..command.files import require_file
 from ..data.darknet_files import read_data_text
+from ..network.cfg_of import holds_its_cfg, read_cfg
+from .options import Inputs
 
 
 def require_inputs(
@@ -15,16 +18,39 @@ def require_inputs(
 ) -> Cfg:
     """The parsed cfg, after a look at the other files; '' and None are those not given.
 
-    Light: no tensor is needed. What the sections mean, and what stands in the other files, is
-    checked by those who read them. Raises UserError for a missing file, and CfgError (`file:line`)
-    for a cfg whose text is wrong.
+    Light, unless the cfg is in a checkpoint: no tensor is needed. What the sections mean, and what
+    stands in the other files, is checked by those who read them. Raises UserError for a missing
+    file, and CfgError (`file:line`) for a cfg whose text is wrong.
     """
-    parsed = load_cfg(cfg)
+    parsed = read_cfg(cfg)
     if weights:
         require_file(weights, "the weights")
     if data:
         require_data(data)
     return parsed
+
+
+def add_inputs(parser: argparse._ActionsContainer, weights: str | None = None) -> None:
+    """Add `--cfg` and `--weights` (by default `weights`); read them back with `inputs_of`."""
+    add = parser.add_argument
+    add("--cfg", help="structure of the model; left out, the one that the .pt of --weights holds")
+    add("--weights", default=weights, help=".pt or .weights file")
+
+
+def inputs_of(
+    cfg: str | None, weights: str | None, img_size: tuple[int, int] | None = None
+) -> Inputs:
+    """What `--cfg` and `--weights` name: without the first, a checkpoint's own cfg.
+
+    Raises UserError where there is none.
+    """
+    if not weights:
+        raise UserError("--weights: name a .pt or .weights file (see --help)")
+    if cfg:
+        return Inputs(cfg, weights, img_size)
+    if not holds_its_cfg(weights):
+        raise UserError(f"--weights {weights}: holds no structure, as a .pt does: name its --cfg")
+    return Inputs(weights, weights, img_size)
 
 
 def require_data(data: str | Path) -> None:

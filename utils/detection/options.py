@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast, get_args
 
 from ..cfg import Section
@@ -21,12 +22,19 @@ _GREEDY_EXPONENT = 0.6  # greedynms has no beta_nms: Darknet's box_diou
 class Inputs:
     """The network that a command starts from: a cfg, and weights that fit it.
 
-    `img_size` is (height, width) of its input in pixels; None takes the cfg's own.
+    `cfg` may be a checkpoint, which holds its own. `img_size` is (height, width) of its input in
+    pixels; None takes the cfg's own.
     """
 
     cfg: str
     weights: str
     img_size: tuple[int, int] | None = None
+
+    @property
+    def cfg_file(self) -> Path:
+        """Where the cfg lies, or would lie beside the checkpoint that holds it."""
+        path = Path(self.cfg)
+        return path.with_suffix(".cfg") if self.cfg == self.weights else path
 
 
 @dataclass(frozen=True)

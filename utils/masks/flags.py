@@ -8,7 +8,8 @@ from typing import get_args
 
 from ..command.cli import Parser, add_device, add_img_size, add_workers, img_size, positive_int
 from ..detection.as_the_cfg_says import add_fit, add_nms
-from ..detection.options import Inputs, Scoring
+from ..detection.inputs import add_inputs, inputs_of
+from ..detection.options import Scoring
 from .options import MaskChoice, MaskOptions, MethodName, ParameterName, Scope, parse_amounts
 
 
@@ -26,7 +27,7 @@ def mask_options(args: argparse.Namespace) -> MaskOptions:
         args.custom_method,
         args.seed,
     )
-    inputs = Inputs(args.cfg, args.weights, img_size(args.img_size))
+    inputs = inputs_of(args.cfg, args.weights, img_size(args.img_size))
     scoring = Scoring(
         args.data, args.fit, args.nms, args.batch_size, args.workers, args.device, args.seed
     )
@@ -37,13 +38,12 @@ def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
     parser = Parser(doc)
     add = parser.add_argument
-    add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
+    add_inputs(parser, "weights/last.pt")
     add(
         "--data",
         default="",
         help=".data file to score before and after; left out, nothing is scored",
     )
-    add("--weights", default="weights/last.pt", help=".weights or .pt; its masks are composed with")
     add("--masks", metavar="FILE", help="earlier masks to compose with, in place of --weights'")
     add_method_flags(parser)
     add_img_size(parser)

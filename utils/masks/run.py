@@ -8,10 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..cfg import format_cfg, load_cfg
+from ..cfg import format_cfg
 from ..command.errors import UserError
 from ..command.files import atomic_write
 from ..detection.figures import ModelFigures, figures
+from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.weights import State, require_usable, save_checked_weights
 from .figures import cost_table, file_size, no_faster, sparsity_table
@@ -64,7 +65,7 @@ def run_masking(options: MaskOptions, build: Build) -> Masked:
     """Mask a network, score it, write it. Raises UserError."""
     checkpoint, weights = _output_paths(options)
     inputs, how = options.inputs, options.scoring
-    network = build(load_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
+    network = build(read_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
     require_usable(network.state_dict(), inputs.weights)
     earlier = earlier_masks(inputs.weights, options.earlier)
     before = figures(network, how)

@@ -54,7 +54,7 @@ def open_backend(
         return torch_backend(with_weights(network, weights), device)
     if backend == "opencv":
         with darknet_weights(network, weights) as path:
-            return OpenCVDarknet(network.cfg.source, path)
+            return OpenCVDarknet(network.cfg, path)
     if _is_exported(weights):
         return _open_file(backend, Path(weights), network, threads)
     with_weights(network, weights)

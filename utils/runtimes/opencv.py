@@ -41,15 +41,15 @@ class OpenCVDarknet:
     """
 
     def __init__(
-        self, cfg_path: str | Path, weights_path: str | Path, *, bn_epsilon_fix: bool = False
+        self, cfg: Cfg | str | Path, weights_path: str | Path, *, bn_epsilon_fix: bool = False
     ) -> None:
         require_importer()  # whatever is wrong with the files
-        cfg = load_cfg(cfg_path)
+        cfg = cfg if isinstance(cfg, Cfg) else load_cfg(cfg)
         if is_checkpoint(weights_path):
             raise UserError(f"{weights_path}: OpenCV reads .weights files; convert it first")
         weights = _file_bytes(cfg, weights_path, bn_epsilon_fix)
         text = format_cfg(_without_thresholds(cfg)).encode("utf-8", "surrogateescape")
-        self._net = read_net(text, weights, cfg_path)
+        self._net = read_net(text, weights, cfg.source)
         names = self._net.getLayerNames()
         # The importer makes a permute_<i> (the head's input as NHWC) and a yolo_<i> per section.
         self._decoded = [name for name in names if name.startswith("yolo_")]
@@ -58,7 +58,7 @@ class OpenCVDarknet:
         self._dfl = [layer for layer in build_layers(cfg) if isinstance(layer, Dfl)]
         if not (self._decoded or self._dfl):
             raise UserError(
-                f"{cfg_path}: has no [yolo] and no head of YOLOv8; only such nets can be run here"
+                f"{cfg.source}: has no [yolo] and no head of YOLOv8; only such nets can be run here"
             )
 
     def __call__(self, images: Tensor) -> Tensor:

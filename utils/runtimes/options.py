@@ -10,9 +10,11 @@ from typing import Literal, get_args
 
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
 Format = Literal["onnx", "openvino", "ncnn"]  # run a file that export.py makes of them
+Pair = Literal["darknet", "opencv"]  # read a cfg with its weights, which export.py writes, too
 Backend = Literal[Runtime, Format]
 
 Pass = Callable[[], object]  # one forward pass of one image, ready to be timed
 
+PAIRS: tuple[Pair, ...] = get_args(Pair)
 FORMATS: tuple[Format, ...] = get_args(Format)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

@@ -11,11 +11,13 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ..cfg import Cfg, format_cfg, load_cfg
+from ..cfg import Cfg, format_cfg
 from ..command.errors import UserError
 from ..command.machine.device import pick_device
+from ..command.short_names import run_name
 from ..data.darknet_files import DataSpec, load_data_file
 from ..detection.score import require_classes
+from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.initialize import initialize
 from ..network.layers.strides import neighbours
@@ -179,7 +181,7 @@ def build_distiller(
     asked = options.teacher
     if not asked.cfg:
         return None
-    teacher = build(load_cfg(asked.cfg), student.img_size)
+    teacher = build(read_cfg(asked.cfg), student.img_size)
     teacher.load_weights(asked.weights)
     if teacher.nc != student.nc:
         raise UserError(
@@ -204,6 +206,6 @@ def _one_folder(options: TrainOptions, ranks: Ranks) -> RunFolder:
     """A new folder, made by the first process."""
     made = None
     if ranks.first:
-        name = options.name or Path(options.cfg).stem
+        name = options.name or run_name(options.cfg)
         made = new_run(Path(options.project), name, options.exist_ok)
     return ranks.same(made) or RunFolder(Path())

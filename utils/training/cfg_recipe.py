@@ -11,8 +11,9 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..cfg import Cfg, Section, load_cfg
+from ..cfg import Cfg, Section
 from ..command.flag_fields import flag_names
+from ..network.cfg_of import read_cfg
 from .losses.options import CFG_DECIDES, LossOptions
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def with_recipe(typed: Mapping[str, Any], given: Collection[str]) -> dict[str, A
 
     Raises CfgError for a learning rate policy that train.py does not have.
     """
-    cfg = load_cfg(typed["cfg"])
+    cfg = read_cfg(typed["cfg"])
     found = {key: value for key, value in recipe(cfg, typed, given).items() if key not in given}
     logger.info(
         "%s: %s", typed["cfg"], ", ".join(f"{key} {value}" for key, value in sorted(found.items()))

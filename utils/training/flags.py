@@ -12,6 +12,7 @@ from ..command.flag_fields import to_flags
 from ..data.options import AugmentOptions
 from ..detection.as_the_cfg_says import add_fit, add_nms
 from ..detection.options import IouKind
+from ..network.cfg_of import holds_its_cfg
 from .cfg_recipe import with_recipe
 from .distillation.flags import add_distillation_flags
 from .hyp import hyp_flags
@@ -57,12 +58,15 @@ def typed_flags(parser: Parser, argv: Sequence[str]) -> dict[str, Any]:
     """
     words = with_hyp(parser, argv)
     typed: dict[str, Any] = vars(parser.parse_args(words))
-    if typed["resume"] is not None or not typed["hyp_from_cfg"]:
+    if typed["resume"] is not None:
         return typed
     # argparse sets no default where an attribute exists: what is no longer absent was given.
     absent = argparse.Namespace(**dict.fromkeys(typed, _ABSENT))
     found = vars(parser.parse_args(words, absent))
-    return with_recipe(typed, {name for name, value in found.items() if value is not _ABSENT})
+    given = {name for name, value in found.items() if value is not _ABSENT}
+    if "cfg" not in given and holds_its_cfg(typed["weights"]):
+        typed["cfg"] = typed["weights"]
+    return with_recipe(typed, given) if typed["hyp_from_cfg"] else typed
 
 
 def with_hyp(parser: Parser, argv: Sequence[str]) -> list[str]:
@@ -91,7 +95,7 @@ def resumed_flags(parser: Parser, argv: Sequence[str], saved: Mapping[str, Any])
 
 def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--cfg", help="structure of the model")
+    add("--cfg", help="structure of the model; left out, the one that a .pt of --weights holds")
     add("--data", help="data set: a .data file, a data.yaml, a folder, COCO's JSON")
     add("--name", help="folder below --project; '' takes the cfg's name")
     add("--project", metavar="DIR", help="folder of the runs")

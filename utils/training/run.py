@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 
-from ..cfg import Cfg, load_cfg, parse_cfg
+from ..cfg import Cfg, parse_cfg
 from ..command.errors import UserError
 from ..command.machine.allocator import keep_freed_memory
+from ..network.cfg_of import read_cfg
 from ..network.darknet import Build
 from .build import FindTargets, Resumed, build_run
 from .checkpoint import Progress, leave_copies, restore
@@ -65,7 +66,7 @@ def train_network(
         cfg = parse_cfg(resumed.checkpoint["cfg"], options.cfg)
     with started_ranks() as ranks:
         try:
-            run = build_run(options, cfg or load_cfg(options.cfg), build, targets, resumed, ranks)
+            run = build_run(options, cfg or read_cfg(options.cfg), build, targets, resumed, ranks)
         except KeyboardInterrupt:
             logger.info("no epoch has begun: nothing is saved of this run")
             raise

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ...command.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio
 from ...command.errors import UserError
+from ...detection.inputs import add_inputs
 from ...pruning.command.flags import prune_flags
 from ...pruning.importance.options import IMPORTANCES
 from ...pruning.strategy import Strategy
@@ -43,7 +44,7 @@ def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> 
     data = ["--data", args.data, "--seed", str(args.seed)]
     prune_words = [
         *shlex.split(args.prune_flags), *data, "--importance", args.importance, *shared,
-        "--cfg", args.cfg, "--weights", args.weights,
+        "--weights", args.weights, *(["--cfg", args.cfg] if args.cfg else []),
     ]  # fmt: skip
     train_words = [
         *shlex.split(args.train_flags), *data, "--batch-size", str(args.batch_size), *shared,
@@ -73,13 +74,12 @@ def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     """The flags of iterative_prune.py; `strategies` are the names of the prune scripts."""
     parser = Parser(doc)
     add = parser.add_argument
-    add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
+    add_inputs(parser, "weights/last.pt")
     add(
         "--data",
         default="",
         help=".data file: to finetune on its train list, to score on its valid list",
     )
-    add("--weights", default="weights/last.pt", help=".weights or .pt to start from")
     add("--output", metavar="FOLDER", help="a new folder; left out, runs/iterative, -2, -3, ...")
     add("--resume", metavar="FOLDER", help="go on with a run that was ended")
     add("--steps", type=positive_int, default=16, help="of pruning and finetuning")

@@ -27,7 +27,8 @@ def read_flags(doc: str | None, argv: Sequence[str] | None = None) -> MaskRun:
 def _train_words(args: argparse.Namespace) -> tuple[str, ...]:
     size = ["--img-size", *map(str, args.img_size)] if args.img_size else []
     return (
-        *shlex.split(args.train_flags), *size, "--cfg", args.cfg, "--data", args.data,
+        *shlex.split(args.train_flags), *size,
+        "--cfg", args.cfg or args.weights, "--data", args.data,
         "--epochs", str(args.epochs), "--seed", str(args.seed),
         "--device", args.device, "--workers", str(args.workers),
     )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import prune
 
-from ...cfg import format_cfg, load_cfg
+from ...cfg import format_cfg
 from ...command.csv_file import write_csv
 from ...command.errors import UserError
 from ...command.table import table
@@ -23,6 +23,7 @@ from ...masks.methods import Masks, Method, apply_masks_, mask_
 from ...masks.options import Amounts
 from ...masks.run import mask_network_, method_of
 from ...masks.targets import find_targets
+from ...network.cfg_of import read_cfg
 from ...network.darknet import Build, Network
 from ...network.initialize import initialize
 from ...network.weights import State
@@ -100,7 +101,7 @@ class _Lottery:
     def network(self) -> Network:
         """A network of the cfg."""
         inputs = self._options.mask.inputs
-        network: Network = self._build(load_cfg(inputs.cfg), inputs.img_size)
+        network: Network = self._build(read_cfg(inputs.cfg), inputs.img_size)
         return network
 
     def start_state(self) -> State:

@@ -21,8 +21,8 @@ from ...command.cli import (
 )
 from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
-from ...detection.inputs import require_inputs
-from ...detection.options import Inputs, Scoring
+from ...detection.inputs import add_inputs, inputs_of, require_inputs
+from ...detection.options import Scoring
 from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
 from ..importance.options import IMPORTANCES, Normalization, Ranking
@@ -64,7 +64,7 @@ def prune_flags(
     )
     options = PruneOptions(
         strategy,
-        Inputs(args.cfg, args.weights, img_size(args.img_size)),
+        inputs_of(args.cfg, args.weights, img_size(args.img_size)),
         Scoring(
             args.data, args.fit, args.nms, args.batch_size, args.workers, args.device, args.seed
         ),
@@ -113,13 +113,12 @@ def _command_line(argv: Sequence[str] | None) -> tuple[str, ...]:
 def _parser(strategy: Strategy, doc: str | None) -> Parser:
     parser = Parser(doc)
     add = parser.add_argument
-    add("--cfg", default="cfg/yolov3.cfg", help="structure of the model")
+    add_inputs(parser)
     add(
         "--data",
         default="",
         help=".data file to score before and after; left out, nothing is scored",
     )
-    add("--weights", default="weights/last.pt", help=".weights or .pt, best after sparse training")
     _add_strategy_flags(parser, strategy)
     _add_importance(parser)
     add(

@@ -18,6 +18,7 @@ from ...command.machine.timing import Latency
 from ...data.darknet_files import load_data_file
 from ...detection.figures import ModelFigures, comparison_table, figures, latencies, worth_timing
 from ...network.batch_norm.epsilon import for_epsilon
+from ...network.cfg_of import read_cfg
 from ...network.channel_links import plan_path, write_links
 from ...network.darknet import Build, Network
 from ...network.layers import build_layers
@@ -122,7 +123,7 @@ def _opened(options: PruneOptions, build: Build) -> tuple[_Original, Chooser]:
     if options.ranking.importance == "taylor" or options.recalibrate:
         load_data_file(options.scoring.data).require("train")
     inputs = options.inputs
-    network = build(load_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
+    network = build(read_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
     state = {key: tensor.detach().cpu() for key, tensor in network.state_dict().items()}
     require_usable(state, inputs.weights)
     original = _Original(build, network, state, options)
@@ -240,7 +241,7 @@ def _proof_line(proof: Proof) -> str:
 
 def _output_paths(options: PruneOptions) -> tuple[Path, Path]:
     """Beside the inputs, under the known names. Raises UserError if something stands there."""
-    cfg, weights = Path(options.inputs.cfg), Path(options.inputs.weights)
+    cfg, weights = options.inputs.cfg_file, Path(options.inputs.weights)
     names = cfg.name, f"{weights.stem}.weights"
     how_much = options.budget or options.chosen_ratio
     shortcuts = options.chosen_shortcuts

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from ...command.cli import Parser, add_img_size, img_size, positive_int
 from ...command.errors import UserError
 from ...detection.options import Inputs
+from ...network.cfg_of import holds_its_cfg
 from ..options import BACKENDS
 from .options import RUNTIMES, Clock, CompareOptions
 
@@ -32,7 +34,13 @@ def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
     parser = Parser(doc)
     add = parser.add_argument
-    add("--models", nargs="+", required=True, metavar="CFG,WEIGHTS", help="what to compare")
+    add(
+        "--models",
+        nargs="+",
+        required=True,
+        metavar="CFG,WEIGHTS",
+        help="what to compare; a .pt alone holds its cfg",
+    )
     add("--data", help=".data file to score on; left out, nothing is scored")
     add("--runtimes", default=",".join(BACKENDS), help=f"of {', '.join(RUNTIMES)}")
     add(
@@ -49,8 +57,12 @@ def make_parser(doc: str | None) -> Parser:
 
 
 def _model(pair: str, size: tuple[int, int] | None) -> Inputs:
-    """The files of a `CFG,WEIGHTS`."""
-    cfg, comma, weights = pair.partition(",")
-    if not comma or not weights:
-        raise UserError(f"--models {pair}: expected CFG,WEIGHTS, with a comma and without a blank")
-    return Inputs(cfg, weights, size)
+    """The files of a `CFG,WEIGHTS`, or of a .pt alone; a path may hold commas of its own."""
+    commas = [place for place, letter in enumerate(pair) if letter == ","]
+    splits = [(pair[:place], pair[place + 1 :]) for place in commas]
+    if holds_its_cfg(pair) and (not splits or Path(pair).is_file()):
+        return Inputs(pair, pair, size)
+    if not splits or not all(splits[0]):
+        raise UserError(f"--models {pair}: expected CFG,WEIGHTS without a blank, or a .pt file")
+    there = (split for split in splits if all(Path(path).is_file() for path in split))
+    return Inputs(*next(there, splits[0]), size)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ...command.cli import Parser, add_device, add_img_size, img_size, positive_int, ratio
 from ...detection.as_the_cfg_says import add_fit, add_nms
-from ...detection.options import MAX_DET, Inputs
+from ...detection.inputs import add_inputs, inputs_of
+from ...detection.options import MAX_DET
 from ..options import BACKENDS
 from .options import CONF_THRES, IOU_THRES, DetectOptions, Keep
 
@@ -15,7 +16,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> DetectOptions:
     """What the flags ask for; `doc` is the text of --help."""
     args = make_parser(doc).parse_args(argv)
     return DetectOptions(
-        inputs=Inputs(args.cfg, args.weights, img_size(args.img_size)),
+        inputs=inputs_of(args.cfg, args.weights, img_size(args.img_size)),
         source=args.source,
         names=args.names,
         output=args.output,
@@ -35,8 +36,7 @@ def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
     parser = Parser(doc)
     add = parser.add_argument
-    add("--cfg", required=True, help="structure of the model")
-    add("--weights", required=True, help=".weights or .pt file")
+    add_inputs(parser)
     add("--names", "--data", dest="names", help="class names, one per line, or a .data file")
     add("--source", required=True, help="picture, video, folder, pattern, list, camera or stream")
     add("--output", help="folder for the results (default: runs/detect/ and the source's name)")

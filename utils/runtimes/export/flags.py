@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ...command.cli import Parser, add_img_size, img_size, positive_int, ratio
 from ...detection.as_the_cfg_says import add_fit
-from ...detection.options import Inputs
-from ..options import FORMATS
+from ...detection.inputs import add_inputs, inputs_of
+from ..options import FORMATS, PAIRS
 from .options import ExportOptions, NmsOptions
 
 
@@ -15,7 +15,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
     """What the flags ask for; `doc` is the text of --help. Raises UserError as `ExportOptions`."""
     args = make_parser(doc).parse_args(argv)
     return ExportOptions(
-        inputs=Inputs(args.cfg, args.weights, img_size(args.img_size)),
+        inputs=inputs_of(args.cfg, args.weights, img_size(args.img_size)),
         format=args.format,
         output=args.output,
         data=args.data or "",
@@ -33,9 +33,8 @@ def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
     parser, nms = Parser(doc), NmsOptions()
     add = parser.add_argument
-    add("--cfg", required=True, help="structure of the model")
-    add("--weights", required=True, help=".weights or .pt file")
-    add("--format", choices=FORMATS, default="onnx", help="for which runtime")
+    add_inputs(parser)
+    add("--format", choices=(*PAIRS, *FORMATS), default="onnx", help="for which runtime")
     add("--output", metavar="STEM", help="where the files go: a path without its suffix")
     add("--data", help=".data file: class names, real images to check with and to calibrate on")
     add_img_size(parser)

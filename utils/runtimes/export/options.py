@@ -8,9 +8,11 @@ from pathlib import Path
 from ...command.errors import UserError
 from ...command.optional import INT8_NEEDS, NEEDS, require
 from ...detection.options import Inputs
-from ..options import Format
+from ..options import PAIRS, Format, Pair
 
-_SUFFIXES: dict[Format, tuple[str, ...]] = {
+_SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
+    "darknet": (".cfg", ".weights"),
+    "opencv": (".cfg", ".weights"),
     "onnx": (".onnx",),
     "openvino": (".xml", ".bin"),
     # The last one is ours: ncnn's own files have no place for metadata.
@@ -40,7 +42,7 @@ class ExportOptions:
     """
 
     inputs: Inputs
-    format: Format = "onnx"
+    format: Format | Pair = "onnx"
     output: str | None = None
     data: str = ""
     fit: str = "cfg"
@@ -52,6 +54,11 @@ class ExportOptions:
     force: bool = False
 
     def __post_init__(self) -> None:
+        if self.format in PAIRS and (self.int8 or self.half or self.dynamic or self.nms):
+            raise UserError(
+                f"--format {self.format} is a cfg with float32 weights: --int8, --half, --dynamic "
+                "and --nms are for the other formats"
+            )
         if self.int8 and not self.data:
             raise UserError("--int8 calibrates on real images: name a data set with --data")
         if self.int8 and (self.half or self.dynamic or self.nms):
@@ -77,6 +84,6 @@ class ExportOptions:
             raise UserError(f"{there[0]}: is there already; name another --output, or use --force")
 
 
-def target_files(stem: Path, kind: Format) -> tuple[Path, ...]:
+def target_files(stem: Path, kind: Format | Pair) -> tuple[Path, ...]:
     """The files that an export to STEM makes; what opens them takes the first."""
     return tuple(stem.with_name(stem.name + suffix) for suffix in _SUFFIXES[kind])

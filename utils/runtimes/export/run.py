@@ -20,6 +20,7 @@ from ..results import Agreement
 from .check import check_files
 from .files import FileOptions, open_exported, write_files
 from .options import ExportOptions, target_files
+from .pair import export_pair
 from .results import Exported
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # largest difference from PyTorch, see Agreement
@@ -43,6 +44,10 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     images = network_inputs(checked_images(spec), network.img_size, fit, network.in_channels)
     if not images:
         raise UserError(f"{options.data}: none of the first images of its list opens")
+    made = target_files(options.stem, options.format)
+    if options.format == "darknet" or options.format == "opencv":
+        agreement = export_pair(network, options.stem, options.format, images, build, TOLERANCE)
+        return Exported(made, agreement, len(images))
     calibration: Images = ()
     if options.int8 and spec:
         spec.require("valid")  # for `int8_worth`, which comes after all the work
@@ -61,7 +66,6 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     metadata = onnx_metadata(network, names, fit)
     agreement = export_network(network, options.stem, files, metadata, images)
     worth = int8_worth(options, network, spec) if calibration and spec else ()
-    made = target_files(options.stem, options.format)
     return Exported(made, agreement, len(images), worth)
 
 
@@ -112,6 +116,7 @@ def int8_worth(
 ) -> tuple[tuple[str, Metrics], ...]:
     """Metrics of the float32 model in PyTorch, and of the int8 files in their runtime."""
     how = Scoring(fit=options.fit, batch_size=8, workers=0)
+    assert options.format != "darknet" and options.format != "opencv"  # they know no int8
     quantized = open_exported(options.format, options.stem, network)
     runs = (
         ("float32 (PyTorch)", torch_backend(network)),

@@ -15,7 +15,8 @@ from ...command.cli import (
     ratio,
 )
 from ...detection.as_the_cfg_says import add_fit, add_nms
-from ...detection.options import CONF_THRES, IOU_THRES, MAX_DET, Inputs, Scoring
+from ...detection.inputs import add_inputs, inputs_of
+from ...detection.options import CONF_THRES, IOU_THRES, MAX_DET, Scoring
 from ..options import BACKENDS
 from .options import Amp, Task, ValOptions
 
@@ -24,7 +25,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ValOptions:
     """What the flags ask for; `doc` is the text of --help. Raises UserError as `ValOptions`."""
     args = make_parser(doc).parse_args(argv)
     return ValOptions(
-        inputs=Inputs(args.cfg, args.weights, img_size(args.img_size)),
+        inputs=inputs_of(args.cfg, args.weights, img_size(args.img_size)),
         scoring=Scoring(
             data=args.data,
             fit=args.fit,
@@ -51,9 +52,8 @@ def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
     parser = Parser(doc)
     add = parser.add_argument
-    add("--cfg", required=True, help="structure of the model")
+    add_inputs(parser)
     add("--data", required=True, help=".data file: classes, lists of images, names")
-    add("--weights", required=True, help=".weights or .pt file")
     add("--task", choices=get_args(Task), default="valid", help="which list of the .data file")
     add_img_size(parser)
     add("--batch-size", type=positive_int, default=16, help="images per forward pass")

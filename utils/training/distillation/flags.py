@@ -11,8 +11,8 @@ from .options import DistillKind, FeatureLoss
 def add_distillation_flags(parser: Parser) -> None:
     """Add the flags of `TeacherOptions`, which has their defaults."""
     add = parser.add_argument_group("teacher").add_argument
-    add("--t-cfg", help="structure of a teacher; turns distillation on")
-    add("--t-weights", help="its weights")
+    add("--t-cfg", help="structure of a teacher; left out, the one in --t-weights")
+    add("--t-weights", help="a teacher's .pt or .weights; turns distillation on")
     add(
         "--distill",
         nargs="+",

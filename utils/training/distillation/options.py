@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...command.errors import UserError
 from ...command.flag_fields import flag
+from ...network.cfg_of import holds_its_cfg
 
 DistillKind = Literal["1", "2", "response", "feature"]
 FeatureLoss = Literal["cwd", "mse"]
@@ -31,7 +32,8 @@ class TeacherOptions:
     """A network that teaches: its cfg ('' is no teacher) and weights, and what it teaches.
 
     plan: the .plan.json that links its channels to the student's; None is the one beside the
-    student's cfg. Raises UserError for a cfg without weights, and the reverse.
+    student's cfg. Left out, the cfg is the one that a .pt of weights holds. Raises UserError for a
+    cfg without weights, and for weights that hold none.
     """
 
     cfg: str = field(default="", metadata=flag("t_cfg"))
@@ -41,6 +43,8 @@ class TeacherOptions:
 
     def __post_init__(self) -> None:
         if self.weights and not self.cfg:
-            raise UserError("--t-weights: needs the teacher's structure, too: --t-cfg")
+            if not holds_its_cfg(self.weights):
+                raise UserError("--t-weights: needs the teacher's structure, too: --t-cfg")
+            object.__setattr__(self, "cfg", self.weights)  # frozen
         if self.cfg and not self.weights:
             raise UserError("--t-cfg: a teacher without --t-weights knows nothing")

@@ -1,0 +1,34 @@
+"""The structure that a file says: a cfg's own text, or the one that a checkpoint of ours holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..cfg import Cfg, load_cfg, parse_cfg
+from ..command.errors import UserError
+from ..command.files import require_file
+
+_ZIP_START = b"PK\x03\x04"  # of what torch.save writes
+
+
+def read_cfg(path: str | Path) -> Cfg:
+    """The parsed cfg of a `.cfg` file, or of a checkpoint.
+
+    Errors in a checkpoint's text name `FILE's cfg:LINE`. Light for a cfg; a checkpoint needs torch.
+    Raises UserError for a file that is not there, or a checkpoint that holds no cfg, and CfgError
+    for a text that is wrong.
+    """
+    with require_file(path, "the cfg").open("rb") as file:
+        if file.read(len(_ZIP_START)) != _ZIP_START:
+            return load_cfg(path)
+    from .weights import load_checkpoint
+
+    text = load_checkpoint(path).get("cfg")
+    if not isinstance(text, str) or not text:
+        raise UserError(f"{path}: holds no cfg, as other programs' checkpoints: name it with --cfg")
+    return parse_cfg(text, f"{path}'s cfg")
+
+
+def holds_its_cfg(weights: str | Path) -> bool:
+    """Whether a file of weights is of the kind that holds a cfg, by its suffix."""
+    return Path(weights).suffix.lower() in (".pt", ".pth")

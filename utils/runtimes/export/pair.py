@@ -1,0 +1,67 @@
+"""A cfg and weights that Darknet and OpenCV read as they are: the pair that is handed over."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ...cfg import save_cfg
+from ...command.errors import UserError
+from ...detection.as_the_cfg_says import chosen_nms
+from ...detection.evaluate import Predict
+from ...network.batch_norm.epsilon import for_epsilon
+from ...network.darknet import Build, Network
+from ...network.retarget import with_img_size
+from ...network.weights import save_checked_weights
+from ..agreement import compare_outputs
+from ..opencv import OpenCVDarknet
+from ..options import Pair
+from ..real_images import Images, as_batch
+from ..results import Agreement
+from .options import target_files
+
+
+@torch.no_grad()
+def export_pair(
+    network: Network, stem: Path, kind: Pair, images: Images, build: Build, tolerance: float
+) -> Agreement:
+    """Put STEM.cfg and STEM.weights of a loaded network in place, after running them on `images`.
+
+    The weights fit every runtime's epsilon of batch normalisation, Darknet's as well as OpenCV's.
+    "opencv" runs the pair by OpenCV's importer, "darknet" by what reads Darknet's files here.
+    Raises UserError when the results differ from the network's, and leaves nothing then.
+    """
+    fused: Network = copy.deepcopy(network).eval().fuse()
+    batch = as_batch(images)
+    try:
+        folder = tempfile.TemporaryDirectory(dir=stem.parent, prefix=".export-")
+    except OSError as error:
+        raise UserError(f"{stem.parent}: cannot be written to ({error.strerror})") from None
+    with folder as name:
+        made = target_files(Path(name) / "model", kind)
+        cfg = network.cfg
+        sized = (cfg.net.integer("height"), cfg.net.integer("width")) == network.img_size
+        save_cfg(cfg if sized else with_img_size(cfg, network.img_size), made[0])
+        state = for_epsilon(network.state_dict(), network.rules, "any")
+        save_checked_weights(made[1], network.rules, state, network.seen)
+        nms = chosen_nms("cfg", network.heads[-1].section)
+        agreement = compare_outputs(_opened(kind, made, build)(batch), fused(batch), nms)
+        if agreement.difference > tolerance or agreement.unmatched:
+            raise UserError(
+                f"{stem}: not written, since the pair in {kind} differs from PyTorch "
+                f"({agreement}; allowed: {tolerance:g})"
+            )
+        for source, target in zip(made, target_files(stem, kind), strict=True):
+            source.replace(target)
+    return agreement
+
+
+def _opened(kind: Pair, files: tuple[Path, ...], build: Build) -> Predict:
+    cfg, weights = files
+    if kind == "opencv":
+        return OpenCVDarknet(cfg, weights)
+    model: Predict = build(cfg, weights=weights).eval()
+    return model
