@@ -113,7 +113,7 @@ def test_a_run_leaves_pictures_which_change_nothing(
     said = capsys.readouterr().out
     assert "F1 is highest at a score of 0." in said
     assert "| blue  |" in said
-    assert "python detect.py --cfg my.cfg --data my.data --weights runs/train/my/best.pt" in said
+    assert "python detect.py --weights runs/train/my/best.pt --source list.txt --conf-thres" in said
     bare = run("--epochs", "2", "--name", "bare")
     assert {path.name for path in drawn.iterdir()} >= PICTURES
     assert not PICTURES & {path.name for path in bare.iterdir()}
@@ -209,11 +209,11 @@ def test_a_name_that_is_taken_is_told_with_both_folders(
 @pytest.mark.parametrize(
     ("cfg", "flags", "script"),
     [
-        ("my.cfg", (), "python train.py --cfg my.cfg --data my.data --weights "
-                       "runs/train/my/best.pt --img-size 32 32 --hyp data/hyp/sparse.yaml"),
-        ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --cfg my.cfg --data my.data "
-                                          "--weights runs/train/my/last.pt"),
-        ("prune_0.5_my.cfg", (), "python export.py --cfg prune_0.5_my.cfg"),
+        ("my.cfg", (), "python train.py --cfg my.cfg --weights runs/train/my/best.pt "
+                       "--hyp data/hyp/sparse.yaml --name my-sparse --data my.data --img-size 32"),
+        ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --cfg my.cfg "
+                                          "--weights runs/train/my/last.pt --max-map-drop 0.03"),
+        ("prune_0.5_my.cfg", (), "python export.py --weights runs/train/prune_0.5_my/best.pt"),
     ],
 )  # fmt: skip
 def test_the_end_says_what_was_left_and_what_comes_next(

@@ -81,21 +81,22 @@ def what_next(run: Run, found: Metrics | None) -> str:
     size: Words = ["--img-size", *run.model.img_size] if options.images.size else []
     name = folder.path.name
 
-    def on(script: str, weights: Path, *rest: str | Path | float) -> Words:
-        return ["python", script, "--cfg", cfg, "--data", data, "--weights", weights, *size, *rest]
+    def on(script: str, *rest: str | Path | float) -> Words:
+        return ["python", script, *rest, "--data", data, *size]
 
     if options.sparsity.on:
         script = f"{options.sparsity.strategy}.py"
-        prune = on(script, folder.last, "--max-map-drop", _DROP)
+        prune = on(script, "--cfg", cfg, "--weights", folder.last, "--max-map-drop", _DROP)
         return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
-    check = {"score it, class by class": on("val.py", folder.best)}
+    check = {"score it, class by class": on("val.py", "--weights", folder.best)}
     if found is not None and run.spec.valid and not math.isnan(found.best_conf):
         shown: Words = ["--source", run.spec.valid, "--conf-thres", _threshold(found)]
-        check = {"see what it finds": on("detect.py", folder.best, *shown)}
+        check = {"see what it finds": on("detect.py", "--weights", folder.best, *shown)}
     if options.start.masks:
         return next_steps(check)
     if plan_path(cfg).is_file() or Path(cfg).name.startswith("prune_"):
-        export = on("export.py", folder.best, "--format", "onnx")
-        return next_steps({"export it for other programs": export, **check})
-    sparse = on("train.py", folder.best, "--hyp", _SPARSE_HYP, "--name", f"{name}-sparse")
+        export = on("export.py", "--weights", folder.best, "--format", "darknet")
+        return next_steps({"export it for Darknet and OpenCV": export, **check})
+    start: Words = ["--cfg", cfg, "--weights", folder.best, "--hyp", _SPARSE_HYP]
+    sparse = on("train.py", *start, "--name", f"{name}-sparse")
     return next_steps({"train it sparsely, so that it can be pruned": sparse, **check})

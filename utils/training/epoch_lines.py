@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..command.amounts import duration
+from ..command.progress import duration
 from ..command.table import table
 from .checkpoint import Progress, Row
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from ..command.amounts import short_count
 from ..detection.as_the_cfg_says import FROM_CFG
-from ..network.cost import count_macs, count_parameters
+from ..network.cost import count_macs, count_parameters, short_count
 from .checkpoint import Progress
 from .losses.options import DFL_GAINS, GAINS
 from .options import TrainOptions
