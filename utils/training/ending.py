@@ -16,8 +16,8 @@ Words = list[str | Path | int | float]
 
 # In the order of a reader's interest; TensorBoard's events and args.json speak for themselves.
 _FILES = {
-    "best.pt": "weights of the best epoch, to use and to prune",
-    "last.pt": "the last epoch, with all that --resume needs",
+    "best.pt": "weights of the best epoch",
+    "last.pt": "the last epoch: to prune after sparse training, and to go on from (--resume)",
     "results.csv results.png": "losses and scores, epoch by epoch",
     "PR_curve.png P_curve.png R_curve.png F1_curve.png confusion_matrix.png": "what best.pt finds",
     "val_batch0_labels.jpg val_batch0_pred.jpg": "validation images: their labels, what is found",
