@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +247,15 @@ def test_first_batch_names_the_classes(project: Path, monkeypatch: pytest.Monkey
     assert real is loop.Record.batch
     run("--epochs", "1", plots=True)
     assert named == [("blue", "red")] * 3
+
+
+def test_matplotlib_does_not_slow_the_start(root: Path) -> None:
+    code = """if True:
+        import sys, utils.training.run, utils.runtimes.val.run
+        before = "matplotlib" in sys.modules
+        import utils.pictures.run_charts
+        print(before, "matplotlib" in sys.modules)
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"]  # the second: a negative control
