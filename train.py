@@ -10,10 +10,11 @@
     python train.py --resume --name my
     torchrun --nproc_per_node=4 -- train.py --cfg cfg/my.cfg --data data/my.data
 
-A run writes to runs/train/NAME: last.pt (go on with --resume), best.pt, args.json, results.csv and
-TensorBoard files (tensorboard --logdir runs); copies of both checkpoints go to weights/. best.pt is
-the epoch with the highest fitness, the mean of mAP@.5 and mAP@.5:.95 of the averaged weights; all
-epochs are scored with the same thresholds.
+A run writes to runs/train/NAME: last.pt (go on with --resume), best.pt, args.json, results.csv,
+train.log, TensorBoard files (tensorboard --logdir runs) and, without --noplots, pictures: labels,
+first batches, curves, confusion matrix, detections. Copies of both checkpoints go to weights/.
+best.pt is the epoch with the highest fitness, the mean of mAP@.5 and mAP@.5:.95 of the averaged
+weights; all epochs are scored with the same thresholds.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from utils.command import progress
-from utils.command.progress import progress_bar
-from utils.command.words.amounts import duration, short_count
+from utils.command.progress import duration, progress_bar
+from utils.network.cost import short_count
 
 
 @pytest.fixture

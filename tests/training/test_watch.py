@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,7 @@ def test_a_run_leaves_pictures_which_change_nothing(
     said = capsys.readouterr().out
     assert "F1 is highest at a score of 0." in said
     assert "| blue  |" in said
-    assert "python detect.py --cfg my.cfg --data my.data --weights runs/train/my/best.pt" in said
+    assert "python detect.py --weights runs/train/my/best.pt --source list.txt --conf-thres" in said
     bare = run("--epochs", "2", "--name", "bare")
     assert {path.name for path in drawn.iterdir()} >= PICTURES
     assert not PICTURES & {path.name for path in bare.iterdir()}
@@ -159,7 +161,7 @@ def test_ctrl_c_names_the_epoch_saved_and_the_command_that_goes_on(
     caplog.clear()
     folder = train.main(command.split()[2:])
     assert content(folder / "last.pt")["epoch"] == 3
-    assert "runs/train/my-base: goes on with epoch 3 of 3, best so far" in caplog.text
+    assert "runs/train/my-base: goes on with epoch 3 of 3, best so far is " in caplog.text
     with (folder / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
 
@@ -179,10 +181,16 @@ def test_ctrl_c_before_the_first_epoch_is_over(
     flags: tuple[str, ...],
     said: str,
 ) -> None:
-    killed_in_epoch(0, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        run("--epochs", "3", *flags)
+    with monkeypatch.context() as patch:
+        killed_in_epoch(0, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run("--epochs", "2", *flags)
     assert said in caplog.text
+    command = [line.split()[2:] for line in caplog.text.splitlines() if "  python train" in line]
+    assert len(command) == ("--nosave" not in flags)
+    for words in command:
+        assert content(train.main(words) / "last.pt")["epoch"] == 2
+        assert "goes on with epoch 1 of 2\n" in caplog.text
 
 
 def test_a_name_that_is_taken_is_told_with_both_folders(
@@ -203,11 +211,11 @@ def test_a_name_that_is_taken_is_told_with_both_folders(
 @pytest.mark.parametrize(
     ("cfg", "flags", "script"),
     [
-        ("my.cfg", (), "python train.py --cfg my.cfg --data my.data --weights "
-                       "runs/train/my/best.pt --img-size 32 32 --hyp data/hyp/sparse.yaml"),
-        ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --cfg my.cfg --data my.data "
-                                          "--weights runs/train/my/last.pt"),
-        ("prune_0.5_my.cfg", (), "python export.py --cfg prune_0.5_my.cfg"),
+        ("my.cfg", (), "python train.py --cfg my.cfg --weights runs/train/my/best.pt "
+                       "--hyp data/hyp/sparse.yaml --name my-sparse --data my.data --img-size 32"),
+        ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --cfg my.cfg "
+                                          "--weights runs/train/my/last.pt --max-map-drop 0.03"),
+        ("prune_0.5_my.cfg", (), "python export.py --weights runs/train/prune_0.5_my/best.pt"),
     ],
 )  # fmt: skip
 def test_the_end_says_what_was_left_and_what_comes_next(
@@ -239,3 +247,15 @@ def test_first_batch_names_the_classes(project: Path, monkeypatch: pytest.Monkey
     assert real is loop.Record.batch
     run("--epochs", "1", plots=True)
     assert named == [("blue", "red")] * 3
+
+
+def test_matplotlib_does_not_slow_the_start(root: Path) -> None:
+    code = """if True:
+        import sys, utils.training.run, utils.runtimes.val.run
+        before = "matplotlib" in sys.modules
+        import utils.pictures.run_charts
+        print(before, "matplotlib" in sys.modules)
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"]  # the second: a negative control

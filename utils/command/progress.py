@@ -10,8 +10,6 @@ from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from .words.amounts import duration
-
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -75,3 +73,11 @@ class _Logged(Progress[T]):
             count += f"/{self._total}, {duration(left)} left"
         beside = "".join(f", {name} {value}" for name, value in self._beside.items())
         return f"{self._what}: {count}{beside}"
+
+
+def duration(seconds: float) -> str:
+    """How long something takes: `34 s`, `5 min`, `2 h 10 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -34,3 +34,12 @@ def count_bflops(layers: Sequence[Layer]) -> float:
     Darknet's total also counts pooling and sums, so it lies a little higher.
     """
     return 2 * count_macs(layers) / 1e9
+
+
+def short_count(count: float) -> str:
+    """A large number in three digits: `1.71 M`, `70.5 M`, `273 G`."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            value = count / size
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+    return f"{count:.0f}"

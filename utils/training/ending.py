@@ -14,8 +14,8 @@ from .run_folder import RUNS, RunFolder
 
 # In the order of a reader's interest; TensorBoard's events and args.json speak for themselves.
 _FILES = {
-    "best.pt": "weights of the best epoch, to use and to prune",
-    "last.pt": "the last epoch, with all that --resume needs",
+    "best.pt": "weights of the best epoch",
+    "last.pt": "the last epoch: to prune after sparse training, and to go on from (--resume)",
     "results.csv results.png": "losses and scores, epoch by epoch",
     "PR_curve.png P_curve.png R_curve.png F1_curve.png confusion_matrix.png": "what best.pt finds",
     "val_batch0_labels.jpg val_batch0_pred.jpg": "validation images: their labels, what is found",
@@ -79,21 +79,23 @@ def what_next(run: Run, found: Metrics | None) -> str:
     size: Words = ["--img-size", *run.model.img_size] if options.images.size else []
     name = folder.path.name
 
-    def on(script: str, weights: Path, *rest: str | Path | float) -> Words:
-        return ["python", script, "--weights", weights, "--data", data, *size, *rest]
+    def on(script: str, *rest: str | Path | float) -> Words:
+        return ["python", script, *rest, "--data", data, *size]
 
     if options.sparsity.on:
         script = f"{options.sparsity.strategy}.py"
-        prune = on(script, folder.last, "--max-map-drop", _DROP, "--name", f"{name}-slim")
+        how_far: Words = ["--max-map-drop", _DROP, "--name", f"{name}-slim"]
+        prune = on(script, "--weights", folder.last, *how_far)
         return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
-    check = {"score it, class by class": on("val.py", folder.best)}
+    check = {"score it, class by class": on("val.py", "--weights", folder.best)}
     if found is not None and run.spec.valid and not math.isnan(found.best_conf):
         shown: Words = ["--source", run.spec.valid, "--conf-thres", _threshold(found)]
-        check = {"see what it finds": on("detect.py", folder.best, *shown)}
+        check = {"see what it finds": on("detect.py", "--weights", folder.best, *shown)}
     if options.start.masks:
         return next_steps(check)
     if plan_path(cfg).is_file() or Path(cfg).name.startswith("prune_"):
-        export = on("export.py", folder.best, "--format", "opencv")
+        export = on("export.py", "--weights", folder.best, "--format", "opencv")
         return next_steps({"have its cfg and weights for OpenCV and Darknet": export, **check})
-    sparse = on("train.py", folder.best, "--hyp", _SPARSE_HYP, "--name", f"{name}-sparse")
+    start: Words = ["--weights", folder.best, "--hyp", _SPARSE_HYP]
+    sparse = on("train.py", *start, "--name", f"{name}-sparse")
     return next_steps({"train it sparsely, so that it can be pruned": sparse, **check})

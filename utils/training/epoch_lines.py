@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from ..command.progress import duration
 from ..command.table import table
-from ..command.words.amounts import duration
 from .checkpoint import Progress, Row
 
 _SCORES = (

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from ..command.words.amounts import short_count
 from ..detection.as_the_cfg_says import FROM_CFG
-from ..network.cost import count_macs, count_parameters
+from ..network.cost import count_macs, count_parameters, short_count
 from .checkpoint import Progress
 from .losses.options import DFL_GAINS, GAINS
 from .options import TrainOptions
@@ -48,7 +47,7 @@ def resumed_head(run: Run, progress: Progress) -> list[str]:
     row = next((row for row in progress.rows if row["epoch"] == progress.best_epoch), {})
     best = ""
     if "val/map50" in row:
-        best = f", best so far {row['epoch'] + 1:.0f} (mAP@.5 {row['val/map50']:.3f})"
+        best = f", best so far is {progress.best_epoch + 1} (mAP@.5 {row['val/map50']:.3f})"
     return [
         f"{run.folder.path}: goes on with epoch {progress.epoch + 1} of {run.options.epochs}{best}",
         f"{'network:':<17}{_network(run)}",

@@ -1,1 +1,1 @@
-"""Words for people: names of models, amounts, what to type next."""
+"""Words for people: names of models, and what to type next."""

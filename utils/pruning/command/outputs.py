@@ -7,11 +7,11 @@ from pathlib import Path
 from ...cfg import Cfg, load_cfg, save_cfg
 from ...command.errors import UserError
 from ...command.files import atomic_write
-from ...command.words.amounts import short_count
 from ...command.words.next_step import Words, next_steps
 from ...command.words.short_names import run_name
 from ...detection.figures import ModelFigures
 from ...network.channel_links import plan_path, write_links
+from ...network.cost import short_count
 from ...network.layers import build_layers
 from ...network.weights import State, save_checked_weights
 from ..options import PruneOptions
