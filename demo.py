@@ -89,10 +89,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     data = shapes / "shapes.data"
     rows = measure_stages([base, sparse, slim, tuned], data, Darknet)
-    save_before_after(folder / "before_after.png", base, tuned, data, Darknet)
+    seen = save_before_after(folder / "before_after.png", rows[0], rows[-1], data, Darknet)
     print(stages_table(rows))
     print(verdict(rows[0], rows[-1], time.perf_counter() - steps.begun_s))
-    print(f"Picture: {folder / 'before_after.png'}\nPruned model: {tuned.cfg} {tuned.weights}")
+    print(f"Picture: {folder / 'before_after.png'}: {seen}")
+    print(f"Pruned model: {tuned.cfg} {tuned.weights}")
 
 
 def _train_and_slim(

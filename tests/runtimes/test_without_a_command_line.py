@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,10 +209,12 @@ def test_stages_of_the_demo(here: Path) -> None:
         Path(f"{number}.txt").write_text("0 .3 .3 .2 .2\n1 .7 .7 .2 .2\n0 .7 .3 .2 .2\n")
     Path("four.txt").write_text("".join(f"{number}.png\n" for number in range(4)))
     Path("four.data").write_text("classes=2\nvalid=four.txt\nnames=my.names\n")
-    save_before_after(Path("both.png"), stage, stage, Path("four.data"), Darknet)
+    said = save_before_after(Path("both.png"), found, again, Path("four.data"), Darknet)
+    assert "12 objects in 4 images" in said
+    before, after = re.findall(r"\d+ met, \d+ false", said)
+    assert before == after
     picture = cv2.imread("both.png")
-    assert picture is not None and picture.shape == (2 * 64, 4 * 64, 3)
-    assert np.array_equal(picture[:64], picture[64:])
+    assert picture is not None and picture.shape[1] > picture.shape[0]
 
 
 @pytest.mark.parametrize("backend", ["torch", "opencv"])

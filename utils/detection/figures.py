@@ -34,6 +34,7 @@ class ModelFigures:
     latency: Latency | None = None
     map50: float | None = None
     map: float | None = None
+    best_conf: float | None = None  # the threshold of the best F1; nan where nothing is found
 
 
 def worth_timing(network: Network, scored: bool) -> bool:
@@ -68,6 +69,7 @@ def figures(
         latency=latency,
         map50=metrics.map50 if metrics else None,
         map=metrics.map if metrics else None,
+        best_conf=metrics.best_conf if metrics else None,
     )
 
 

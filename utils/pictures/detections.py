@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ from ..data.detections import Detections
 Picture = npt.NDArray[np.uint8]  # (height, width, 3), RGB
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DASH_PX = 5
+_DASH_INKS = ((255, 255, 255), (30, 30, 30))
 _GOLDEN_ANGLE = 0.618034  # neighbouring classes get hues far apart
 
 
@@ -44,6 +47,24 @@ def draw_detections(
         text = f"{name} {score:.2f}" if with_scores else name
         _draw_label(drawn, text, (round(x1), round(y1)), colour, max(0.4, 0.6 * unit))
     return drawn
+
+
+def draw_dashed(picture: Picture, boxes: Detections) -> Picture:
+    """A copy with boxes as thin lines, white and dark in turns, to be seen on any background."""
+    drawn: Picture = picture.copy()
+    for (x1, y1, x2, y2), _, _ in boxes:
+        for start, end in pairwise([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]):
+            for number, (a, b) in enumerate(pairwise(_steps(start, end))):
+                cv2.line(drawn, a, b, _DASH_INKS[number % 2], 1)
+    return drawn
+
+
+def _steps(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[int, int]]:
+    """Points on a line, some pixels apart, its ends among them."""
+    length = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
+    shares = np.linspace(0, 1, max(2, round(length / _DASH_PX) + 1))
+    (ax, ay), (bx, by) = start, end
+    return [(round(ax + (bx - ax) * s), round(ay + (by - ay) * s)) for s in shares.tolist()]
 
 
 def _draw_label(

@@ -16,6 +16,8 @@ from .detections import Picture, draw_detections
 CELL_PX = 400
 _GAP_PX = 8
 _PAPER = 255
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_CAPTION_SCALE = 0.5
 
 
 def labels_as_detections(rows: npt.NDArray[np.float64], hw: tuple[int, int]) -> Detections:
@@ -52,6 +54,17 @@ def as_rgb(image: npt.NDArray[np.uint8]) -> Picture:
     """An image (h, w, C) of any bands as one can look at it: grey, or its first three bands."""
     shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
     return np.ascontiguousarray(np.broadcast_to(shown, (*image.shape[:2], 3)))
+
+
+def captioned(picture: Picture, text: str) -> Picture:
+    """The picture below a white strip with black text, as wide as both need."""
+    (width, height), base = cv2.getTextSize(text, _FONT, _CAPTION_SCALE, 1)
+    strip = np.full((height + base + 8, max(picture.shape[1], width + 4), 3), _PAPER, np.uint8)
+    place = (2, height + 4)
+    cv2.putText(strip, text, place, _FONT, _CAPTION_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    below = np.full((picture.shape[0], strip.shape[1], 3), _PAPER, np.uint8)
+    below[:, : picture.shape[1]] = picture
+    return np.concatenate([strip, below])
 
 
 def sheet(pictures: Sequence[Picture], columns: int) -> Picture:

@@ -210,11 +210,12 @@ def _goal(original: _Original, chooser: Chooser, options: PruneOptions) -> Laten
 def _report(pruned: Pruned, options: PruneOptions, network: Network, compact: Network) -> None:
     """Write the folder of `--report`."""
     # matplotlib takes a second to load
-    from ...detection.before_after import compare_detections
+    from ...detection.before_after import compare_detections, usual_or
     from ..report.page import write_report
 
     how, outputs = options.scoring, options.outputs
-    shown = compare_detections(network, compact, how) if how.data else []
+    conf = usual_or(pruned.before.best_conf)
+    shown = compare_detections(network, compact, how, conf) if how.data else []
     print(f"Wrote {write_report(outputs.report, pruned, options, shown, outputs.force)}")
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from ...pictures.charts import BLUE, PALE, PINK, RED, STYLE, legend_above, one_plot
 
 _BINS = 60
+_NUMBERED = 40  # bars: more are too narrow for a number
+HELD = "#d69e2e"
 _LOG_SPAN = 30  # wider spreads, from a low quantile to the top, get a logarithmic axis
 _LEAST_SCORE = 1e-6  # of the largest: what is below stands in the first bin
 
@@ -38,20 +40,24 @@ class ScoreGroups:
     removed: NDArray[np.float64]
     with_block: NDArray[np.float64]  # removed with their block
     kept: NDArray[np.float64]
+    held: NDArray[np.float64]  # kept below the threshold: tied to better ones, or a floor's
     fixed: NDArray[np.float64]  # those that could not go, whatever their score
     threshold: float | None
 
 
 def channels_chart(bars: Sequence[LayerBar]) -> Figure:
-    """Channels per convolution: what goes in pale, what stays in front of it."""
+    """The share of its channels that each convolution keeps; what goes is pale above it."""
     with matplotlib.rc_context(STYLE):
         figure, axes = one_plot(11, 3.4)
         places = range(len(bars))
-        whole = axes.bar(places, [b.before for b in bars], 0.82, color=PALE, label="removed")
-        gone = [bar.before if bar.removed else 0 for bar in bars]
+        whole = axes.bar(places, [1] * len(bars), 0.82, color=PALE, label="removed")
+        gone = [int(bar.removed) for bar in bars]
         if any(gone):
             axes.bar(places, gone, 0.82, color=PINK, label="removed with its block")
-        axes.bar(places, [b.after for b in bars], 0.82, color=BLUE, label="kept")
+        axes.bar(places, [b.after / b.before for b in bars], 0.82, color=BLUE, label="kept")
+        if len(bars) <= _NUMBERED:
+            for place, bar in enumerate(bars):
+                axes.text(place, 0.02, str(bar.after), ha="center", color="white", fontsize=8)
         for patch, bar in zip(whole, bars, strict=True):
             patch.set_gid(f"layer-{bar.index}")
         step = math.ceil(len(bars) / 40)
@@ -60,7 +66,8 @@ def channels_chart(bars: Sequence[LayerBar]) -> Figure:
             axes.tick_params(axis="x", labelsize=7.5)
         axes.set_xlim(-0.8, len(bars) - 0.2)
         axes.set_xlabel("layer of the cfg (convolutions only)")
-        axes.set_ylabel("channels")
+        axes.set_ylabel("share of its channels")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
         legend_above(axes)
         return figure
 
@@ -70,6 +77,7 @@ def scores_chart(groups: ScoreGroups) -> Figure:
     kinds = (
         (groups.removed, PALE, "removed"),
         (groups.with_block, PINK, "removed with their block"),
+        (groups.held, HELD, "kept: tied or needed"),
         (groups.kept, BLUE, "kept"),
         (groups.fixed, "#90cdf4", "cannot go"),
     )

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ...command.folders import whole_folder
-from ...detection.before_after import SHOWN_CONF, Shown
+from ...detection.before_after import Shown, usual_or
 from ...detection.figures import ModelFigures, are_apart, comparison_rows
 from ...pictures.charts import inline_svg
 from ...pictures.detections import Picture
@@ -34,6 +34,7 @@ from .result import Pruned
 JSON_NAME, HTML_NAME = "report.json", "report.html"
 NOTABLE_FALL = 0.02  # of mAP: less is what a small data set moves by on its own
 _JPEG_QUALITY = 88
+_HASH_LENGTH = 64  # of sha256 in hex
 
 
 def write_report(
@@ -68,7 +69,9 @@ def render(pruned: Pruned, record: Mapping[str, Any], shown: Sequence[Shown] = (
     if pruned.sweep is not None:
         sections.append(_section("Sweep", _sweep(pruned.sweep)))
     if shown:
-        sections.append(_section("Detections before and after", _detections(shown)))
+        sections.append(
+            _section("Detections before and after", _detections(shown, pruned.before.best_conf))
+        )
     sections.append(_section("Proof", _proof(record["proof"], pruned.recalibration)))
     sections.append(_section("Made from", _provenance(record)))
     return PAGE.format(
@@ -166,8 +169,8 @@ def _scores(pruned: Pruned) -> str:
         said += " Whole blocks go by the mean of their last convolution."
     else:
         said += (
-            " Channels below the threshold stay where another layer that shares them, a floor, or a"
-            " multiple to keep wants them."
+            " Channels below the threshold are held where a better one is tied to them, or where a"
+            " floor or a multiple to keep wants them."
         )
     return _figure(inline_svg(scores_chart(groups), "histogram of the channels' scores"), said)
 
@@ -175,7 +178,13 @@ def _scores(pruned: Pruned) -> str:
 def score_groups(pruned: Pruned) -> ScoreGroups:
     """The scores of all channels, split by what happens to them."""
     plan, by_channel = pruned.plan, pruned.chooser.strategy.channels is not None
-    parts: dict[str, list[Values]] = {"removed": [], "with_block": [], "kept": [], "fixed": []}
+    parts: dict[str, list[Values]] = {
+        "removed": [],
+        "with_block": [],
+        "kept": [],
+        "held": [],
+        "fixed": [],
+    }
     for index, scores in pruned.chooser.scores.items():
         if index in plan.stand_in:
             parts["with_block"].append(scores)
@@ -184,7 +193,9 @@ def score_groups(pruned: Pruned) -> ScoreGroups:
         nobody = np.full(len(scores), not by_channel)
         free = plan.candidates.prunable.get(index, nobody)
         parts["removed"].append(scores[~stays])
-        parts["kept"].append(scores[stays & free])
+        below = scores < plan.threshold if by_channel else np.zeros(len(scores), bool)
+        parts["kept"].append(scores[stays & free & ~below])
+        parts["held"].append(scores[stays & free & below])
         parts["fixed"].append(scores[stays & ~free])
     joined = {name: np.concatenate([np.empty(0), *found]) for name, found in parts.items()}
     threshold = plan.threshold if by_channel else None
@@ -214,21 +225,22 @@ def _sweep(sweep: Sweep) -> str:
     return _figure(chart, said) + f"<details><summary>Every point</summary>{table}</details>"
 
 
-def _detections(shown: Sequence[Shown]) -> str:
+def _detections(shown: Sequence[Shown], best_conf: float | None) -> str:
     parts = []
     for one in shown:
-        halves = (("before", one.before, one.found_before), ("after", one.after, one.found_after))
         pictures = "".join(
-            f'<figure><img src="{data_uri(picture)}" alt="detections {when}" '
-            f'width="{picture.shape[1]}" height="{picture.shape[0]}">'
-            f"<figcaption>{when}: {count} found</figcaption></figure>"
-            for when, picture, count in halves
+            f'<figure><img src="{data_uri(seen.picture)}" alt="detections {when}" '
+            f'width="{seen.picture.shape[1]}" height="{seen.picture.shape[0]}">'
+            f"<figcaption>{when}: {seen.said(one.targets)}</figcaption></figure>"
+            for when, seen in (("before", one.before), ("after", one.after))
         )
-        name = f"{escape(one.name)}, {one.targets} labelled"
+        name = escape(one.name)
         parts.append(f'<div class="pair"><h3>{name}</h3><div class="two">{pictures}</div></div>')
     note = (
-        f"<p>Validation images, boxes of a score from {SHOWN_CONF:g} on. Right after pruning, "
-        "scores are lower than they will be after finetuning.</p>"
+        f"<p>Validation images; boxes of a score from {usual_or(best_conf):.3f} on, where the F1 "
+        "of the network before is best; dashed: the labels. An object is met by a box of its class "
+        "with an IoU of .5. Right after pruning, scores are lower than they will be after "
+        "finetuning.</p>"
     )
     return f'{note}<div class="pairs">{"".join(parts)}</div>'
 
@@ -304,5 +316,6 @@ def _table(
 
 def _cell(tag: str, text: str, right: bool, code: bool = False) -> str:
     look = ' class="n"' if right else ""
-    inner = f"<code>{escape(text)}</code>" if code else escape(text)
+    mark = ' class="hash"' if len(text) == _HASH_LENGTH else ""
+    inner = f"<code{mark}>{escape(text)}</code>" if code else escape(text)
     return f"<{tag}{look}>{inner}</{tag}>"

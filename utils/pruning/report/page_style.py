@@ -71,6 +71,7 @@ tbody tr:last-child td { border-bottom: 0; }
 .beside p:first-child { margin-top: 4px; }
 .wide { overflow-x: auto; margin-bottom: 14px; }
 td code { overflow-wrap: anywhere; }
+td code.hash { display: inline-block; width: 33ch; } /* two even lines */
 figure { margin: 0; }
 figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 .chart svg { display: block; width: 100%; height: auto; }
@@ -79,10 +80,15 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 details { margin-top: 10px; }
 summary { cursor: pointer; color: var(--blue); font-size: 13.5px; }
 details table { margin-top: 8px; }
-.pairs { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 20px; }
-.two { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
+.pairs { columns: 2; column-gap: 20px; }
+.pair { break-inside: avoid; margin-bottom: 20px; }
+.two { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; align-items: start; }
 .two img { display: block; width: 100%; height: auto; border-radius: 6px; }
 @media (max-width: 760px) { .beside { grid-template-columns: 1fr; } }
-@media (max-width: 560px) { .pairs { grid-template-columns: 1fr; } section { padding: 16px; } }
+@media (max-width: 560px) {
+  header, main { padding: 0 10px; } .pairs { columns: 1; } section { padding: 14px; }
+  th, td { padding-right: 9px; } table { font-size: 12px; } .n { white-space: normal; }
+  .chart { overflow-x: auto; } .chart svg { width: 860px; } /* letters that can be read */
+}
 @media print { body { background: #fff; } section, .card { break-inside: avoid; } }
 """

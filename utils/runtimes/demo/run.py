@@ -6,30 +6,21 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 
 from ...command.files import atomic_write
 from ...command.machine.timing import Latency, time_alternately_ms
 from ...data.darknet_files import load_data_file
-from ...data.images import read_image
-from ...detection.as_the_cfg_says import chosen_fit
-from ...detection.detector import Detector, DetectorOptions
-from ...detection.evaluate import Predict
-from ...detection.options import MAX_DET, PLAIN, Scoring
-from ...detection.score import score, scoring_images
+from ...detection.before_after import showcase, shown_images, usual_or
+from ...detection.options import Scoring
+from ...detection.score import score
 from ...network.cost import count_macs, count_parameters, file_bytes
 from ...network.darknet import Build, Network
-from ...pictures.detections import Picture, draw_detections
+from ...pictures.labelled import captioned, encoded, sheet
 from ..opencv import OpenCVDarknet
 from .results import StageFigures
 from .stages import Stage
 
-_SHOWN_CONF, _SHOWN_IOU = 0.4, 0.45
-_SHOWN_IMAGES = 4
-_WELL_FILLED = 3  # boxes
-_ENLARGED = 2  # so that labels can be read
 _RUNS, _WARMUP, _MOST_S = 100, 5, 20.0
 
 
@@ -80,39 +71,32 @@ def _measured(stage: Stage, data: Path, build: Build, opencv_ms: Latency) -> Sta
     )
 
 
-def save_before_after(path: Path, before: Stage, after: Stage, data: Path, build: Build) -> None:
-    """Validation images with OpenCV's detections: above those of `before`, below of `after`."""
-    spec = load_data_file(data)
-    network: Network = build(before.cfg)
-    samples = scoring_images(spec, network, Scoring()).samples
-    chosen = [s.path for s in samples if len(s.labels) >= _WELL_FILLED][:_SHOWN_IMAGES]
-    rows = []
-    for stage in (before, after):
-        detector = _detector(OpenCVDarknet(stage.cfg, stage.weights), network)
-        drawn = [_detected(detector, image, network.img_size, spec.names) for image in chosen]
-        rows.append(np.hstack(drawn))
+def save_before_after(
+    path: Path, before: StageFigures, after: StageFigures, data: Path, build: Build
+) -> str:
+    """Validation images with OpenCV's detections of two stages, above and below each other.
+
+    Boxes are shown from the score on at which the F1 of `before` is best. Returns what the picture
+    shows, for a person.
+    """
+    network: Network = build(before.stage.cfg)
+    how = Scoring(str(data), workers=0)
+    dataset, names = shown_images(network, how)
+    conf = usual_or(before.opencv.best_conf)
+    runs = [OpenCVDarknet(one.stage.cfg, one.stage.weights) for one in (before, after)]
+    shown = showcase(runs[0], runs[1], dataset, names, conf)
+    rows = [[one.before for one in shown], [one.after for one in shown]]
+    drawn = [
+        captioned(seen.picture, f"{when}: {seen.said(one.targets)}")
+        for when, row in zip(("before", "after"), rows, strict=True)
+        for seen, one in zip(row, shown, strict=True)
+    ]
     with atomic_write(path) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
-
-
-def _detector(predict: Predict, network: Network) -> Detector:
-    how = DetectorOptions(
-        img_size=network.img_size,
-        fit=chosen_fit("cfg", network.cfg),
-        nms_kind=PLAIN,
-        conf_thres=_SHOWN_CONF,
-        iou_thres=_SHOWN_IOU,
-        max_det=MAX_DET,
-        device=torch.device("cpu"),
+        temporary.write_bytes(encoded(sheet(drawn, len(shown)), path.suffix))
+    met = [sum(seen.met for seen in row) for row in rows]
+    false = [sum(seen.false for seen in row) for row in rows]
+    objects = sum(one.targets for one in shown)
+    return (
+        f"{objects} objects in {len(shown)} images, boxes from a score of {conf:.2f} on (best F1): "
+        f"before {met[0]} met, {false[0]} false; after {met[1]} met, {false[1]} false"
     )
-    return Detector(predict, how)
-
-
-def _detected(
-    detector: Detector, path: Path, size: tuple[int, int], names: Sequence[str]
-) -> Picture:
-    """One image as the network sees it, so that all are equally large, with its detections."""
-    image = np.asarray(cv2.resize(read_image(path), size[::-1]), np.uint8)
-    found, _ = detector(image)
-    large = cv2.resize(image, None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_CUBIC)
-    return draw_detections(np.asarray(large, np.uint8), found.scaled(_ENLARGED), names)
