@@ -211,10 +211,10 @@ def test_a_name_that_is_taken_is_told_with_both_folders(
 @pytest.mark.parametrize(
     ("cfg", "flags", "script"),
     [
-        ("my.cfg", (), "python train.py --cfg my.cfg --weights runs/train/my/best.pt "
+        ("my.cfg", (), "python train.py --weights runs/train/my/best.pt "
                        "--hyp data/hyp/sparse.yaml --name my-sparse --data my.data --img-size 32"),
-        ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --cfg my.cfg "
-                                          "--weights runs/train/my/last.pt --max-map-drop 0.03"),
+        ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --weights "
+                                          "runs/train/my/last.pt --max-map-drop 0.03 --name"),
         ("prune_0.5_my.cfg", (), "python export.py --weights runs/train/prune_0.5_my/best.pt"),
     ],
 )  # fmt: skip

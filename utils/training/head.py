@@ -180,8 +180,8 @@ def _augmentation(run: Run, asked: TrainOptions) -> str:
     parts = [flip, *(f"{name} {value:g}" for name, value in on.items() if value)]
     closed = min(options.close_mosaic, run.options.epochs)
     if options.augment.mosaic and closed:
-        whole = ", which are all" if closed == run.options.epochs else ""
-        parts.append(f"no mosaic in the last {closed} epochs{whole}")
+        whole = ", which is all of them" if closed == run.options.epochs else ""
+        parts.append(f"no mosaic in the last {_counted(closed, 'epoch')}{whole}")
     return ", ".join(parts)
 
 
