@@ -139,10 +139,10 @@ def _by_threshold(chooser: Chooser, ratio: float, budget: Budget | None) -> Prun
     else:
         found, plan = ratio, chooser.plan(ratio)
     if chooser.strategy.channels is not None:
-        for_what = f" for {budget}" if budget is not None else ""
+        what = "Asked for" if budget is None else f"To meet {budget}"
         print(
-            f"Asked for{for_what}: the lowest {found:.1%} of the channels that may go; those stay "
-            "that are tied to better ones or that their layer needs"
+            f"{what}: the lowest {found:.1%} of the channels that may go; of them those stay that "
+            "are tied to better ones, or that their layer needs"
         )
         safe = highest_safe_ratio(chooser.scores, plan.candidates)
         print(f"Threshold on {chooser.importance}: {plan.threshold:.6f}; what lies below it goes")
