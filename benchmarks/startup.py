@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, str] = {
     "make_cfg.py": "--cfg {cfg} --data {data} --output new.cfg",
     "translate.py": "--cfg {cfg} --weights {weights} --output new.cfg",
     "sparsity.py": "--cfg {cfg} --weights {weights}",
+    "report.py": "--models {cfg},{weights} {cfg},{weights}",
     "prune.py": "--cfg {cfg} --weights {weights}",
     "shortcut_prune.py": "--cfg {cfg} --weights {weights}",
     "slim_prune.py": "--cfg {cfg} --weights {weights}",

@@ -22,6 +22,7 @@ MISTAKES = {
     "mask_prune.py": GONE,
     "iterative_prune.py": [*GONE, "--data", "gone.data"],
     "sparsity.py": GONE,
+    "report.py": ["--models", "gone.cfg,gone.weights", "b.cfg,b.weights"],
     "detect.py": [*GONE, "--source", "gone.jpg"],
     "export.py": GONE,
     "compare.py": ["--models", "gone.cfg,gone.weights", "--runtimes", "torch"],

@@ -38,11 +38,10 @@ def test_a_change_is_a_share_of_the_old_value() -> None:
         map50=0.25,
     )
     assert changes(BEFORE, after) == {
-        "mAP@.5": "-0.250000",
-        "mAP@.5:.95": "+0.000000",
+        "mAP@.5": "-0.250",
+        "mAP@.5:.95": "+0.000",
         "Parameters": "-75.0%",
         "MACs": "-75.0%",
-        "BFLOPs": "-75.0%",
         "File (bytes)": "+25.0%",
         "Forward (ms)": "+25.0%",
     }

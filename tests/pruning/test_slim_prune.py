@@ -127,7 +127,7 @@ def test_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     cfg, weights = make_inputs(tmp_path)
     found = prune_files(cfg, weights)
     said = capsys.readouterr().out
-    assert re.search(rf"Threshold on .*: {found.plan.threshold:.6f}\n", said)
+    assert re.search(rf"Threshold on .*: {found.plan.threshold:.6f};", said)
     assert "Gate passed: all 7 layers equal the masked network's" in said
     assert "no batch normalisation to judge its channels by" in said
     for word in ("Parameters", f"{found.before.parameters:,}", f"{found.after.parameters:,}"):
@@ -289,7 +289,7 @@ def test_a_failed_write_leaves_neither_file(
 
     cfg, weights = make_inputs(tmp_path)
     before = names(tmp_path)
-    monkeypatch.setattr(sys.modules["utils.pruning.command.run"], broken, full)
+    monkeypatch.setattr(sys.modules["utils.pruning.command.outputs"], broken, full)
     with pytest.raises(OSError, match="No space left"):
         prune_files(cfg, weights)
     assert names(tmp_path) == before

@@ -228,7 +228,7 @@ def test_wrong_flags_are_one_line(model: tuple[Path, Path], data: Path, tmp_path
     for flags, message in (
         (["--models", pair, "--runtimes", "tpu"], "choose of"),
         (["--models", cfg], "expected CFG,WEIGHTS"),
-        (["--models", pair, pair], "two weights are called net"),
+        (["--models", pair, pair], "net is named twice"),
         (["--models", pair, "--data", str(other)], "has 3 classes"),
     ):
         with pytest.raises(UserError, match=message):

@@ -11,20 +11,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import detect
+import export
+import report
+import slim_prune
 import val
 from models import Darknet
 from tests.support.nets import conv, head, healthy_state, net
 from tests.support.tiny_data import make_set
 from utils.cfg import format_cfg
 from utils.command.errors import UserError
+from utils.command.files import sha256
 from utils.command.machine.timing import Latency
 from utils.command.optional import NEEDS, missing
 from utils.data.darknet_files import load_data_file
 from utils.detection.options import Inputs, Scoring
 from utils.detection.score import score
 from utils.network.cost import count_parameters
+from utils.network.weights import checkpoint_content
 from utils.runtimes.choose import torch_backend
 from utils.runtimes.compare.options import CompareOptions
 from utils.runtimes.compare.results import Measured
@@ -230,3 +236,62 @@ def test_weights_that_hold_nan_are_refused_wherever_they_run(here: Path, backend
         detect_files(DetectOptions(inputs, "images", backend=backend), Darknet)
     with pytest.raises(UserError, match=refused):
         export_model(ExportOptions(inputs, "onnx"), Darknet)
+
+
+def test_a_page_from_the_first_network_to_the_last(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slim_prune.main(
+        ["--weights", "my.weights", "--global-percent", "30%", "--name", "cut", "--data", "my.data"]
+    )
+    said = capsys.readouterr().out
+    assert "Wrote runs/prune/cut/cut.cfg" in said
+    assert "--weights runs/prune/cut/cut.weights --data my.data --t-cfg my.cfg" in said
+    flags = ["--models", "my.weights", "runs/prune/cut/cut.weights", "--workers", "0"]
+    page = report.main([*flags, "--data", "my.data", "--output", "page"])
+    text = page.read_text("utf-8")
+    assert page == Path("page/report.html")
+    assert "my to cut" in text and text.count("data:image/jpeg") == 2 * text.count('class="pair"')
+    assert re.search(r"before: \d+ of 5 objects, \d+ false", text)
+    for path in ("my.cfg", "my.weights", "runs/prune/cut/cut.weights"):
+        assert sha256(path) in text
+    with pytest.raises(UserError, match="--output page: holds other files"):
+        report.main([*flags, "--output", "page"])
+    with pytest.raises(UserError, match="name two at least"):
+        report.main(["--models", "my.weights", "--output", "other"])
+
+
+def test_the_pair_for_darknet_and_opencv(here: Path) -> None:
+    for kind in ("darknet", "opencv"):
+        flags = ["--weights", "my.weights", "--format", kind, "--output", kind]
+        done = export.main([*flags, "--data", "my.data"])
+        assert done.files == (Path(f"{kind}.cfg"), Path(f"{kind}.weights"))
+        assert done.agreement.difference < 1e-4 and done.agreement.unmatched == 0
+    with pytest.raises(UserError, match="is there already"):
+        export.main(["--weights", "my.weights", "--format", "darknet", "--output", "opencv"])
+    with pytest.raises(UserError, match="is a cfg with float32 weights"):
+        export.main(["--weights", "my.weights", "--format", "darknet", "--half", "--output", "o"])
+    # At another size, the cfg says it.
+    export.main(["--weights", "my.weights", "--format", "opencv", "--output", "w", "--imgsz", "64"])
+    assert Darknet("w.cfg").img_size == (64, 64)
+
+
+def test_weights_find_their_cfg(here: Path) -> None:
+    """In a checkpoint, or beside NAME.weights; else it has to be named."""
+    torch.save(checkpoint_content(Path("my.cfg").read_text(), state_of_mine(), 0), "alone.pt")
+    how = ["--data", "my.data", "--workers", "0"]
+    found = [val.main(["--weights", path, *how]).map for path in ("my.weights", "alone.pt")]
+    assert found[0] == found[1] > 0.1
+    Path("other.weights").write_bytes(Path("my.weights").read_bytes())
+    with pytest.raises(UserError, match="holds no structure"):
+        val.main(["--weights", "other.weights", *how])
+    torch.save({"model": state_of_mine()}, "bare.pt")
+    with pytest.raises(UserError, match=r"bare.pt: holds no cfg"):
+        val.main(["--weights", "bare.pt", *how])
+    torch.save({"model": state_of_mine(), "cfg": "[net]\nwidth=32\nchannels"}, "bad.pt")
+    with pytest.raises(UserError, match=r"bad.pt's cfg:1"):
+        val.main(["--weights", "bad.pt", *how])
+
+
+def state_of_mine() -> dict[str, torch.Tensor]:
+    return dict(Darknet("my.cfg", weights="my.weights").state_dict())

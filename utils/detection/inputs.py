@@ -61,6 +61,18 @@ def inputs_of(
     return Inputs(own, weights, img_size)
 
 
+def model_of(pair: str, size: tuple[int, int] | None) -> Inputs:
+    """The files of a `CFG,WEIGHTS`, or of a .pt alone; a path may hold commas of its own."""
+    commas = [place for place, letter in enumerate(pair) if letter == ","]
+    splits = [(pair[:place], pair[place + 1 :]) for place in commas]
+    if (not splits or Path(pair).is_file()) and own_cfg(pair):
+        return inputs_of(None, pair, size)
+    if not splits or not all(splits[0]):
+        raise UserError(f"--models {pair}: expected CFG,WEIGHTS without a blank, or a .pt file")
+    there = (split for split in splits if all(Path(path).is_file() for path in split))
+    return Inputs(*next(there, splits[0]), size)
+
+
 def require_data(data: str | Path) -> None:
     """Raise UserError for a data set that is not there, or a `.data` file that is no text.
 

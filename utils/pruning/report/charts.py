@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from ...pictures.charts import BLUE, PALE, PINK, RED, STYLE, legend_above, one_plot
+from ...pictures.charts import BLUE, PALE, PINK, RED, STYLE, legend_above, one_plot, shown_names
 
 _BINS = 60
 _NUMBERED = 40  # bars: more are too narrow for a number
@@ -43,6 +43,36 @@ class ScoreGroups:
     held: NDArray[np.float64]  # kept below the threshold: tied to better ones, or a floor's
     fixed: NDArray[np.float64]  # those that could not go, whatever their score
     threshold: float | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A model of a line: its name, what it costs and what it is worth."""
+
+    name: str
+    parameters: int
+    map50: float
+
+
+def stages_chart(stages: Sequence[Stage]) -> Figure:
+    """mAP@.5 over parameters, from stage to stage."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = one_plot(11, 3.2)
+        sizes = [stage.parameters / 1e6 for stage in stages]
+        scores = [stage.map50 for stage in stages]
+        axes.plot(sizes, scores, "-", color=PALE, linewidth=2)
+        axes.plot(sizes, scores, "o", color=BLUE, markersize=7)
+        for number, stage in enumerate(stages, 1):
+            axes.annotate(
+                f"{number} {shown_names([stage.name])[0]}",
+                (stage.parameters / 1e6, stage.map50),
+                textcoords="offset points",
+                xytext=(6, 6 if number % 2 else -14),
+            )
+        axes.margins(x=0.15, y=0.2)
+        axes.set_xlabel("parameters (M)")
+        axes.set_ylabel("mAP@.5")
+        return figure
 
 
 def channels_chart(bars: Sequence[LayerBar]) -> Figure:

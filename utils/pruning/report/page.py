@@ -6,21 +6,18 @@ and opens anywhere.
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ...command.folders import whole_folder
-from ...detection.before_after import Shown, usual_or
-from ...detection.figures import ModelFigures, are_apart, comparison_rows
+from ...detection.before_after import Shown
+from ...detection.figures import comparison_rows
 from ...pictures.charts import inline_svg
-from ...pictures.detections import Picture
 from ..options import PruneOptions
 from ..plan import PrunePlan, Values
 from ..recalibrate import Recalibration
@@ -28,13 +25,15 @@ from ..sweeps.chart import sweep_chart
 from ..sweeps.curve import Sweep, sweep_rows
 from .charts import LayerBar, ScoreGroups, channels_chart, scores_chart
 from .page_style import PAGE, STYLE
+from .parts import beside, cards, detections, figure, section, table
 from .record import layer_rows, make_record
 from .result import Pruned
 
+_AT_THE_CUT = (
+    "Right after pruning, scores are lower than they will be after finetuning; report.py makes a "
+    "page about the finetuned model."
+)
 JSON_NAME, HTML_NAME = "report.json", "report.html"
-NOTABLE_FALL = 0.02  # of mAP: less is what a small data set moves by on its own
-_JPEG_QUALITY = 88
-_HASH_LENGTH = 64  # of sha256 in hex
 
 
 def write_report(
@@ -60,69 +59,30 @@ def render(pruned: Pruned, record: Mapping[str, Any], shown: Sequence[Shown] = (
     """The page's text."""
     title = Path(record["outputs"]["cfg"]["path"]).name
     sections = [
-        _section("Before and after", _comparison(pruned)),
-        _section("Channels per layer", _channels(pruned.plan)),
-        _section("Which channels go", _scores(pruned)),
+        section("Before and after", _comparison(pruned)),
+        section("Channels per layer", _channels(pruned.plan)),
+        section("Which channels go", _scores(pruned)),
     ]
     if pruned.plan.dropped:
-        sections.append(_section("Residual blocks removed", _blocks(record["removed_blocks"])))
+        sections.append(section("Residual blocks removed", _blocks(record["removed_blocks"])))
     if pruned.sweep is not None:
-        sections.append(_section("Sweep", _sweep(pruned.sweep)))
+        sections.append(section("Sweep", _sweep(pruned.sweep)))
     if shown:
         sections.append(
-            _section("Detections before and after", _detections(shown, pruned.before.best_conf))
+            section(
+                "Detections before and after",
+                detections(shown, pruned.before.best_conf, _AT_THE_CUT),
+            )
         )
-    sections.append(_section("Proof", _proof(record["proof"], pruned.recalibration)))
-    sections.append(_section("Made from", _provenance(record)))
+    sections.append(section("Proof", _proof(record["proof"], pruned.recalibration)))
+    sections.append(section("Made from", _provenance(record)))
     return PAGE.format(
         title=escape(title),
         style=STYLE,
         command=" ".join(f"<span>{escape(word)}</span>" for word in record["command"].split(" ")),
         created=escape(record["created"].replace("T", " ").replace("+00:00", " UTC")),
-        cards=_cards(pruned.before, pruned.after),
+        cards=cards(pruned.before, pruned.after),
         sections="\n".join(sections),
-    )
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>\n{body}\n</section>"
-
-
-def _cards(before: ModelFigures, after: ModelFigures) -> str:
-    """The figures that matter most, as large numbers."""
-    costs: list[tuple[str, float, float, Callable[[float], str]]] = [
-        ("Parameters", before.parameters, after.parameters, _short),
-        ("MACs", before.macs, after.macs, _short),
-        ("File (bytes)", before.file_bytes, after.file_bytes, _short),
-    ]
-    if before.latency and after.latency and are_apart(before.latency, after.latency):
-        times_ms = before.latency.median_ms, after.latency.median_ms
-        costs.append(("Forward (ms)", *times_ms, "{:.2f}".format))
-    cards = []
-    if before.map50 is not None and after.map50 is not None:
-        change = after.map50 - before.map50
-        detail = f"before: {before.map50:.3f} ({change:+.3f})"
-        cards.append(_card("mAP@.5", f"{after.map50:.3f}", detail, change < -NOTABLE_FALL))
-    for name, old, new, form in costs:
-        change = 100 * (new - old) / old
-        cards.append(_card(name, f"{change:+.1f}%", f"{form(old)} → {form(new)}", change > 0))
-    return "\n".join(cards)
-
-
-def _short(count: float) -> str:
-    """A large number in three digits or four: `70.5 M`."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:.0f}"
-
-
-def _card(name: str, number: str, detail: str, bad: bool) -> str:
-    look = "number bad" if bad else "number"
-    return (
-        f'<div class="card"><div class="name">{escape(name)}</div>'
-        f'<div class="{look}">{escape(number).replace("-", "&minus;")}</div>'
-        f'<div class="detail">{escape(detail).replace("-", "&minus;")}</div></div>'
     )
 
 
@@ -134,7 +94,7 @@ def _comparison(pruned: Pruned) -> str:
     )
     if pruned.latency is not None:
         note += f"<p>{escape(str(pruned.latency))}.</p>"
-    return _beside(_table(comparison_rows(pruned.before, pruned.after)), note)
+    return beside(table(comparison_rows(pruned.before, pruned.after)), note)
 
 
 def _channels(plan: PrunePlan) -> str:
@@ -158,8 +118,8 @@ def _channels(plan: PrunePlan) -> str:
         [str(row[key]) for key in ("layer", "kind", "before", "after", "reason")] for row in rows
     ]
     said = f"{before - after:,} of {before:,} channels go ({(before - after) / before:.1%})."
-    details = f"<details><summary>Every layer</summary>{_table(cells, numbers=(0, 2, 3))}</details>"
-    return _figure(chart, said) + details
+    details = f"<details><summary>Every layer</summary>{table(cells, numbers=(0, 2, 3))}</details>"
+    return figure(chart, said) + details
 
 
 def _scores(pruned: Pruned) -> str:
@@ -172,7 +132,7 @@ def _scores(pruned: Pruned) -> str:
             " Channels below the threshold are held where a better one is tied to them, or where a"
             " floor or a multiple to keep wants them."
         )
-    return _figure(inline_svg(scores_chart(groups), "histogram of the channels' scores"), said)
+    return figure(inline_svg(scores_chart(groups), "histogram of the channels' scores"), said)
 
 
 def score_groups(pruned: Pruned) -> ScoreGroups:
@@ -213,7 +173,7 @@ def _blocks(blocks: Sequence[Mapping[str, Any]]) -> str:
         ]
         for block in blocks
     ]
-    return _table(rows)
+    return table(rows)
 
 
 def _sweep(sweep: Sweep) -> str:
@@ -221,38 +181,8 @@ def _sweep(sweep: Sweep) -> str:
     said = " ".join(f"{line}." for line in sweep.verdict().splitlines())
     rows = sweep_rows(sweep)
     numbers = tuple(range(len(rows[0]) - 1))
-    table = _table(rows, numbers=numbers)
-    return _figure(chart, said) + f"<details><summary>Every point</summary>{table}</details>"
-
-
-def _detections(shown: Sequence[Shown], best_conf: float | None) -> str:
-    parts = []
-    for one in shown:
-        pictures = "".join(
-            f'<figure><img src="{data_uri(seen.picture)}" alt="detections {when}" '
-            f'width="{seen.picture.shape[1]}" height="{seen.picture.shape[0]}">'
-            f"<figcaption>{when}: {seen.said(one.targets)}</figcaption></figure>"
-            for when, seen in (("before", one.before), ("after", one.after))
-        )
-        name = escape(one.name)
-        parts.append(f'<div class="pair"><h3>{name}</h3><div class="two">{pictures}</div></div>')
-    note = (
-        f"<p>Validation images; boxes of a score from {usual_or(best_conf):.3f} on, where the F1 "
-        "of the network before is best; dashed: the labels. An object is met by a box of its class "
-        "with an IoU of .5. Right after pruning, scores are lower than they will be after "
-        "finetuning.</p>"
-    )
-    return f'{note}<div class="pairs">{"".join(parts)}</div>'
-
-
-def data_uri(picture: Picture) -> str:
-    """An RGB picture as a JPEG inside a page."""
-    done, coded = cv2.imencode(
-        ".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    )
-    if not done:
-        raise ValueError("the picture cannot be encoded")
-    return f"data:image/jpeg;base64,{base64.b64encode(coded.tobytes()).decode('ascii')}"
+    points = table(rows, numbers=numbers)
+    return figure(chart, said) + f"<details><summary>Every point</summary>{points}</details>"
 
 
 def _proof(proof: Mapping[str, Any], recalibration: Recalibration | None) -> str:
@@ -271,7 +201,7 @@ def _proof(proof: Mapping[str, Any], recalibration: Recalibration | None) -> str
         ["with the folded network at full size", f"{proof['folded']:.1e}"],
         ["heads, where zero padding meets folded constants", f"{proof['border']:.1e}"],
     ]
-    return _beside(_table(rows), said + after)
+    return beside(table(rows), said + after)
 
 
 def _provenance(record: Mapping[str, Any]) -> str:
@@ -283,39 +213,6 @@ def _provenance(record: Mapping[str, Any]) -> str:
         ]
     seed = "none needed" if record["seed"] is None else str(record["seed"])
     versions = [["", "version"], *([k, v] for k, v in record["versions"].items()), ["seed", seed]]
-    return f'<div class="wide">{_table(rows, numbers=(), code=(1, 2))}</div>' + _table(
+    return f'<div class="wide">{table(rows, numbers=(), code=(1, 2))}</div>' + table(
         versions, numbers=()
     )
-
-
-def _beside(table: str, text: str) -> str:
-    return f'<div class="beside"><div>{table}</div><div>{text}</div></div>'
-
-
-def _figure(chart: str, caption: str) -> str:
-    return f'<figure class="chart">{chart}<figcaption>{escape(caption)}</figcaption></figure>'
-
-
-def _table(
-    rows: Sequence[Sequence[str]],
-    numbers: Sequence[int] | None = None,
-    code: Sequence[int] = (),
-) -> str:
-    """An HTML table; the first row holds the heads. Columns `numbers` (all but the first, unless
-    given) stand to the right, columns `code` in a font of even width."""
-    right = range(1, len(rows[0])) if numbers is None else numbers
-    head = "".join(_cell("th", text, k in right) for k, text in enumerate(rows[0]))
-    body = "".join(
-        "<tr>"
-        + "".join(_cell("td", text, k in right, k in code) for k, text in enumerate(row))
-        + "</tr>\n"
-        for row in rows[1:]
-    )
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
-
-
-def _cell(tag: str, text: str, right: bool, code: bool = False) -> str:
-    look = ' class="n"' if right else ""
-    mark = ' class="hash"' if len(text) == _HASH_LENGTH else ""
-    inner = f"<code{mark}>{escape(text)}</code>" if code else escape(text)
-    return f"<{tag}{look}>{inner}</{tag}>"

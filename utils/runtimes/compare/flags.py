@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 from ...command.cli import Parser, add_img_size, img_size, positive_int
-from ...command.errors import UserError
-from ...detection.inputs import inputs_of
-from ...detection.options import Inputs
-from ...network.cfg_of import own_cfg
+from ...detection.inputs import model_of
 from ..options import BACKENDS
 from .options import RUNTIMES, Clock, CompareOptions
 
@@ -20,7 +16,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> CompareOptions:
     args = make_parser(doc).parse_args(argv)
     size = img_size(args.img_size)
     return CompareOptions(
-        models=tuple(_model(pair, size) for pair in args.models),
+        models=tuple(model_of(pair, size) for pair in args.models),
         data=args.data or "",
         runtimes=tuple(name.strip() for name in args.runtimes.split(",") if name.strip()),
         threads=args.threads,
@@ -55,15 +51,3 @@ def make_parser(doc: str | None) -> Parser:
     add("--clock", choices=get_args(Clock), default="cpu", help="time that the picture shows")
     add_img_size(parser)
     return parser
-
-
-def _model(pair: str, size: tuple[int, int] | None) -> Inputs:
-    """The files of a `CFG,WEIGHTS`, or of a .pt alone; a path may hold commas of its own."""
-    commas = [place for place, letter in enumerate(pair) if letter == ","]
-    splits = [(pair[:place], pair[place + 1 :]) for place in commas]
-    if (not splits or Path(pair).is_file()) and own_cfg(pair):
-        return inputs_of(None, pair, size)
-    if not splits or not all(splits[0]):
-        raise UserError(f"--models {pair}: expected CFG,WEIGHTS without a blank, or a .pt file")
-    there = (split for split in splits if all(Path(path).is_file() for path in split))
-    return Inputs(*next(there, splits[0]), size)

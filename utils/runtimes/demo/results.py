@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...command.machine.timing import Latency
 from ...command.table import table
-from ...detection.figures import are_apart
+from ...detection.figures import are_apart, shown_latency
 from ...detection.results import Metrics
 from .stages import Stage
 
@@ -45,7 +45,7 @@ def stages_table(found: Sequence[StageFigures]) -> str:
             f"{each.parameters:,}",
             f"{each.macs / 1e6:.1f}",
             f"{each.file_bytes / 1e3:.0f}",
-            _shown(each.opencv_ms),
+            shown_latency(each.opencv_ms),
             f"{each.head_difference:.1e}",
         ]
         for each in found
@@ -67,7 +67,3 @@ def verdict(base: StageFigures, tuned: StageFigures, seconds: float) -> str:
         f"{gone:.0%} of the parameters are gone, mAP@.5 went from {base.torch.map50:.3f} to "
         f"{tuned.torch.map50:.3f} on {images} images, {faster} ({seconds / 60:.1f} minutes in all)"
     )
-
-
-def _shown(time: Latency) -> str:
-    return f"{time.median_ms:.2f} ({time.p10_ms:.2f}..{time.p90_ms:.2f})"
