@@ -1,6 +1,6 @@
 """Show what a model detects: pictures and videos with boxes drawn, label files, JSON.
 
-    python detect.py --cfg cfg/my.cfg --weights weights/best.pt --data data/my.data --source photos/
+    python detect.py --weights runs/train/my/best.pt --data data/my.data --source photos/
     python detect.py --cfg cfg/my.cfg --weights my.weights --names data/my.names --source film.mp4
     python detect.py --cfg cfg/my.cfg --weights my.weights --source 0 --backend opencv
 
@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> Tally:
 
     tally = detect_files(options, Darknet)
     print(tally.table())
-    print(f"Results: {tally.folder}")
+    print(f"Results: {tally.folder} (boxes of a score from {options.conf_thres:g} on)")
+    print(tally.hint(options.conf_thres), end="\n" if tally.hint(options.conf_thres) else "")
     return tally
 
 

@@ -1,18 +1,20 @@
-"""Export a model for another runtime: ONNX, OpenVINO or ncnn; in float32, float16 or int8.
+"""Export a model: cfg and weights for Darknet or OpenCV; ONNX, OpenVINO or ncnn; float or int8.
 
-    python export.py --cfg cfg/my.cfg --weights weights/best.pt --format onnx --data data/my.data
-    python export.py --cfg cfg/my.cfg --weights weights/best.pt --format openvino --half
-    python export.py --cfg cfg/my.cfg --weights weights/best.pt --format onnx --int8 --data my.data
+    python export.py --weights runs/train/tuned/best.pt --format opencv --data data/my.data
+    python export.py --weights runs/train/tuned/best.pt --format onnx --data data/my.data
+    python export.py --cfg cfg/my.cfg --weights my.weights --format openvino --half
+    python export.py --weights best.pt --format onnx --int8 --data data/my.data
 
-The result lies beside the weights (best.onnx; best.xml and best.bin; best.ncnn.param, .bin, .json)
-or where --output says. The graph takes `images` (B, 3, H, W), RGB in 0..1, and gives `predictions`
-(B, N, 5 + classes): box centre and size in input pixels, objectness, class probabilities. Class
-names, anchors and preprocessing are in the file. ncnn's files end before the decoding.
+The result lies beside the weights (best.cfg and best.weights; best.onnx; best.xml and best.bin;
+best.ncnn.param, .bin, .json) or where --output says. Before files are put in place, their own
+runtime runs them on real images (of --data, else on docs/demo.png), and the results are compared
+with PyTorch's: float32 within 1e-3, float16 within 2e-2, the same detections. --int8 calibrates on
+training images of --data and prints the mAP of float32 and int8 instead.
 
-Before the files are put in place, their own runtime runs them on real images (of --data, else on
-docs/demo.png), and the results are compared with PyTorch's: float32 within 1e-3, float16 within
-2e-2, the same detections. --int8 calibrates on training images of --data and prints the mAP of
-float32 and int8 instead.
+darknet and opencv are the same pair, each checked by what reads it; its weights suit the epsilon of
+either. The other graphs take `images` (B, 3, H, W), RGB in 0..1, and give `predictions` (B, N,
+5 + classes): box centre and size in input pixels, objectness, class probabilities; class names,
+anchors and preprocessing are in the file. ncnn's files end before the decoding.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from utils.command.cli import run_main
 from utils.detection.inputs import require_inputs
 from utils.runtimes.export.flags import read_options
 from utils.runtimes.export.results import Exported
+
+SNIPPET = 'docs/runtimes.md, "OpenCV": twenty lines from a picture to boxes'
 
 
 def main(argv: Sequence[str] | None = None) -> Exported:
@@ -38,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> Exported:
     print(f"{options.format} against PyTorch on {done.checked} images: {done.agreement}")
     for path in done.files:
         print(f"written: {path} ({path.stat().st_size:,} bytes)")
+    if options.format == "opencv":
+        print(f"to use it: {SNIPPET}")
     if done.worth:
+        print("8 bits move boxes and scores by nature; what they cost is the mAP:")
         print(done.worth_table())
     return done
 

@@ -1,7 +1,7 @@
 """Is a model sparse enough to be pruned?
 
     python sparsity.py --weights runs/train/sparse/last.pt
-    python sparsity.py --cfg cfg/my.cfg --weights base.pt sparse_50.pt sparse_100.pt --output g.png
+    python sparsity.py --weights runs/train/base/last.pt runs/train/sparse/last.pt
 
 Looks at |gamma| of the channels that a pruning script (--strategy) may remove and says, for each
 file of weights:
@@ -13,9 +13,10 @@ free      the share of channels that cost next to nothing: what they hand on bes
           E|activation(z) - activation(beta)| for z ~ N(beta, gamma^2). Give it as the ratio.
 safe      the highest ratio at which no layer would lose all its channels.
 
-and warns: of a dense model, of gammas that shrink together instead of parting, and (with several
-files, in the order of training) of gammas that move together or overshoot 0. A picture shows the
-histogram of |gamma| and its range in every layer, one column per file.
+and warns: of a dense model (but for the first of several), of gammas that shrink together instead
+of parting, and (with several files, in the order of training) of gammas that move together or
+overshoot 0. A picture shows the histogram of |gamma| and its range in every layer, one column per
+file.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def build_parser() -> Parser:
     add(
         "--output",
         default="",
-        help="the picture, a PNG; left out, FIRST_gammas.png beside the first weights",
+        help="the picture, a PNG; left out, LAST_gammas.png beside the last weights",
     )
     return parser
 

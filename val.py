@@ -1,7 +1,7 @@
 """Score a model on a data set: one row per class, and where the time went.
 
-    python val.py --cfg cfg/my.cfg --data data/my.data --weights weights/best.pt
-    python val.py --cfg cfg/my.cfg --data data/my.data --weights weights/my.weights --backend opencv
+    python val.py --weights runs/train/my/best.pt --data data/my.data
+    python val.py --cfg cfg/my.cfg --weights my.weights --data data/my.data --backend opencv
 
     --img-size 320 512 scores at another height and width, --save-json found.json keeps detections,
     --plots FOLDER draws curves, confusion matrix, and the first images' labels and detections.
@@ -17,8 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from utils.command.cli import run_main
+from utils.command.words.next_step import next_steps
 from utils.detection.inputs import require_inputs
 from utils.detection.results import Metrics
+from utils.network.cfg_of import own_cfg
 from utils.runtimes.val.flags import read_options
 
 
@@ -33,6 +35,13 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
     metrics = evaluate_files(with_ready_data(options), Darknet)
     print(metrics.table())
     print(metrics.times())
+    if metrics.threshold:
+        print(f"F1 is highest, over all classes, at a score of {metrics.threshold}")
+        weights, cfg = options.inputs.weights, options.inputs.cfg
+        structure = [] if cfg == own_cfg(weights) else ["--cfg", cfg]
+        names = ["--data", options.scoring.data, "--source", "PICTURES"]
+        words = ["python", "detect.py", "--weights", weights, *structure, *names]
+        print(next_steps({"see it on pictures": [*words, "--conf-thres", metrics.threshold]}))
     if options.plots:
         print(f"curves, confusion matrix, labels beside detections: {options.plots}")
     return metrics

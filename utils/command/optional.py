@@ -51,7 +51,8 @@ def require(modules: tuple[str, ...], what: str) -> None:
     absent = missing(modules)
     if absent:
         raise UserError(
-            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
+            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)} "
+            "(all runtimes: make -B setup RUNTIMES=1)"
         )
 
 

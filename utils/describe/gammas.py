@@ -45,7 +45,7 @@ def describe_sparseness(
     """Print tables and warnings of files of weights of one cfg, and draw their gammas.
 
     `strategy` is that of `script`, whose channels are meant. `picture` is a PNG; "": beside the
-    first weights. Returns what was found for each file. Raises UserError.
+    last weights. Returns what was found for each file. Raises UserError.
     """
     network = build(read_cfg(cfg))
     graph = channel_graph(network.rules)
@@ -62,8 +62,9 @@ def describe_sparseness(
     safe = [_safe_ratio(graph, file.state, strategy) for file in files]
     print(summary_table([file.name for file in files], [file.found for file in files], safe))
     _warn(files)
-    first = Path(weights[0])
-    _draw(files, Path(picture) if picture else first.with_name(f"{first.stem}_gammas.png"))
+    print(conclusion(files[-1].name, files[-1].found))
+    last = Path(weights[-1])
+    _draw(files, Path(picture) if picture else last.with_name(f"{last.stem}_gammas.png"))
     return [file.found for file in files]
 
 
@@ -104,8 +105,17 @@ def _safe_ratio(graph: ChannelGraph, state: State, strategy: Strategy) -> float 
     return highest_safe_ratio(batch_norm_scale(graph, state), candidates)
 
 
+def conclusion(name: str, found: Sparseness) -> str:
+    """One sentence: whether a model is sparse enough, and how much can go."""
+    worries = concerns(found)
+    if worries:
+        return f"{name}: not sparse enough to be cut for nothing (see the warning)"
+    return f"{name}: sparse enough, about {found.free:.0%} of its channels can go for nothing"
+
+
 def _warn(files: Sequence[_File]) -> None:
-    for file in files:
+    # The first of several is what sparse training began with: it is meant to be dense.
+    for file in files[1:] or files:
         for concern in concerns(file.found):
             logger.warning("%s: %s", file.name, concern)
     for before, after in pairwise(files):

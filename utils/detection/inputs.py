@@ -12,6 +12,8 @@ from ..data.darknet_files import read_data_text
 from ..network.cfg_of import own_cfg, read_cfg
 from .options import Inputs
 
+DRAWN_SET = Path("data/shapes/shapes.data")  # what train.py takes by default
+
 
 def require_inputs(
     cfg: str | Path, weights: str | Path | None = None, data: str | Path | None = None
@@ -79,6 +81,8 @@ def require_data(data: str | Path) -> None:
     A folder, a YAML or a JSON file is looked into by those who read it (annotations/forms.py).
     """
     path = Path(data)
+    if path == DRAWN_SET and not path.exists():
+        raise UserError(f"{path}: not there yet: python data/shapes.py draws it; or name --data")
     if not path.is_dir() and path.suffix.lower() not in (".yaml", ".yml", ".json"):
         read_data_text(path)
     elif not path.exists():

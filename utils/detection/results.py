@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,6 +69,13 @@ class Metrics:
             for c in shown
         ]
         return table(rows, right=range(1, len(heads)))
+
+    @property
+    def threshold(self) -> str:
+        """The score of the best F1, rounded down, so that what has it is shown; "" without any."""
+        return (
+            "" if math.isnan(self.best_conf) else f"{math.floor(1000 * self.best_conf) / 1000:.3f}"
+        )
 
     def times(self) -> str:
         """One line: milliseconds per image of each part."""

@@ -44,7 +44,8 @@ def find_sources(text: str) -> list[Source]:
     """The sources that a `--source` names, in order.
 
     A number is a camera, something with `://` a stream, a .txt file a list, a folder all pictures
-    and videos in it, `*` and `?` a pattern. Raises UserError when that is nothing.
+    and videos in it (or, where it has none, below it), `*` and `?` a pattern. Raises UserError when
+    that is nothing.
     """
     if text.isdigit() or "://" in text:
         return [Source(text, "live")]
@@ -52,7 +53,10 @@ def find_sources(text: str) -> list[Source]:
     if len(text) > MAX_PATH_CHARACTERS or not text:
         raise UserError("--source: not a path")
     if exists(path) and path.is_dir():
-        return _all_of(text, sorted(p for p in path.iterdir() if p.is_file()))
+        files = sorted(p for p in path.iterdir() if p.is_file())
+        # A data set's folder of images holds folders of them.
+        below = [] if any(map(_known, files)) else sorted(p for p in path.rglob("*") if p.is_file())
+        return _all_of(text, below or files)
     if exists(path):
         if path.suffix.lower() == ".txt":
             return [_source(entry) for _, entry in load_list(path)]
@@ -68,8 +72,12 @@ def _source(path: Path) -> Source:
     return Source(str(path), "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image")
 
 
+def _known(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+
 def _all_of(text: str, paths: list[Path]) -> list[Source]:
-    known = [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    known = [p for p in paths if _known(p)]
     if not known:
         what = "there is no picture or video" if paths else "nothing is there"
         raise UserError(f"--source {text}: {what}")

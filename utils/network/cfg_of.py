@@ -33,10 +33,14 @@ def read_cfg(path: str | Path) -> Cfg:
 def own_cfg(weights: str | Path) -> str | None:
     """Where the cfg of some weights is, as `read_cfg` takes it; None where nothing says so.
 
-    In a checkpoint itself, or in NAME.cfg beside NAME.weights.
+    In a checkpoint itself; else in NAME.cfg or NAME.pt beside NAME.weights, or beside what was
+    exported of them.
     """
     path = Path(weights)
     if path.suffix.lower() in _CHECKPOINTS:
         return str(weights)
-    beside = path.with_suffix(".cfg")
-    return str(beside) if path.suffix not in ("", ".cfg") and beside.is_file() else None
+    if path.suffix in ("", ".cfg"):
+        return None
+    stem = path.stem.removesuffix(".ncnn").removesuffix("-int8").removesuffix("-half")
+    beside = (path.with_name(stem + suffix) for suffix in (".cfg", ".pt"))
+    return next((str(found) for found in beside if found.is_file()), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from ..command.words.next_step import Words, next_steps
@@ -62,14 +61,9 @@ def files(folder: RunFolder) -> str:
 def best_scores(found: Metrics) -> str:
     """What best.pt is worth: a row for each class, unless there are many, and its threshold."""
     lines = [found.table()] if 1 < len(found.per_class) <= _LISTED_CLASSES else []
-    if not math.isnan(found.best_conf):
-        lines.append(f"F1 is highest at a score of {_threshold(found)}: a threshold for use")
+    if found.threshold:
+        lines.append(f"F1 is highest at a score of {found.threshold}: a threshold for use")
     return "\n".join(("best.pt:", *lines)) if lines else "best.pt finds nothing yet"
-
-
-def _threshold(found: Metrics) -> str:
-    """The best score to begin at, rounded down, so that what has it is shown."""
-    return f"{math.floor(1000 * found.best_conf) / 1000:.3f}"
 
 
 def what_next(run: Run, found: Metrics | None) -> str:
@@ -88,8 +82,8 @@ def what_next(run: Run, found: Metrics | None) -> str:
         prune = on(script, "--weights", folder.last, *how_far)
         return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
     check = {"score it, class by class": on("val.py", "--weights", folder.best)}
-    if found is not None and run.spec.valid and not math.isnan(found.best_conf):
-        shown: Words = ["--source", run.spec.valid, "--conf-thres", _threshold(found)]
+    if found is not None and run.spec.valid and found.threshold:
+        shown: Words = ["--source", run.spec.valid, "--conf-thres", found.threshold]
         check = {"see what it finds": on("detect.py", "--weights", folder.best, *shown)}
     if options.start.masks:
         return next_steps(check)

@@ -210,7 +210,8 @@ def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
         yield "sparse training", f"{pulled} gammas ({aim}), {strength}{again}"
     if teacher.cfg:
         kinds = ", ".join(teacher.lessons.kinds)
-        yield "teacher", f"{teacher.cfg} with {teacher.weights}, asked for: {kinds}"
+        own = f" of {teacher.cfg}" if teacher.cfg != teacher.weights else ""
+        yield "teacher", f"{teacher.weights}{own}, asked for: {kinds}"
     if options.start.masks:
         yield "masks", f"weights masked in {options.start.masks} stay 0"
     if run.freezing.layers or run.freezing.statistics or options.freeze.but_heads:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...pictures.charts import BLUE, INK, PALE, RED, STYLE
+from ...pictures.charts import BLUE, INK, RED, STYLE
 from ..importance.sparseness import QUANTILES, Sparseness
 
 _BINS = 70
@@ -21,8 +21,7 @@ _INCHES = (5.2, 6.0)  # of one checkpoint's column
 def gamma_chart(columns: Sequence[tuple[str, Sparseness]]) -> Figure:
     """One column per checkpoint (its name, its sparseness), on common axes.
 
-    Above: histogram of |gamma| over all channels that may go. Below: their median and range in each
-    layer.
+    Above: histogram of |gamma| over all channels that may go. Below: each of them, layer by layer.
     """
     with matplotlib.rc_context(STYLE):
         return _gamma_chart(columns)
@@ -61,15 +60,17 @@ def _histogram(axes: Axes, found: Sparseness) -> None:
 
 
 def _layers(axes: Axes, found: Sparseness) -> None:
-    """Bands from the least to the largest and from 10% to 90%, and the median, per layer."""
-    table = np.clip([layer.quantiles for layer in found.layers], _LEAST, None)
+    """Each channel as a faint mark, and the median, per layer: sparse ones stand at two ends."""
     places = np.arange(len(found.layers))
+    for place, layer in enumerate(found.layers):
+        marks = np.clip(found.gammas[layer.index], _LEAST, None)
+        axes.scatter(np.full(len(marks), place), marks, 14, color=BLUE, alpha=0.15, marker="_")
     if len(places):
-        at = {share: table[:, place] for place, share in enumerate(QUANTILES)}
-        axes.vlines(places, at[0.0], at[1.0], color=PALE, linewidth=1.5, label="all")
-        axes.vlines(places, at[0.1], at[0.9], color=BLUE, linewidth=3, label="10% to 90%")
-        axes.plot(places, at[0.5], "o", color=RED, markersize=3, label="median")
-        axes.legend(loc="lower left", fontsize=8.5, ncols=3)
+        middle = np.clip(
+            [layer.quantiles[QUANTILES.index(0.5)] for layer in found.layers], _LEAST, None
+        )
+        axes.plot(places, middle, "o", color=RED, markersize=3, label="median")
+        axes.legend(loc="lower left", fontsize=8.5)
     step = max(1, len(places) // 20)
     axes.set_xticks(places[::step], [str(layer.index) for layer in found.layers[::step]])
     axes.tick_params(axis="x", labelsize=7.5)

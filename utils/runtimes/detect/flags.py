@@ -8,8 +8,13 @@ from ...command.cli import Parser, add_device, add_img_size, img_size, positive_
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of
 from ...detection.options import MAX_DET
-from ..options import BACKENDS
+from ..options import BACKENDS, backend_of
 from .options import CONF_THRES, IOU_THRES, DetectOptions, Keep
+
+_FIRST = (
+    "--weights", "--source", "--data", "--cfg", "--conf-thres", "--iou-thres", "--img-size",
+    "--output", "--save-txt", "--save-json", "--backend", "--device",
+)  # fmt: skip
 
 
 def read_options(doc: str | None, argv: Sequence[str] | None) -> DetectOptions:
@@ -20,12 +25,14 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> DetectOptions:
         source=args.source,
         names=args.names,
         output=args.output,
+        project=args.project,
+        name=args.name or "",
         conf_thres=args.conf_thres,
         iou_thres=args.iou_thres,
         max_det=args.max_det,
         nms=args.nms,
         fit=args.fit,
-        backend=args.backend,
+        backend=args.backend or backend_of(args.weights),
         device=args.device,
         threads=args.threads,
         keep=Keep(args.save_txt, args.save_json, args.view),
@@ -34,12 +41,14 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> DetectOptions:
 
 def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
-    parser = Parser(doc)
+    parser = Parser(doc, first=_FIRST)
     add = parser.add_argument
     add_inputs(parser)
     add("--names", "--data", dest="names", help="class names, one per line, or a .data file")
     add("--source", required=True, help="picture, video, folder, pattern, list, camera or stream")
-    add("--output", help="folder for the results (default: runs/detect/ and the source's name)")
+    add("--output", help="a new folder for the results (default: PROJECT/NAME)")
+    add("--project", metavar="DIR", default="runs/detect", help="folder of such folders")
+    add("--name", help="of the folder, -2, -3 ... where it is there; left out, the source's name")
     add("--conf-thres", type=ratio, default=CONF_THRES, help="least score that is shown")
     add("--iou-thres", type=ratio, default=IOU_THRES, help="overlap at which NMS drops a box")
     add("--max-det", type=positive_int, default=MAX_DET, help="detections per picture after NMS")
@@ -49,7 +58,9 @@ def make_parser(doc: str | None) -> Parser:
     add("--save-txt", action="store_true", help="also write a label file per picture or frame")
     add("--save-json", action="store_true", help="also write detections.json")
     add("--view", action="store_true", help="show each picture in a window; q ends")
-    add("--backend", choices=BACKENDS, default="torch", help="what runs the model")
+    add(
+        "--backend", choices=BACKENDS, help="what runs the model; left out: by the file, else torch"
+    )
     add_device(parser)
     add("--threads", type=positive_int, help="CPU threads of the forward pass")
     return parser

@@ -19,7 +19,6 @@ from .options import DetectOptions
 from .session import Session, require_window
 from .tally import Tally
 
-RUNS = Path("runs/detect")
 _LONGEST_STEM = 60  # characters of a source that name a folder
 
 
@@ -32,7 +31,7 @@ def detect_files(options: DetectOptions, build: Build) -> Tally:
     # A picture that does not open is told in a line of our own.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     sources = find_sources(options.source)
-    folder = output_folder(options.output, options.source)
+    folder = output_folder(options)
     if options.keep.view:
         require_window()
     network: Network = build(options.inputs.cfg, options.inputs.img_size)
@@ -66,12 +65,12 @@ def open_detector(options: DetectOptions, network: Network) -> Detector:
     return Detector(predict, how)
 
 
-def output_folder(output: str | None, source: str) -> Path:
+def output_folder(options: DetectOptions) -> Path:
     """A free folder. Raises UserError when the one that the user names holds files."""
-    if output:
-        return require_free(output, "--output")
-    stem = "".join(c if c.isalnum() else "-" for c in Path(source).stem).strip("-")
-    return first_free(RUNS / (stem[:_LONGEST_STEM] or "all"))
+    if options.output:
+        return require_free(options.output, "--output")
+    stem = "".join(c if c.isalnum() else "-" for c in Path(options.source).stem).strip("-")
+    return first_free(Path(options.project) / (options.name or stem[:_LONGEST_STEM] or "all"))
 
 
 def class_names(path: str | None, network: Network) -> tuple[str, ...]:

@@ -23,6 +23,15 @@ class Tally:
     times: list[Milliseconds] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    def hint(self, conf_thres: float) -> str:
+        """What to try where most pictures show nothing; "" where enough do."""
+        if self.found.total() >= self.frames / 2:
+            return ""
+        return (
+            f"few boxes have a score of {conf_thres:g}: try --conf-thres {conf_thres / 5:.2g}, or "
+            "the score of the best F1, which val.py says"
+        )
+
     def table(self) -> str:
         """Detections per class, and the median of the times; there must be some."""
         rows = [["class", "detections"]]

@@ -42,6 +42,7 @@ def check_files(
             max(agreement.difference, other.difference),
             agreement.detections,
             agreement.unmatched + other.unmatched,
+            agreement.conf,
         )
     return agreement
 
@@ -61,7 +62,7 @@ def _check_nms(path: Path, images: Tensor, expected: Tensor, chosen: NmsOptions)
         if len(rows) == len(kept) and len(kept):
             theirs = torch.cat((rows[:, 5:7], rows[:, 1:3]), 1)
             difference = max(difference, _rows_apart(kept, theirs))
-    return Agreement(difference, total, unmatched)
+    return Agreement(difference, total, unmatched, chosen.conf_thres)
 
 
 def _rows(found: Detections) -> Tensor:

@@ -10,6 +10,11 @@ from ...detection.inputs import add_inputs, inputs_of
 from ..options import FORMATS, PAIRS
 from .options import ExportOptions, NmsOptions
 
+_FIRST = (
+    "--weights", "--format", "--data", "--cfg", "--output", "--img-size", "--half", "--int8",
+    "--nms", "--dynamic", "--force",
+)  # fmt: skip
+
 
 def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
     """What the flags ask for; `doc` is the text of --help. Raises UserError as `ExportOptions`."""
@@ -31,7 +36,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
 
 def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
-    parser, nms = Parser(doc), NmsOptions()
+    parser, nms = Parser(doc, first=_FIRST), NmsOptions()
     add = parser.add_argument
     add_inputs(parser)
     add("--format", choices=(*PAIRS, *FORMATS), default="onnx", help="for which runtime")

@@ -17,8 +17,13 @@ from ...command.cli import (
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of
 from ...detection.options import CONF_THRES, IOU_THRES, MAX_DET, Scoring
-from ..options import BACKENDS
+from ..options import BACKENDS, backend_of
 from .options import Amp, Task, ValOptions
+
+_FIRST = (
+    "--weights", "--data", "--cfg", "--task", "--img-size", "--batch-size", "--backend", "--device",
+    "--plots", "--save-json",
+)  # fmt: skip
 
 
 def read_options(doc: str | None, argv: Sequence[str] | None) -> ValOptions:
@@ -38,7 +43,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ValOptions:
         conf_thres=args.conf_thres,
         iou_thres=args.iou_thres,
         max_det=args.max_det,
-        backend=args.backend,
+        backend=args.backend or backend_of(args.weights),
         half=args.half,
         amp=args.amp,
         threads=args.threads,
@@ -50,11 +55,17 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ValOptions:
 
 def make_parser(doc: str | None) -> Parser:
     """Every flag with its default."""
-    parser = Parser(doc)
+    parser = Parser(doc, first=_FIRST)
     add = parser.add_argument
     add_inputs(parser)
     add("--data", required=True, help=".data file: classes, lists of images, names")
-    add("--task", choices=get_args(Task), default="valid", help="which list of the .data file")
+    add(
+        "--task",
+        type=lambda text: "valid" if text == "val" else text,
+        choices=get_args(Task),
+        default="valid",
+        help="which list of the data set",
+    )
     add_img_size(parser)
     add("--batch-size", type=positive_int, default=16, help="images per forward pass")
     add("--conf-thres", type=ratio, default=CONF_THRES, help="least score that counts")
@@ -62,7 +73,9 @@ def make_parser(doc: str | None) -> Parser:
     add("--max-det", type=positive_int, default=MAX_DET, help="detections per image after NMS")
     add_nms(parser)
     add_fit(parser)
-    add("--backend", choices=BACKENDS, default="torch", help="what runs the model")
+    add(
+        "--backend", choices=BACKENDS, help="what runs the model; left out: by the file, else torch"
+    )
     add("--save-json", metavar="FILE", help="write detections in COCO's format")
     add("--plots", metavar="FOLDER", help="draw curves, confusion matrix, labels and detections")
     add_device(parser)
