@@ -220,17 +220,20 @@ def test_script_compares_checkpoints_and_draws(
         found = sparsity.main(["--cfg", "my.cfg", "--weights", "dense.pt", "sparse.weights"])
     assert [one.free for one in found] == pytest.approx([0, 0.7])
     assert found[0].score < 0.15 < 0.65 < found[1].score
-    picture = (project / "dense_gammas.png").read_bytes()
+    picture = (project / "sparse_gammas.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000
     said = capsys.readouterr().out
     assert "dense" in said
     assert "0.7000" in said
-    (message,) = caplog.messages
-    assert message.startswith("dense: the model is dense")
+    assert "sparse: sparse enough, about 70% of its channels can go" in said
+    assert not caplog.messages  # the first of several is meant to be dense
     assert sorted(path.name for path in project.iterdir()) == [
-        "dense.pt", "dense_gammas.png", "my.cfg", "sparse.weights",
+        "dense.pt", "my.cfg", "sparse.weights", "sparse_gammas.png",
     ]  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        sparsity.main(["--cfg", "my.cfg", "--weights", "sparse.weights", "dense.pt"])
+    assert caplog.messages[0].startswith("dense: the model is dense")
 
 
 def test_script_takes_a_name_and_a_strategy_that_has_nothing_to_remove(project: Path) -> None:

@@ -34,8 +34,6 @@ class DetectOptions:
     source: str
     names: str | None = None
     output: str | None = None
-    project: str = "runs/detect"
-    name: str = ""
     conf_thres: float = CONF_THRES
     iou_thres: float = IOU_THRES
     max_det: int = MAX_DET
@@ -45,3 +43,5 @@ class DetectOptions:
     device: str = ""
     threads: int | None = None
     keep: Keep = Keep()
+    project: str = "runs/detect"
+    name: str = ""

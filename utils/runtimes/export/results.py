@@ -36,7 +36,7 @@ class Exported:
         warning = ""
         if lost > NOTABLE_FALL:
             warning = (
-                f"\nWARNING: 8 bits cost {lost:.3f} of mAP: look at what it finds, calibrate on more "
-                "images (--calibration-images), or take --half"
+                f"\nWARNING: 8 bits cost {lost:.3f} of mAP: look at what it finds, calibrate on "
+                "more images (--calibration-images), or take --half"
             )
         return table(rows, right=(1, 2)) + warning
