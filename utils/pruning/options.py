@@ -135,6 +135,7 @@ class PruneOptions:
     the values of a `sweep`; `shortcuts` residual blocks (None: 8); each layer keeps `layer_keep` of
     its channels at least, where the strategy has such a floor. `runtime` is what a latency is
     measured in. `recalibrate`: training images to measure the BN statistics on again, None: not.
+    `repair`: training images to fit the kernels behind the cut on, before that; None: not.
     """
 
     strategy: Strategy
@@ -153,6 +154,7 @@ class PruneOptions:
     strict_darknet: bool = False
     outputs: Outputs = field(default_factory=Outputs)
     typed: Typed = field(default_factory=Typed)
+    repair: int | None = None
 
     def __post_init__(self) -> None:
         _require_values(self)
@@ -196,8 +198,9 @@ def _require_values(options: PruneOptions) -> None:
     require_count("--batch-size", options.scoring.batch_size)
     if options.scoring.seed < 0:
         raise UserError(f"--seed: must not be negative, got {options.scoring.seed}")
-    if options.recalibrate is not None:
-        require_count("--recalibrate", options.recalibrate, LEAST_IMAGES)
+    for flag, images in (("--recalibrate", options.recalibrate), ("--repair", options.repair)):
+        if images is not None:
+            require_count(flag, images, LEAST_IMAGES)
     require_choice("--runtime", options.runtime, get_args(Runtime))
     require_choice("--bn-epsilon", options.bn_epsilon, get_args(BnEpsilon))
 
@@ -248,6 +251,7 @@ def _require_images(options: PruneOptions) -> None:
     wishes = {
         "--importance taylor": options.ranking.importance == "taylor",
         "--recalibrate": options.recalibrate is not None,
+        "--repair": options.repair is not None,
     }
     for flag, wished in wishes.items():
         if wished and not options.scoring.data:

@@ -80,6 +80,7 @@ def prune_flags(
         args.bn_epsilon,
         args.strict_darknet,
         Outputs(args.force, args.dry_run, args.report or "", args.output or "", args.name or ""),
+        repair=args.repair,
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -270,6 +271,13 @@ def _add_outputs(group: argparse._ActionsContainer) -> None:
         metavar="N",
         help="measure the BN statistics of the pruned network again, on N training images (200 do; "
         "needs --data)",
+    )
+    add(
+        "--repair",
+        type=_image_count,
+        metavar="N",
+        help="fit the kernels behind the cut again, in closed form, to what the uncut network "
+        "computes for N training images (64 do; needs --data): for nets that are not trained on",
     )
     add_bn_epsilon(group)
     add_strict_darknet(group)

@@ -27,6 +27,7 @@ from ..goals.latency_goal import LatencyGoal, measure_goal
 from ..options import Budget, LatencyBudget, PruneOptions, Unit
 from ..plan import PrunePlan
 from ..recalibrate import recalibrate, recalibrated
+from ..repair import repair, repaired
 from ..report.result import Pruned
 from ..surgery import prune
 from ..sweeps.curve import Sweep
@@ -54,6 +55,8 @@ class _Original:
     def score(self, plan: PrunePlan) -> ModelFigures:
         """What a plan leaves, costs and is worth; with `recalibrate`, after that."""
         compact, options = self.cut(plan, "the pruned cfg")[2], self.options
+        if options.repair:
+            compact, *_ = repaired(self.network, compact, plan, options.scoring, options.repair)
         if options.recalibrate:
             compact, _ = recalibrated(compact, options.scoring, options.recalibrate)
         return figures(compact, options.scoring)
@@ -118,7 +121,7 @@ def _opened(options: PruneOptions, build: Build) -> tuple[_Original, Chooser]:
     """The network with its weights, and all that a plan depends on but the ratio."""
     keep_freed_memory()
     _require_free_places(options)
-    if options.ranking.importance == "taylor" or options.recalibrate:
+    if options.ranking.importance == "taylor" or options.recalibrate or options.repair:
         load_data_file(options.scoring.data).require("train")
     inputs = options.inputs
     network = build(read_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
@@ -173,6 +176,10 @@ def _prune(
     before = replace(before, latency=times[0])
     after = figures(compact, how, False, times[1])
     recalibration = None
+    if options.repair:
+        found, compact = repair(original.network, compact, plan, how, options.repair, after)
+        cut_state, after = compact.state_dict(), found.after
+        print(found)
     if options.recalibrate:
         recalibration, compact = recalibrate(compact, how, options.recalibrate, after)
         cut_state, after = compact.state_dict(), recalibration.after
