@@ -31,7 +31,7 @@ MILD_AUGMENTATION = "--mosaic 0 --scale 0.2 --translate 0.1 --hsv-s 0.3 --hsv-v 
 # SGD, as AdamW would divide the pull on the gammas by the size of their gradients. The upper 30%
 # of them are spared, so that the network goes on working while the others vanish.
 SPARSE = (
-    "--optimizer sgd --lr0 0.02 -sr --s 0.018 --strategy slim_prune "
+    "--optimizer sgd --lr0 0.02 -sr --s 0.028 --strategy slim_prune "
     "--sparsity-schedule local-decay --decay-at 0 --keep-percent 0.7"
 )
 # The steps, and the share of the whole time that each takes on two idle cores.
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(__doc__)
     parser.add_argument("--output", default="runs/demo", help="folder for everything it writes")
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and augmentation")
-    parser.add_argument("--images", type=int, default=400, help="images to draw")
+    parser.add_argument("--images", type=int, default=320, help="images to draw")
     args = parser.parse_args(argv)
     steps = Steps()
     folder = first_free(args.output)
@@ -104,10 +104,10 @@ def _train_and_slim(
     shutil.copyfile(ROOT / "cfg" / "demo.cfg", cfg)
     common = f"--data {data} {MILD_AUGMENTATION} --notest --cache-images --seed {seed}"
     steps.next()
-    base = _trained("base", folder, cfg, f"--epochs 30 --lr0 0.002 {common}")
+    base = _trained("base", folder, cfg, f"--epochs 24 --lr0 0.002 {common}")
     steps.next()
     sparse = _trained(
-        "sparse", folder, cfg, f"--weights {base.checkpoint} --epochs 25 {SPARSE} {common}"
+        "sparse", folder, cfg, f"--weights {base.checkpoint} --epochs 20 {SPARSE} {common}"
     )
     steps.next()
     _python(
@@ -118,7 +118,7 @@ def _train_and_slim(
     slim = Stage("slimmed", folder / f"{prefix}demo.cfg", folder / f"{prefix}sparse.weights")
     steps.next()
     tuned = _trained(
-        "finetuned", folder, slim.cfg, f"--weights {slim.weights} --epochs 30 --lr0 0.002 {common}"
+        "finetuned", folder, slim.cfg, f"--weights {slim.weights} --epochs 24 --lr0 0.002 {common}"
     )
     return base, sparse, slim, tuned
 

@@ -24,6 +24,8 @@ def require_inputs(
     stands in the other files, is checked by those who read them. Raises UserError for a missing
     file, and CfgError (`file:line`) for a cfg whose text is wrong.
     """
+    if weights and str(weights) == str(cfg):
+        require_file(weights, "the weights")
     parsed = read_cfg(cfg)
     if weights:
         require_file(weights, "the weights")
@@ -83,7 +85,7 @@ def require_data(data: str | Path) -> None:
     path = Path(data)
     if path == DRAWN_SET and not path.exists():
         raise UserError(f"{path}: not there yet: python data/shapes.py draws it; or name --data")
-    if not path.is_dir() and path.suffix.lower() not in (".yaml", ".yml", ".json"):
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder (the data set)")
+    if not path.is_dir() and path.suffix.lower() not in (".yaml", ".yml", ".json", ".zip"):
         read_data_text(path)
-    elif not path.exists():
-        raise UserError(f"{path}: no such file (a data set)")
