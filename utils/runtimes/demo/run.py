@@ -61,8 +61,8 @@ def _measured(stage: Stage, data: Path, build: Build, opencv_ms: Latency) -> Sta
     spec, how = load_data_file(data), Scoring(workers=0)
     return StageFigures(
         stage,
-        score(fused, spec, model, how, progress=False),
-        score(opencv, spec, model, how, progress=False),
+        score(fused, spec, model, how),
+        score(opencv, spec, model, how),
         count_parameters(model.rules),
         count_macs(model.rules),
         file_bytes(model.rules),
