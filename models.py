@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -251,13 +252,13 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
         model.save_weights(target)
         if model.cfg.source != str(cfg):
             save_cfg(model.cfg, target.with_suffix(".cfg"))
-        print(f"written: {target} ({target.stat().st_size:,} bytes)")
+        print(f"written: {target} ({target.stat().st_size:,} bytes)", file=sys.stderr)
         return target
     text = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
     content = checkpoint_content(text, model.state_dict(), model.seen)
     with atomic_write(target) as temporary:
         torch.save(content, temporary)
-    print(f"written: {target} ({target.stat().st_size:,} bytes)")
+    print(f"written: {target} ({target.stat().st_size:,} bytes)", file=sys.stderr)
     return target
 
 
