@@ -18,6 +18,7 @@ Images are fitted, and boxes suppressed, as the cfg says (--fit, --nms overrule 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from utils.command.cli import run_main
 from utils.detection.inputs import require_inputs
@@ -32,8 +33,11 @@ def main(argv: Sequence[str] | None = None) -> Tally:
     require_inputs(options.inputs.cfg, options.inputs.weights)
     find_sources(options.source)  # an error, unless there are some
     from models import Darknet  # from here on there is work to do
+    from utils.annotations.ready import ready_data
     from utils.runtimes.detect.run import detect_files
 
+    if options.names:  # a data set may be of any form
+        options = replace(options, names=ready_data(options.names))
     tally = detect_files(options, Darknet)
     print(tally.table())
     print(f"Results: {tally.folder} (boxes of a score from {options.conf_thres:g} on)")

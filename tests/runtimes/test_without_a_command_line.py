@@ -134,6 +134,12 @@ def test_detection(here: Path) -> None:
         for each in (ours, theirs)
     ]
     assert labels[0] == labels[1]
+    # The names may be those of a data set of any form.
+    Path("set").mkdir()
+    Path("set/my.data").write_text("classes=2\nvalid=../list.txt\nnames=../my.names\n")
+    named = detect.main([*words, "--data", "set", "--conf-thres", "0.3", "--name", "named"])
+    assert named.folder == Path("runs/detect/named")
+    assert named.names == tuple(Path("my.names").read_text().split())
     assert (Path("out") / "detections.json").is_file()
 
 
