@@ -18,7 +18,6 @@ from utils.cfg import Cfg, format_cfg
 from utils.command import optional
 from utils.command.errors import UserError
 from utils.command.optional import NEEDS, missing
-from utils.detection.options import NmsKind
 from utils.runtimes.agreement import compare_outputs, largest_difference
 from utils.runtimes.choose import open_backend
 from utils.runtimes.options import BACKENDS
@@ -107,7 +106,7 @@ def test_onnx_file_holds_what_its_user_needs(
     out = model[1].with_name("any")
     flags = ["--cfg", str(model[0]), "--weights", str(model[1]), "--data", str(data)]
     done = export.main([*flags, "--dynamic", "--output", str(out)])
-    assert done.agreement.difference < 1e-4 and done.agreement.unmatched == 0
+    assert done.agreement.difference < 1e-4 and done.agreement.moved == 0
     assert done.files == (out.with_suffix(".onnx"),)
     content = onnx.load(str(done.files[0]))
     told = {entry.key: entry.value for entry in content.metadata_props}
@@ -159,7 +158,7 @@ def test_every_format(
         assert 1e-4 < done.agreement.difference < 1
         assert "int8" in capsys.readouterr().out
     else:
-        assert done.agreement.detections > 0
+        assert done.agreement.boxes > 0
 
 
 def test_a_wrong_export_is_not_put_in_place(
@@ -182,12 +181,12 @@ def test_a_wrong_export_is_not_put_in_place(
 
 def test_agreement_sees_what_differs() -> None:
     rows = torch.tensor([[[50.0, 50, 20, 20, 0.9, 0.8, 0.1], [20, 20, 9, 9, 0.9, 0.1, 0.8]]])
-    same = compare_outputs(rows, rows, NmsKind())
-    assert (same.difference, same.detections, same.unmatched) == (0.0, 2, 0)
+    same = compare_outputs(rows, rows)
+    assert (same.difference, same.boxes, same.moved) == (0.0, 2, 0)
     for change, column in ((3.0, 0), (-0.2, 4), (0.8, 6)):
         other = rows.clone()
         other[0, 0, column] += change
-        assert compare_outputs(other, rows, NmsKind()).unmatched >= 1
+        assert compare_outputs(other, rows).moved == 1
     assert largest_difference(rows * torch.nan, rows) == float("inf")
     assert largest_difference(rows[:, :1], rows) == float("inf")
     # A small score beside large boxes counts by its own kind's size.

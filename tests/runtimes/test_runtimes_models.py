@@ -14,7 +14,6 @@ from models import Darknet
 from tests.support.nets import healthy_state
 from tests.support.prune_case import prune_by_flags
 from utils.command.optional import NEEDS, missing
-from utils.detection.options import NmsKind
 from utils.network.batch_norm.statistics import recalibrate_
 from utils.runtimes.agreement import compare_outputs
 from utils.runtimes.choose import open_backend
@@ -94,11 +93,9 @@ def test_same_numbers_and_detections(
             if missing(NEEDS[backend]):
                 continue
             predict = open_backend(backend, Darknet(files[0], img_size=size), checkpoint, CPU)
-            found = compare_outputs(predict(images), expected, NmsKind())
+            found = compare_outputs(predict(images), expected)
             print(f"{name} {'pruned' if pruned else 'whole'} {backend}: {found}")
             assert found.difference < 1e-3, backend
-            # Random weights find more than NMS keeps, with near ties at the limit.
-            allowed = 0 if name in TRAINED else found.detections // 100
-            assert found.unmatched <= allowed, backend
-        other = compare_outputs(expected.flip(0), expected, NmsKind())
+            assert found.moved == 0, backend
+        other = compare_outputs(expected.flip(0), expected)
         assert other.difference > 1e-2  # another image would be seen

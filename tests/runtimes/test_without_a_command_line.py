@@ -272,7 +272,7 @@ def test_the_pair_for_darknet_and_opencv(here: Path) -> None:
         flags = ["--weights", "my.weights", "--format", kind, "--output", kind]
         done = export.main([*flags, "--data", "my.data"])
         assert done.files == (Path(f"{kind}.cfg"), Path(f"{kind}.weights"))
-        assert done.agreement.difference < 1e-4 and done.agreement.unmatched == 0
+        assert done.agreement.difference < 1e-4 and done.agreement.moved == 0
     with pytest.raises(UserError, match="is there already"):
         export.main(["--weights", "my.weights", "--format", "darknet", "--output", "opencv"])
     with pytest.raises(UserError, match="is a cfg with float32 weights"):

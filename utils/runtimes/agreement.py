@@ -1,47 +1,62 @@
-"""Whether a runtime computes what PyTorch does: numbers, and the detections that they lead to."""
+"""Whether a runtime computes what PyTorch does: numbers, and the boxes that matter among them.
+
+Boxes are compared one by one, as the network gives them: of boxes that overlap, with scores a
+millionth apart, suppression keeps either, so that a right file may lead to other detections.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ..data.detections import Detections
-from ..detection.boxes import pairwise_iou
-from ..detection.nms import nms
-from ..detection.options import NmsKind
+from ..detection.boxes import iou, xywh_to_xyxy
 from .results import Agreement
 
-CONF_THRES, IOU_THRES = 0.25, 0.45
+CONF_THRES = 0.25
 _SAME_IOU = 0.97
 _LEAST_CONF = 1e-3  # a threshold below it would compare noise
-_NEAR_CONF = 0.02  # a score so near the threshold may fall on either side of it
 _GROUPS = (slice(0, 4), slice(4, 5), slice(5, None))  # boxes in pixels, objectness, classes
 
 
-def compare_outputs(found: Tensor, expected: Tensor, kind: NmsKind) -> Agreement:
+def compare_outputs(found: Tensor, expected: Tensor) -> Agreement:
     """Compare predictions (B, N, 5 + nc) with those of the reference.
 
-    Detections count from a score of .25 on; where the reference has none so sure, from half of its
-    best score on, unless that is next to nothing.
+    Boxes count from a score of .25 on; where the reference has none so sure, from half of its best
+    score on, unless that is next to nothing.
     """
     conf = _threshold(expected)
-    # None is cut off: of scores that are equal, either side would keep others.
-    kept = [
-        nms(p, conf, IOU_THRES, max_det=p.shape[1], multi_label=False, kind=kind)
-        for p in (found, expected)
-    ]
-    unmatched = sum(
-        _without_partner(a, b, conf) + _without_partner(b, a, conf)
-        for a, b in zip(*kept, strict=True)
-    )
-    total = sum(len(rows) for rows in kept[1])
-    return Agreement(largest_difference(found, expected), total, unmatched, conf)
+    difference = largest_difference(found, expected)
+    count = int((_scores(expected) > conf).any(-1).sum())
+    if found.shape != expected.shape:
+        return Agreement(difference, count, count, conf)
+    ours, theirs = expected.flatten(0, 1), found.flatten(0, 1)
+    apart = _apart(theirs, ours, conf) | _apart(ours, theirs, conf)
+    return Agreement(difference, count, int(apart.sum()), conf)
+
+
+def _apart(found: Tensor, expected: Tensor, conf: float) -> Tensor:
+    """(N,) bools: rows (N, 5 + nc) that matter in `expected` and are something else in `found`."""
+    score, label = _scores(expected).max(-1, keepdim=True)
+    overlap = _iou_by_row(found[:, :4], expected[:, :4])
+    near = (_scores(found).gather(1, label) - score).abs() < Agreement.score_tolerance(conf)
+    return (score > conf)[:, 0] & ~(near[:, 0] & (overlap > _SAME_IOU))
+
+
+def _iou_by_row(a_xywh: Tensor, b_xywh: Tensor) -> Tensor:
+    """(N,): of each box with the one in its place; 0 for what is no number."""
+    a, b = xywh_to_xyxy(a_xywh), xywh_to_xyxy(b_xywh)
+    return iou(a, b, "iou").nan_to_num(0.0)
 
 
 def _threshold(expected: Tensor) -> float:
-    scores = expected[..., 4] * expected[..., 5:].amax(-1)
+    scores = _scores(expected)
     best = float(scores.max()) if scores.numel() else 0.0
     return CONF_THRES if best >= CONF_THRES or best / 2 < _LEAST_CONF else best / 2
+
+
+def _scores(predictions: Tensor) -> Tensor:
+    """(..., nc): objectness times class probabilities."""
+    return predictions[..., 4:5] * predictions[..., 5:]
 
 
 def largest_difference(found: Tensor, expected: Tensor) -> float:
@@ -55,15 +70,3 @@ def largest_difference(found: Tensor, expected: Tensor) -> float:
         for group in _GROUPS
     ]
     return float(max(shares))
-
-
-def _without_partner(found: Detections, others: Detections, conf: float) -> int:
-    """How many match none of the others, leaving out those whose score is at the threshold."""
-    boxes, other_boxes = (torch.from_numpy(d.boxes_xyxy_px).float() for d in (found, others))
-    scores, other_scores = (torch.from_numpy(d.scores).float() for d in (found, others))
-    classes, other_classes = (torch.from_numpy(d.classes) for d in (found, others))
-    sure = scores > conf + min(_NEAR_CONF, conf / 10)
-    partner = pairwise_iou(boxes[sure], other_boxes) > _SAME_IOU
-    partner &= classes[sure, None] == other_classes
-    partner &= (scores[sure, None] - other_scores).abs() < _NEAR_CONF
-    return int((~partner.any(1)).sum())

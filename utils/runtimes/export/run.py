@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...command.errors import UserError
 from ...data.darknet_files import DataSpec, load_data_file, load_list
-from ...detection.as_the_cfg_says import chosen_fit, chosen_nms
+from ...detection.as_the_cfg_says import chosen_fit
 from ...detection.options import Scoring
 from ...detection.results import Metrics
 from ...detection.score import require_classes, score
@@ -81,7 +81,6 @@ def export_network(
     Raises UserError when the runtime's results differ from PyTorch's by more than the tolerance
     (int8 differs by nature: its worth is its mAP), and leaves nothing then.
     """
-    kind = chosen_nms("cfg", network.heads[-1].section)
     try:
         folder = tempfile.TemporaryDirectory(dir=stem.parent, prefix=".export-")
     except OSError as error:
@@ -89,9 +88,9 @@ def export_network(
     with folder as name:
         made = Path(name) / "model"
         write_files(network, made, options, metadata)
-        agreement = check_files(network, made, options, images, kind)
+        agreement = check_files(network, made, options, images)
         limit = HALF_TOLERANCE if options.half else TOLERANCE
-        wrong = agreement.difference > limit or (agreement.unmatched and not options.half)
+        wrong = agreement.difference > limit or (agreement.moved and not options.half)
         if wrong and not options.calibration:
             raise UserError(
                 f"{stem}: not written, since the {options.kind} model differs from PyTorch "
