@@ -1,6 +1,6 @@
 """Show what a model detects: pictures and videos with boxes drawn, label files, JSON.
 
-    python detect.py --weights runs/train/my/best.pt --data data/my.data --source photos/
+    python detect.py --weights runs/train/my/best.pt --source photos/
     python detect.py --cfg cfg/my.cfg --weights my.weights --names data/my.names --source film.mp4
     python detect.py --cfg cfg/my.cfg --weights my.weights --source 0 --backend opencv
 
@@ -9,7 +9,8 @@
 video with as many frames. What cannot be read is reported and skipped. Ctrl-C ends a camera or
 stream; what it gave until then stays.
 
---names is a file with one class name per line (or a .data file); without it, classes are numbers.
+--names is a file with one class name per line, or a data set; without it, classes are called as the
+checkpoint of a training (or an ONNX file) says, else by number.
 --save-txt writes a line per box: class, centre and size in shares of the picture, score.
 --save-json writes all boxes, in pixels, with the times, into detections.json.
 Images are fitted, and boxes suppressed, as the cfg says (--fit, --nms overrule it).
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> Tally:
     tally = detect_files(options, Darknet)
     print(tally.table())
     print(f"Results: {tally.folder} (boxes of a score from {options.conf_thres:g} on)")
-    print(tally.hint(options.conf_thres), end="\n" if tally.hint(options.conf_thres) else "")
+    print(tally.hint(), end="\n" if tally.hint() else "")
     return tally
 
 

@@ -76,6 +76,8 @@ class Darknet(nn.Module):
         self.heads: tuple[Head, ...] = tuple(r for r in self.rules if isinstance(r, Head))
         require_equal_classes(self.heads)
         self.seen = 0  # images trained on; kept in .weights files
+        self.names: tuple[str, ...] = ()  # of the classes, where a checkpoint says them
+        self.best_conf: float | None = None  # the score of the best F1, likewise
         self._unused_after = _last_readers(self.rules)
         if isinstance(weights, Mapping):
             self.load_state(weights)
@@ -174,6 +176,8 @@ class Darknet(nn.Module):
             checkpoint = load_checkpoint(path)
             state: Mapping[str, Tensor] = checkpoint["model"]
             self.seen = int(checkpoint.get("seen", 0))
+            self.names = tuple(map(str, checkpoint.get("names", ())))
+            self.best_conf = checkpoint.get("best_conf")
             if cutoff is not None:
                 state = {k: v for k, v in state.items() if index_of(k) < cutoff}
         else:
@@ -240,7 +244,7 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
     """Convert `.pt` to `converted.weights`, or `.weights` to `converted.pt`, beside the input.
 
     `bn_epsilon` says which runtimes a `.weights` file is for: "darknet" (and training), "opencv",
-    or "any" (see utils/bn_epsilon.py). A checkpoint of another network than `cfg` (the last
+    or "any" (see docs/runtimes.md). A checkpoint of another network than `cfg` (the last
     training was of a pruned one, say) is converted as what it is, and `converted.cfg` is written,
     too. Raises UserError where nothing says what the weights belong to.
     """

@@ -143,6 +143,26 @@ def test_a_video_cut_short_is_reported(
     assert "its header says 30" in capsys.readouterr().err
 
 
+def test_a_checkpoint_names_the_classes_and_the_threshold_to_use(
+    model: dict[str, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is found at a threshold of 1: the hint counts what is there at the one it names."""
+    write_image(here / "a.png", noise_picture(40, 60, 1))
+    state = Darknet(model["--cfg"], weights=model["--weights"]).state_dict()
+    content = {"format": 1, "cfg": Path(model["--cfg"]).read_text(), "model": state, "seen": 0}
+    torch.save({**content, "names": ["cat", "dog"], "best_conf": 0.3126}, here / "best.pt")
+    torch.save(content, here / "plain.pt")
+    found = detect.main(["--weights", "best.pt", "--source", "a.png", "--conf-thres", "0.312"])
+    assert found.names == ("cat", "dog") and found.found.total() > 0 and not found.hint()
+    nothing = detect.main(["--weights", "best.pt", "--source", "a.png", "--conf-thres", "1"])
+    assert (nothing.empty, nothing.found.total()) == (1, 0)
+    told = f"{found.found.total()} boxes there have a score of 0.312 or more, where this model's F1"
+    assert told in capsys.readouterr().out
+    other = detect.main(["--weights", "plain.pt", "--source", "a.png", "--conf-thres", "1"])
+    assert other.names == ("0", "1") and "--conf-thres 0.200" in other.hint()
+    assert "F1" not in other.hint()
+
+
 def test_wrong_input_is_one_line(model: dict[str, str], here: Path) -> None:
     (here / "empty").mkdir()
     (here / "no.avi").write_bytes(b"RIFF")

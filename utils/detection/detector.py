@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..command.machine.timing import synchronize
 from ..data.detections import Detections
@@ -32,10 +33,16 @@ class DetectorOptions:
     max_det: int
     device: torch.device
     channels: int = 3  # of the pictures that the network reads
+    faint_conf: float = 1.0  # below conf_thres: what is counted where nothing else is found
 
 
 class Detector:
-    """`detector(picture)`: (h, w, channels) -> boxes in its pixels, best first, and the times."""
+    """`detector(picture)`: (h, w, channels) -> boxes in its pixels, best first, and the times.
+
+    `faint` counts the boxes from `faint_conf` on of the latest picture, if it shows nothing else.
+    """
+
+    faint = 0
 
     def __init__(self, predict: Predict, options: DetectorOptions) -> None:
         self._predict = predict
@@ -59,16 +66,25 @@ class Detector:
         predictions = self._predict(images)
         synchronize()
         times.append(time.perf_counter())
+        found = self._chosen(predictions, options.conf_thres, geometry.aspect)
+        found = found.moved(geometry.to_image)
+        times.append(time.perf_counter())
+        self.faint = 0
+        if not len(found) and options.faint_conf < options.conf_thres:
+            self.faint = len(self._chosen(predictions, options.faint_conf, geometry.aspect))
+        spent = (1e3 * (b - a) for a, b in itertools.pairwise(times))
+        return found, Milliseconds(*spent)
+
+    def _chosen(self, predictions: Tensor, conf_thres: float, aspect: float) -> Detections:
+        """What NMS leaves of one picture's boxes, in pixels of the network's input."""
+        options = self._options
         (found,) = nms(
             predictions,
-            options.conf_thres,
+            conf_thres,
             options.iou_thres,
             options.max_det,
             multi_label=False,
             kind=options.nms_kind,
-            aspects=[geometry.aspect],
+            aspects=[aspect],
         )
-        found = found.moved(geometry.to_image)
-        times.append(time.perf_counter())
-        spent = (1e3 * (b - a) for a, b in itertools.pairwise(times))
-        return found, Milliseconds(*spent)
+        return found

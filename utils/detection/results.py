@@ -72,10 +72,8 @@ class Metrics:
 
     @property
     def threshold(self) -> str:
-        """The score of the best F1, rounded down, so that what has it is shown; "" without any."""
-        return (
-            "" if math.isnan(self.best_conf) else f"{math.floor(1000 * self.best_conf) / 1000:.3f}"
-        )
+        """The score of the best F1 as a threshold; "" without any."""
+        return "" if math.isnan(self.best_conf) else threshold_text(self.best_conf)
 
     def times(self) -> str:
         """One line: milliseconds per image of each part."""
@@ -88,6 +86,11 @@ class Metrics:
         }
         shown = ", ".join(f"{name} {1e3 * value / images:.2f}" for name, value in parts.items())
         return f"ms per image: {shown}"
+
+
+def threshold_text(conf: float) -> str:
+    """A score to type as --conf-thres, rounded down, so that what has it is shown."""
+    return f"{math.floor(1000 * conf) / 1000:.3f}"
 
 
 class Milliseconds(NamedTuple):

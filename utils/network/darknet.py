@@ -27,6 +27,8 @@ class Network(Protocol):
     in_channels: int
     img_size: tuple[int, int]  # (height, width) in pixels
     seen: int
+    names: tuple[str, ...]  # of the classes; none where no checkpoint says them
+    best_conf: float | None  # the score of the best F1, where a checkpoint says it
     training: bool
 
     @property
@@ -72,3 +74,9 @@ class Build(Protocol):
         *,
         weights: str | Path | State | None = None,
     ) -> Any: ...
+
+
+def names_of(network: Network) -> tuple[str, ...]:
+    """A name per class: as the network's files say, else their numbers."""
+    names = network.names
+    return names if len(names) == network.nc else tuple(str(k) for k in range(network.nc))

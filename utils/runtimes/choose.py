@@ -15,7 +15,7 @@ from ..command.errors import UserError
 from ..command.optional import NEEDS, require
 from ..detection.evaluate import Predict
 from ..network.batch_norm.epsilon import for_epsilon
-from ..network.darknet import Network
+from ..network.darknet import Network, names_of
 from ..network.weights import is_checkpoint, require_usable
 from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
 from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
@@ -78,9 +78,8 @@ def make_file(backend: Backend, network: Network, stem: Path, half: bool = False
     """Export a loaded network for a runtime as STEM.onnx or STEM.param; returns its path."""
     raw = backend == "ncnn"
     onnx_path = stem.with_name(f"{stem.name}.onnx")
-    names = [str(k) for k in range(network.nc)]
     options = OnnxOptions(network.img_size, raw=raw, half=half and not raw)
-    save_onnx(network, onnx_path, options, onnx_metadata(network, names))
+    save_onnx(network, onnx_path, options, onnx_metadata(network, names_of(network)))
     if not raw:
         return onnx_path
     ncnn_from_onnx(onnx_path, stem, network.img_size, network.in_channels, half)
@@ -89,7 +88,9 @@ def make_file(backend: Backend, network: Network, stem: Path, half: bool = False
 
 def _open_file(backend: Backend, path: Path, network: Network, threads: int | None) -> Predict:
     if backend == "onnx":
-        return OnnxNetwork(path, threads)
+        opened = OnnxNetwork(path, threads)
+        network.names = opened.names or network.names
+        return opened
     if backend == "openvino":
         return OpenVinoNetwork(path, threads)
     return NcnnNetwork(path, network, threads)

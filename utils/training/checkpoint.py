@@ -7,8 +7,9 @@ what one evaluates, prunes and ships (the averaged weights); `cfg` is the networ
 from __future__ import annotations
 
 import logging
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Progress:
     seen: int = 0  # images
     best_fitness: float = -1.0
     best_epoch: int = -1
+    best_conf: float = math.nan  # the score of the best F1 of the newest epoch that was scored
     saved: int = -1  # the epochs that last.pt holds; below 0 there is none
     rows: list[Row] = field(default_factory=list)  # results.csv
 
@@ -58,11 +60,20 @@ class Trainee:
         return self.ema.module if self.ema is not None else self.model
 
 
-def weights_content(trainee: Trainee, cfg_text: str, progress: Progress) -> dict[str, Any]:
-    """What `best.pt` holds: the weights to use, with their masks, and no state of training."""
+def weights_content(
+    trainee: Trainee, cfg_text: str, progress: Progress, names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `best.pt` holds: the weights to use, with their masks, and no state of training.
+
+    Beside them what detect.py and export.py say of them: `names` of the classes, and `best_conf`,
+    the score of the best F1, where the epoch was scored.
+    """
     masks = {} if trainee.masks is None else {"masks": dict(trainee.masks.masks)}
+    conf = {} if math.isnan(progress.best_conf) else {"best_conf": progress.best_conf}
     return {
         **checkpoint_content(cfg_text, trainee.averaged().state_dict(), progress.seen),
+        "names": list(names),
+        **conf,
         "epoch": progress.epoch,
         "best_fitness": progress.best_fitness,
         **masks,
@@ -70,12 +81,12 @@ def weights_content(trainee: Trainee, cfg_text: str, progress: Progress) -> dict
 
 
 def training_content(
-    trainee: Trainee, cfg_text: str, progress: Progress, args: Args
+    trainee: Trainee, cfg_text: str, progress: Progress, args: Args, names: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What `last.pt` holds: the weights to use and all that `restore` needs."""
     ema = trainee.ema
     return {
-        **weights_content(trainee, cfg_text, progress),
+        **weights_content(trainee, cfg_text, progress, names),
         "raw": trainee.model.state_dict(),
         "ema_updates": int(ema.n_averaged) if ema is not None else 0,
         "optimizer": trainee.optimizer.state_dict(),
@@ -120,6 +131,7 @@ def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
         seen=checkpoint["seen"],
         best_fitness=checkpoint["best_fitness"],
         best_epoch=checkpoint["best_epoch"],
+        best_conf=checkpoint.get("best_conf", math.nan),
         saved=checkpoint["epoch"],
         rows=[dict(row) for row in checkpoint["results"]],
     )

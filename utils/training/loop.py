@@ -65,7 +65,9 @@ def finish_epoch(
     if run.options.remeasured and (scored or last):
         remeasure(run)
     if scored:
-        row |= scores(validate(run))
+        metrics = validate(run)
+        progress.best_conf = metrics.best_conf
+        row |= scores(metrics)
     progress.epoch = epoch + 1
     progress.rows.append(row)
     better = row.get("fitness", 0.0) > progress.best_fitness
@@ -75,7 +77,8 @@ def finish_epoch(
     if last or stop or not wanted.nosave:
         # best.pt first: a run killed between the two repeats this epoch and writes it again.
         if (better or wanted.nosave) and run.ranks.first:
-            save(run.folder.best, weights_content(run.trainee, run.cfg_text, progress))
+            content = weights_content(run.trainee, run.cfg_text, progress, run.spec.names)
+            save(run.folder.best, content)
         save_last(run, progress)
     if record is not None:
         record.epoch(progress.rows, run.sparsity.magnitudes())
@@ -87,7 +90,8 @@ def finish_epoch(
 def save_last(run: Run, progress: Progress) -> None:
     """Write last.pt (the first rank alone)."""
     if run.ranks.first:
-        content = training_content(run.trainee, run.cfg_text, progress, run.options.saved())
+        args, names = run.options.saved(), run.spec.names
+        content = training_content(run.trainee, run.cfg_text, progress, args, names)
         save(run.folder.last, content)
     progress.saved = progress.epoch
 

@@ -24,7 +24,7 @@ from ...detection.as_the_cfg_says import chosen_fit
 from ...detection.options import Inputs
 from ...detection.score import require_classes
 from ...network.cost import count_macs, count_parameters
-from ...network.darknet import Build, Network
+from ...network.darknet import Build, Network, names_of
 from ..choose import darknet_weights
 from ..export.options import target_files
 from ..int8 import quantize_onnx, quantize_openvino
@@ -165,7 +165,7 @@ def make_files(
 ) -> dict[str, Path | str]:
     """What each runtime opens, made from a loaded network; a text where that cannot be made."""
     made: dict[str, Path | str] = {}
-    metadata = onnx_metadata(network, [str(k) for k in range(network.nc)])
+    metadata = onnx_metadata(network, names_of(network))
     plain = folder / "model.onnx"
     if any(r.startswith(("onnx", "openvino")) for r in runtimes):
         save_onnx(network, plain, OnnxOptions(network.img_size), metadata)

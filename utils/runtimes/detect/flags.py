@@ -44,7 +44,12 @@ def make_parser(doc: str | None) -> Parser:
     parser = Parser(doc, first=_FIRST)
     add = parser.add_argument
     add_inputs(parser)
-    add("--names", "--data", dest="names", help="class names, one per line, or a .data file")
+    add(
+        "--names",
+        "--data",
+        dest="names",
+        help="class names, one a line, or a data set; left out, the model's own",
+    )
     add("--source", required=True, help="picture, video, folder, pattern, list, camera or stream")
     add("--output", help="a new folder for the results (default: PROJECT/NAME)")
     add("--project", metavar="DIR", default="runs/detect", help="folder of such folders")

@@ -24,10 +24,10 @@ class DetectOptions:
     """A model as files, what to look at, and what to leave where.
 
     source: what `find_sources` takes. names: a file with a class name per line, or a .data file;
-    None numbers the classes. output: a folder that is new or empty; None makes one in
-    `project`, called `name` or by the source.
-    conf_thres, iou_thres and max_det are those of `nms`; fit and nms may be "cfg". threads: of the
-    forward pass, None as many as PyTorch takes.
+    None takes those that the model's files hold, else numbers. output: a folder that is new or
+    empty; None makes one in `project`, called `name` or by the source. conf_thres, iou_thres and
+    max_det are those of `nms`; fit and nms may be "cfg". threads: of the forward pass, None as many
+    as PyTorch takes.
     """
 
     inputs: Inputs

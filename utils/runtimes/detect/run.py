@@ -12,8 +12,9 @@ from ...command.machine.device import pick_device
 from ...data.darknet_files import load_data_file, load_names
 from ...detection.as_the_cfg_says import chosen_fit, chosen_nms
 from ...detection.detector import Detector, DetectorOptions
+from ...detection.options import CONF_THRES as LEAST_CONF
 from ...detection.sources import find_sources
-from ...network.darknet import Build, Network
+from ...network.darknet import Build, Network, names_of
 from ..choose import open_backend
 from .options import DetectOptions
 from .session import Session, require_window
@@ -35,11 +36,12 @@ def detect_files(options: DetectOptions, build: Build) -> Tally:
     if options.keep.view:
         require_window()
     network: Network = build(options.inputs.cfg, options.inputs.img_size)
-    names = class_names(options.names, network)
     detector = open_detector(options, network)
+    tally = Tally(folder, class_names(options.names, network), faint_conf=faint(options, network))
+    tally.faint_is_best = tally.faint_conf == network.best_conf
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return Session(detector, Tally(folder, names), options.keep).all(sources)
+        return Session(detector, tally, options.keep).all(sources)
     except (UserError, KeyboardInterrupt):
         if not any(folder.iterdir()):
             folder.rmdir()
@@ -61,8 +63,19 @@ def open_detector(options: DetectOptions, network: Network) -> Detector:
         max_det=options.max_det,
         device=device,
         channels=network.in_channels,
+        faint_conf=faint(options, network),
     )
     return Detector(predict, how)
+
+
+def faint(options: DetectOptions, network: Network) -> float:
+    """The score from which boxes are counted where none is shown: of the best F1, if that is known.
+
+    Else a fifth of the threshold.
+    """
+    best = network.best_conf
+    lower = best if best and best < options.conf_thres else options.conf_thres / 5
+    return max(lower, LEAST_CONF)
 
 
 def output_folder(options: DetectOptions) -> Path:
@@ -74,9 +87,12 @@ def output_folder(options: DetectOptions) -> Path:
 
 
 def class_names(path: str | None, network: Network) -> tuple[str, ...]:
-    """A name per class of the network. Raises UserError when their counts differ."""
+    """A name per class of the network: of a file, else as its checkpoint says; else numbers.
+
+    Raises UserError when the file has another number of them.
+    """
     if path is None:
-        return tuple(str(number) for number in range(network.nc))
+        return names_of(network)
     names = load_data_file(path).names if Path(path).suffix == ".data" else load_names(path)
     if len(names) != network.nc:
         raise UserError(

@@ -161,6 +161,8 @@ class Session:
         self.tally.frames += 1
         self.tally.times.append(ms)
         self.tally.found.update(found.classes.tolist())
+        self.tally.empty += not len(found)
+        self.tally.faint += self.detector.faint
         hw = frame.shape[0], frame.shape[1]
         if self.keep.txt:
             save_text(self.folder / LABELS / f"{stem}.txt", label_text(found, hw))

@@ -12,7 +12,7 @@ from ...detection.as_the_cfg_says import chosen_fit
 from ...detection.options import Scoring
 from ...detection.results import Metrics
 from ...detection.score import require_classes, score
-from ...network.darknet import Build, Network
+from ...network.darknet import Build, Network, names_of
 from ..choose import torch_backend, with_weights
 from ..onnx.export import onnx_metadata
 from ..real_images import Images, calibration_inputs, network_inputs
@@ -62,7 +62,7 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
         calibration=calibration,
         nms=options.nms,
     )
-    names = spec.names if spec else [str(k) for k in range(network.nc)]
+    names = spec.names if spec else names_of(network)
     metadata = onnx_metadata(network, names, fit)
     agreement = export_network(network, options.stem, files, metadata, images)
     worth = int8_worth(options, network, spec) if calibration and spec else ()
