@@ -22,11 +22,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from utils.command.cli import run_main
+from utils.command.words.next_step import next_steps
 from utils.detection.inputs import require_inputs
+from utils.runtimes.export.ending import what_next
 from utils.runtimes.export.flags import read_options
 from utils.runtimes.export.results import Exported
-
-SNIPPET = 'docs/runtimes.md, "OpenCV": twenty lines from a picture to boxes'
 
 
 def main(argv: Sequence[str] | None = None) -> Exported:
@@ -42,11 +42,13 @@ def main(argv: Sequence[str] | None = None) -> Exported:
     print(f"{options.format} against PyTorch on {done.checked} images: {done.agreement}")
     for path in done.files:
         print(f"written: {path} ({path.stat().st_size:,} bytes)")
-    if options.format == "opencv":
-        print(f"to use it: {SNIPPET}")
+    if done.median_ms is not None:
+        print(f"OpenCV runs one image in {done.median_ms:.1f} ms (median of some passes)")
     if done.worth:
         print("8 bits move boxes and scores by nature; what they cost is the mAP:")
         print(done.worth_table())
+    steps = what_next(options)
+    print(next_steps(steps), end="\n" if steps else "")
     return done
 
 

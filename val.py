@@ -18,9 +18,8 @@ from collections.abc import Sequence
 
 from utils.command.cli import run_main
 from utils.command.words.next_step import next_steps
-from utils.detection.inputs import require_inputs
+from utils.detection.inputs import model_words, require_inputs
 from utils.detection.results import Metrics
-from utils.network.cfg_of import own_cfg
 from utils.runtimes.val.flags import read_options
 
 
@@ -37,11 +36,9 @@ def main(argv: Sequence[str] | None = None) -> Metrics:
     print(metrics.times())
     if metrics.threshold:
         print(f"F1 is highest, over all classes, at a score of {metrics.threshold}")
-        weights, cfg = options.inputs.weights, options.inputs.cfg
-        structure = [] if cfg == own_cfg(weights) else ["--cfg", cfg]
-        names = ["--data", options.scoring.data, "--source", "PICTURES"]
-        words = ["python", "detect.py", "--weights", weights, *structure, *names]
-        print(next_steps({"see it on pictures": [*words, "--conf-thres", metrics.threshold]}))
+        words = [*model_words(options.inputs), "--data", options.scoring.data]
+        shown = ["--source", "PICTURES", "--conf-thres", metrics.threshold]
+        print(next_steps({"see it on pictures": ["python", "detect.py", *words, *shown]}))
     if options.plots:
         print(f"curves, confusion matrix, labels beside detections: {options.plots}")
     return metrics

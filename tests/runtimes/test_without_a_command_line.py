@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ import slim_prune
 import val
 from models import Darknet
 from tests.support.nets import conv, head, healthy_state, net
-from tests.support.tiny_data import make_set
+from tests.support.tiny_data import make_set, write_image
 from utils.cfg import format_cfg
 from utils.command.errors import UserError
 from utils.command.files import sha256
@@ -30,6 +31,7 @@ from utils.data.darknet_files import load_data_file
 from utils.detection.options import Inputs, Scoring
 from utils.detection.score import score
 from utils.network.cost import count_parameters
+from utils.network.darknet import Network
 from utils.network.weights import checkpoint_content
 from utils.runtimes.choose import torch_backend
 from utils.runtimes.compare.options import CompareOptions
@@ -41,7 +43,7 @@ from utils.runtimes.demo.stages import Stage
 from utils.runtimes.detect.options import DetectOptions, Keep
 from utils.runtimes.detect.run import detect_files
 from utils.runtimes.export.options import ExportOptions, NmsOptions
-from utils.runtimes.export.run import export_model
+from utils.runtimes.export.run import checked_images, export_model
 from utils.runtimes.options import Backend
 from utils.runtimes.val.options import ValOptions
 from utils.runtimes.val.run import evaluate_files
@@ -277,9 +279,40 @@ def test_the_pair_for_darknet_and_opencv(here: Path) -> None:
         export.main(["--weights", "my.weights", "--format", "darknet", "--output", "opencv"])
     with pytest.raises(UserError, match="is a cfg with float32 weights"):
         export.main(["--weights", "my.weights", "--format", "darknet", "--half", "--output", "o"])
+    with pytest.raises(UserError, match=r"would replace my.cfg: name an --output"):
+        export.main(["--weights", "my.weights", "--format", "darknet", "--force"])
     # At another size, the cfg says it.
     export.main(["--weights", "my.weights", "--format", "opencv", "--output", "w", "--imgsz", "64"])
     assert Darknet("w.cfg").img_size == (64, 64)
+
+
+def test_an_export_is_checked_where_the_network_finds_something(here: Path) -> None:
+    """In grey pictures there is nothing; those with something come far down the list."""
+
+    class Bright:
+        img_size, in_channels = (32, 32), 3
+
+        def eval(self) -> Bright:
+            return self
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            score = images.amax((1, 2, 3))[:, None, None] - images.amin((1, 2, 3))[:, None, None]
+            return torch.cat((torch.full((len(images), 1, 4), 9.0), score, score), 2)
+
+    names = [f"grey{number}.png" for number in range(9)] + ["sure.png"]
+    for name in names:
+        picture = np.full((32, 32, 3), 127, np.uint8)
+        if name == "sure.png":
+            picture[:16] = 255
+        write_image(Path(name), picture)
+    Path("greys.txt").write_text("\n".join(names))
+    Path("greys.data").write_text("classes=1\nvalid=greys.txt\n")
+    network = cast(Network, Bright())
+    found = checked_images(load_data_file("greys.data"), network, "stretch")
+    assert len(found) == 2 and found[-1].max() == 1  # the third four, which are two
+    Path("greys.txt").write_text("\n".join(names[:-1]))
+    nothing = checked_images(load_data_file("greys.data"), network, "stretch")
+    assert len(nothing) == 4
 
 
 def test_weights_find_their_cfg(here: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..cfg import Cfg
 from ..command.errors import UserError
 from ..command.files import require_file
+from ..command.words.next_step import Words
 from ..data.darknet_files import read_data_text
 from ..network.cfg_of import own_cfg, read_cfg
 from .options import Inputs
@@ -58,11 +59,19 @@ def inputs_of(
         return Inputs(cfg, weights, img_size)
     own = own_cfg(weights)
     if own is None:
+        require_file(weights, "the weights")
         raise UserError(
             f"--weights {weights}: holds no structure, as a .pt does, and no .cfg of its name lies "
             "beside it: name its --cfg"
         )
     return Inputs(own, weights, img_size)
+
+
+def model_words(inputs: Inputs) -> Words:
+    """The flags that name a model in another command; what its weights say is left out."""
+    structure: Words = [] if inputs.cfg == own_cfg(inputs.weights) else ["--cfg", inputs.cfg]
+    size: Words = ["--img-size", *inputs.img_size] if inputs.img_size else []
+    return ["--weights", inputs.weights, *structure, *size]
 
 
 def model_of(pair: str, size: tuple[int, int] | None) -> Inputs:

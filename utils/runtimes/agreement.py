@@ -34,6 +34,11 @@ def compare_outputs(found: Tensor, expected: Tensor) -> Agreement:
     return Agreement(difference, count, int(apart.sum()), conf)
 
 
+def finds_something(predictions: Tensor) -> bool:
+    """Whether boxes (B, N, 5 + nc) have a score that usually counts."""
+    return bool((_scores(predictions) >= CONF_THRES).any())
+
+
 def _apart(found: Tensor, expected: Tensor, conf: float) -> Tensor:
     """(N,) bools: rows (N, 5 + nc) that matter in `expected` and are something else in `found`."""
     score, label = _scores(expected).max(-1, keepdim=True)

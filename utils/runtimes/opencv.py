@@ -127,7 +127,8 @@ def require_importer() -> None:
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         raise UserError(
             f"OpenCV {cv2.__version__} cannot read Darknet files: install "
-            "opencv-python-headless >=4.8,<5 (OpenCV 5 dropped the importer)"
+            "opencv-python-headless >=4.8,<5 (OpenCV 5 dropped the importer), or give it "
+            "what export.py --format onnx makes"
         )
 
 

@@ -80,6 +80,9 @@ class ExportOptions:
         needs = INT8_NEEDS[self.format] if self.int8 else NEEDS[self.format]
         require(needs, f"--format {self.format}")
         there = [path for path in target_files(self.stem, self.format) if path.exists()]
+        own = {Path(path).resolve() for path in (self.inputs.cfg, self.inputs.weights)}
+        if any(path.resolve() in own for path in there):
+            raise UserError(f"--format {self.format} would replace {there[0]}: name an --output")
         if there and not self.force:
             raise UserError(f"{there[0]}: is there already; name another --output, or use --force")
 

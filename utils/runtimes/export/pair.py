@@ -10,6 +10,7 @@ import torch
 
 from ...cfg import save_cfg
 from ...command.errors import UserError
+from ...command.machine.timing import time_forward_ms
 from ...detection.evaluate import Predict
 from ...network.batch_norm.epsilon import for_epsilon
 from ...network.darknet import Build, Network
@@ -21,6 +22,8 @@ from ..options import Pair
 from ..real_images import Images, as_batch
 from ..results import Agreement
 from .options import target_files
+
+_TIMED_S = 5
 
 
 @torch.no_grad()
@@ -55,6 +58,12 @@ def export_pair(
         for source, target in zip(made, target_files(stem, kind), strict=True):
             source.replace(target)
     return agreement
+
+
+def opencv_ms(files: tuple[Path, ...], images: Images) -> float:
+    """Milliseconds of OpenCV's forward pass of one image: the median of some."""
+    network, image = OpenCVDarknet(*files[:2]), as_batch(images[:1])
+    return time_forward_ms(lambda: network(image), runs=20, most_s=_TIMED_S).median_ms
 
 
 def _opened(kind: Pair, files: tuple[Path, ...], build: Build) -> Predict:

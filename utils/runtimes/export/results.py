@@ -17,13 +17,14 @@ class Exported:
     """The files, and how their runtime's results compare with PyTorch's.
 
     checked: on how many images. worth: of an int8 export, a name and the metrics of the float32
-    model and of the files.
+    model and of the files. median_ms: of OpenCV's forward pass of one image, where that was timed.
     """
 
     files: tuple[Path, ...]
     agreement: Agreement
     checked: int
     worth: tuple[tuple[str, Metrics], ...] = ()
+    median_ms: float | None = None
 
     def worth_table(self) -> str:
         """The mAP of each, and a warning where either figure falls by more than chance would."""

@@ -6,25 +6,29 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from ...command.errors import UserError
 from ...data.darknet_files import DataSpec, load_data_file, load_list
+from ...data.options import Fit
 from ...detection.as_the_cfg_says import chosen_fit
 from ...detection.options import Scoring
 from ...detection.results import Metrics
 from ...detection.score import require_classes, score
 from ...network.darknet import Build, Network, names_of
+from ..agreement import finds_something
 from ..choose import torch_backend, with_weights
 from ..onnx.export import onnx_metadata
-from ..real_images import Images, calibration_inputs, network_inputs
+from ..real_images import Images, as_batch, calibration_inputs, network_inputs
 from ..results import Agreement
 from .check import check_files
 from .files import FileOptions, open_exported, write_files
 from .options import ExportOptions, target_files
-from .pair import export_pair
+from .pair import export_pair, opencv_ms
 from .results import Exported
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # largest difference from PyTorch, see Agreement
-CHECKED_IMAGES = 4
+CHECKED_IMAGES, LOOKED_AT = 4, 32
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "demo.png"
 
 
@@ -41,13 +45,14 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
         require_classes(spec, network)
     fit = chosen_fit(options.fit, network.cfg)
     with_weights(network, options.inputs.weights)
-    images = network_inputs(checked_images(spec), network.img_size, fit, network.in_channels)
+    images = checked_images(spec, network, fit)
     if not images:
         raise UserError(f"{options.data}: none of the first images of its list opens")
     made = target_files(options.stem, options.format)
     if options.format == "darknet" or options.format == "opencv":
         agreement = export_pair(network, options.stem, options.format, images, build, TOLERANCE)
-        return Exported(made, agreement, len(images))
+        ms = opencv_ms(made, images) if options.format == "opencv" else None
+        return Exported(made, agreement, len(images), median_ms=ms)
     calibration: Images = ()
     if options.int8 and spec:
         spec.require("valid")  # for `int8_worth`, which comes after all the work
@@ -102,12 +107,24 @@ def export_network(
     return agreement
 
 
-def checked_images(spec: DataSpec | None) -> list[Path]:
-    """The first images of the validation list, or of the training list, or our own picture."""
-    if spec is None:
-        return [EXAMPLE]
-    entries = load_list(spec.valid or spec.require("train"))
-    return [path for _, path in entries[:CHECKED_IMAGES]]
+@torch.no_grad()
+def checked_images(spec: DataSpec | None, network: Network, fit: Fit) -> Images:
+    """The first few images of the validation list in which the network finds something.
+
+    Where it finds nothing in the first dozens, the first few; without data, our own picture.
+    """
+    paths = [EXAMPLE]
+    if spec is not None:
+        entries = load_list(spec.valid or spec.require("train"))
+        paths = [path for _, path in entries[:LOOKED_AT]]
+    first: Images = ()
+    for start in range(0, len(paths), CHECKED_IMAGES):
+        some = paths[start : start + CHECKED_IMAGES]
+        images = network_inputs(some, network.img_size, fit, network.in_channels)
+        if images and finds_something(network.eval()(as_batch(images))):
+            return images
+        first = first or images
+    return first
 
 
 def int8_worth(

@@ -1,0 +1,28 @@
+"""What to do with the files of an export: the commands that follow it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ...command.words.next_step import Words
+from ...detection.inputs import model_words
+from .options import ExportOptions, target_files
+
+EXAMPLE = Path("examples/darknet_opencv.py")  # twenty lines from a picture to boxes
+
+
+def what_next(options: ExportOptions) -> dict[str, Words]:
+    """Commands by their purpose; none for a graph that ends with NMS, which ours do not run."""
+    files = target_files(options.stem, options.format)
+    if options.format == "opencv":
+        return {"run it in a program of yours": ["python", EXAMPLE, *files, "NAMES", "PICTURE"]}
+    if options.nms:
+        return {}
+    made = replace(options.inputs, weights=str(files[-1 if options.format == "darknet" else 0]))
+    if options.format == "darknet":
+        made = replace(made, cfg=str(files[0]), img_size=None)
+    words = model_words(made)
+    if options.data:
+        return {"score what was written": ["python", "val.py", *words, "--data", options.data]}
+    return {"see what it finds": ["python", "detect.py", *words, "--source", "PICTURES"]}
