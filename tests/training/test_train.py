@@ -45,6 +45,9 @@ def test_checkpoints_load_into_a_model_of_their_own_cfg(project: Path) -> None:
         assert model.seen == 6
         for key, tensor in model.state_dict().items():
             assert torch.equal(tensor, saved["model"][key])
+        assert model.names == tuple(saved["names"]) and len(model.names) == model.nc
+        assert model.best_conf is None or 0 < model.best_conf < 1
+        assert ("best_conf" in saved) == (model.best_conf is not None)
     assert saved["cfg"] == CFG
 
 
