@@ -29,12 +29,14 @@ from utils.network.layers.modules import ConvolutionModule
 from utils.network.layers.strides import stride_px
 from utils.network.options import BnEpsilon
 from utils.network.weights import (
+    best_conf_in,
     checkpoint_content,
     index_of,
     is_checkpoint,
     key_of,
     load_checkpoint,
     load_darknet_weights,
+    names_in,
     save_darknet_weights,
 )
 
@@ -176,8 +178,8 @@ class Darknet(nn.Module):
             checkpoint = load_checkpoint(path)
             state: Mapping[str, Tensor] = checkpoint["model"]
             self.seen = int(checkpoint.get("seen", 0))
-            self.names = tuple(map(str, checkpoint.get("names", ())))
-            self.best_conf = checkpoint.get("best_conf")
+            self.names = names_in(checkpoint)
+            self.best_conf = best_conf_in(checkpoint)
             if cutoff is not None:
                 state = {k: v for k, v in state.items() if index_of(k) < cutoff}
         else:

@@ -334,3 +334,20 @@ def test_weights_find_their_cfg(here: Path) -> None:
 
 def state_of_mine() -> dict[str, torch.Tensor]:
     return dict(Darknet("my.cfg", weights="my.weights").state_dict())
+
+
+@pytest.mark.parametrize(
+    ("names", "conf"),
+    [(5, "high"), ("ab", float("nan")), ([1, 2], -1), ({"a": 1}, [0.5]), (None, 2.0), ([], None)],
+)
+def test_what_a_strangers_checkpoint_says_wrongly_counts_as_not_said(
+    here: Path, names: object, conf: object
+) -> None:
+    text = Path("my.cfg").read_text()
+    content = checkpoint_content(text, state_of_mine(), 0)
+    torch.save({**content, "names": names, "best_conf": conf}, "odd.pt")
+    network = Darknet("odd.pt", weights="odd.pt")
+    assert (network.names, network.best_conf) == ((), None)
+    torch.save({**content, "names": ["a", "b\x1b[31m"], "best_conf": 0.3}, "right.pt")
+    network = Darknet("right.pt", weights="right.pt")
+    assert (network.names, network.best_conf) == (("a", "b?[31m"), 0.3)

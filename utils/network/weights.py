@@ -171,6 +171,23 @@ def checkpoint_content(cfg_text: str, state: Mapping[str, Tensor], seen: int) ->
     return {"format": FORMAT, "cfg": cfg_text, "model": plain, "seen": seen}
 
 
+def names_in(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """The class names that a checkpoint says, as printable text; () for anything else than a list.
+
+    Files come from strangers: what has the wrong form is left out, as if it were not there.
+    """
+    names = checkpoint.get("names")
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return ()
+    return tuple("".join(c if c.isprintable() else "?" for c in name) for name in names)
+
+
+def best_conf_in(checkpoint: Mapping[str, Any]) -> float | None:
+    """The score of the best F1 that a checkpoint says; None for what is no number from 0 to 1."""
+    conf = checkpoint.get("best_conf")
+    return float(conf) if isinstance(conf, int | float) and 0 <= conf <= 1 else None
+
+
 def require_usable(state: Mapping[str, Tensor], source: str) -> None:
     """Raise UserError for numbers no network can have: NaN, infinity, a negative variance.
 
