@@ -20,8 +20,9 @@ from pathlib import Path
 from utils.annotations.ready import ready_data
 from utils.cfg import load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
-from utils.command.cli import Parser, add_img_size, img_size, run_main
+from utils.command.cli import DATA_SET, Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
+from utils.command.words.next_step import next_steps
 from utils.data.darknet_files import load_data_file
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit
 
@@ -30,7 +31,7 @@ def build_parser() -> Parser:
     """The command's flags."""
     parser = Parser(__doc__)
     parser.add_argument("--cfg", required=True, help="the cfg to copy")
-    parser.add_argument("--data", required=True, help="the .data file of the data set")
+    parser.add_argument("--data", required=True, help=DATA_SET)
     parser.add_argument("--output", metavar="FILE", help="where the copy goes")
     parser.add_argument("--anchors", action="store_true", help="find anchors for the data set")
     add_img_size(parser)
@@ -74,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
     how = f"{data.nc} classes" + (", anchors by k-means" if args.anchors else "")
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])
     save_cfg(strict_cfg(titled) if args.strict_darknet else titled, output)
+    train = ["python", "train.py", "--cfg", output, "--data", args.data, "--name", "base"]
     print(f"{head_changes(before, after)}\n{worth}written: {output}")
+    print(next_steps({"train it": train}))
     return output
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.annotations.ready import with_ready_data
 from utils.cfg.strict import add_strict_darknet
-from utils.command.cli import Parser, add_img_size, img_size, run_main
+from utils.command.cli import DATA_SET, Parser, add_img_size, img_size, run_main
 from utils.command.files import require_file
 from utils.data.darknet_files import read_data_text
 from utils.detection.inputs import require_inputs
@@ -31,7 +32,7 @@ def build_parser() -> Parser:
     add("--weights", required=True, help="checkpoint of ultralytics (or, with --cfg, of ours)")
     add("--cfg", help="the cfg of --weights, where these are .weights or a checkpoint of ours")
     add("--output", required=True, metavar="FILE", help="the cfg to write; FILE.weights beside it")
-    add("--data", help=".data file: the network is for its classes")
+    add("--data", help=f"the network is for the classes of this data set: {DATA_SET}")
     add_img_size(parser)
     add(
         "--bn-export",
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     else:
         require_file(options.weights, "the checkpoint")
     if options.data:
+        options = with_ready_data(options)
         read_data_text(Path(options.data))
     from models import Darknet
     from utils.translate.run import write_translated

@@ -26,6 +26,27 @@ run_main(main)
 """
 
 
+MISSING = """
+from utils.command.cli import run_main
+
+def main(argv):
+    raise ModuleNotFoundError("none", name={name!r})
+
+run_main(main)
+"""
+
+
+@pytest.mark.parametrize(("name", "told"), [("terminaltables", True), ("of_the_user", False)])
+def test_without_the_environment_a_command_says_how_to_make_it(
+    root: Path, name: str, told: bool
+) -> None:
+    words = [sys.executable, "-c", MISSING.format(name=name)]
+    found = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    assert ("make setup" in found.stderr) is told
+    assert ("Traceback" in found.stderr) is not told
+    assert found.returncode == (2 if told else 1)
+
+
 @pytest.mark.parametrize(("end", "status"), [("well", 0), ("fail", 2)])
 @pytest.mark.parametrize("stderr", [subprocess.DEVNULL, subprocess.STDOUT])
 def test_a_reader_that_goes_stops_nothing(

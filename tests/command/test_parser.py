@@ -71,6 +71,7 @@ def test_a_name_of_the_command_itself_is_that_flag() -> None:
         (["--imgz", "4"], "did you mean --img_size?"),
         (["imgsz=64"], "did you mean --img_size 64?"),
         (["-weights", "a"], "did you mean --weights?"),
+        (["--batc", "4", "--weigts", "a"], "did you mean --batch-size, --weights?"),
     ],
 )
 def test_the_nearest_flag_is_named(

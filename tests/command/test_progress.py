@@ -66,6 +66,13 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(progress_bar(range(3), "bar")).__name__ != "tqdm"
 
 
+def test_a_terminal_that_tells_no_size_has_a_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("os.get_terminal_size", lambda *_: (0, 0))
+    bar = progress_bar(range(3), "bar")
+    assert (getattr(bar, "ncols", None), getattr(bar, "nrows", None)) == (80, 24)
+
+
 def test_amounts_have_the_digits_that_one_reads() -> None:
     counts = [999, 1710, 1_710_000, 9_996_000, 70_490_000, 99_960_000, 5.45e9]
     assert [short_count(count) for count in counts] == [

@@ -52,8 +52,8 @@ def test_a_change_is_a_share_of_the_old_value() -> None:
     [
         (Latency(6.0, 5.5, 6.5), "-25.0%"),
         (Latency(10.0, 9.0, 11.0), "+25.0%"),
-        (Latency(6.0, 5.5, 8.5), "within the spread"),
-        (Latency(30.0, 7.5, 60.0), "within the spread"),
+        (Latency(6.0, 5.5, 8.5), "not told apart"),
+        (Latency(30.0, 7.5, 60.0), "not told apart"),
     ],
 )
 def test_a_ratio_of_times_needs_spreads_that_do_not_meet(after: Latency, said: str) -> None:

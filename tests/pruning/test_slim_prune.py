@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import subprocess
@@ -24,6 +25,7 @@ from utils.network.layers import Convolutional
 from utils.network.weights import load_darknet_weights
 from utils.pruning.gate import GateError
 from utils.pruning.report.result import Pruned
+from utils.training.run_folder import started_from
 
 TINY = net(
     conv(8, stride=2), conv(4, 1), conv(8), section("shortcut", frm=-3), conv(8, stride=2), head(),
@@ -121,6 +123,25 @@ def test_the_files_are_the_pruned_network(tmp_path: Path) -> None:
     # Control: they do not fit the original.
     assert load_darknet_weights(weights, Darknet(cfg).rules)
     assert found.weights_path.stat().st_size < weights.stat().st_size
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_the_teacher_it_names_is_the_network_before_sparse_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sparse: bool
+) -> None:
+    cfg, weights = make_inputs(tmp_path)
+    base = tmp_path / "base.pt"
+    base.touch()
+    args = {"weights": str(base), "sparsity_regularization": sparse}
+    (tmp_path / "args.json").write_text(json.dumps(args))
+    prune_files(cfg, weights)
+    assert f"--t-weights {base if sparse else weights} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"sparsity_regularization": true, "weights": 3}'])
+def test_an_args_json_that_says_nothing_counts_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "args.json").write_text(text)
+    assert started_from(tmp_path / "last.pt") == ""
 
 
 def test_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,12 +51,12 @@ def test_the_head_says_what_trains_and_what_was_left_out(
     assert "at 32x32" in row_of(said, "network")
     assert "2 classes (blue, red), 7 images to train on, 7 to validate" in row_of(said, "data")
     optimizer = row_of(said, "optimizer")
-    assert "adamw (left out), lr0 0.01, " in optimizer
-    assert "momentum 0.9 (left out)" in optimizer
+    assert "adamw (by default), lr0 0.01, " in optimizer
+    assert "momentum 0.9 (by default)" in optimizer
     assert "2 epochs of 1 step of 2 x 3 images" in row_of(said, "length")
     assert "32x32 (width" in row_of(said, "input")
-    assert "stretch (left out: the cfg's)" in row_of(said, "input")
-    assert "flip 0.5 (left out)" in row_of(said, "augmentation")
+    assert "stretch (the cfg's)" in row_of(said, "input")
+    assert "flip 0.5 (by default)" in row_of(said, "augmentation")
     assert "device:          cpu, " in row_of(said, "device")
     assert "sparse training" not in said
     log = (folder / "train.log").read_text()
@@ -70,8 +70,8 @@ def test_the_head_says_what_the_cfg_turns_off_and_what_a_sparse_run_pulls(
     (project / "my.cfg").write_text(CFG.replace("[net]", "[net]\nflip=0"))
     run("--epochs", "1", "-sr", "--s", "0.5")
     said = "\n".join(record.message for record in caplog.records)
-    assert "flip 0 (left out: [net] says flip=0)" in row_of(said, "augmentation")
-    assert "sgd (left out), lr0 0.02 (left out)" in row_of(said, "optimizer")
+    assert "flip 0 ([net] says flip=0)" in row_of(said, "augmentation")
+    assert "sgd (by default), lr0 0.02 (by default)" in row_of(said, "optimizer")
     assert "16 gammas (what slim_prune may cut), s 0.5 by subgradient" in said
     caplog.clear()
     run("--epochs", "1", "--flip", "0.5")  # negative control
@@ -214,7 +214,7 @@ def test_a_name_that_is_taken_is_told_with_both_folders(
         ("my.cfg", (), "python train.py --weights runs/train/my/best.pt "
                        "--hyp data/hyp/sparse.yaml --name my-sparse --data my.data --img-size 32"),
         ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --weights "
-                                          "runs/train/my/last.pt --max-map-drop 0.03 --name"),
+                                          "runs/train/my/last.pt --max-map-drop 0.03 --round-to 8"),
         ("prune_0.5_my.cfg", (), "python export.py --weights runs/train/prune_0.5_my/best.pt"),
     ],
 )  # fmt: skip

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..command.errors import UserError
+
 OTHER_FORMS = frozenset((".yaml", ".yml", ".json", ".zip"))
 
 Options = TypeVar("Options")
@@ -16,7 +18,10 @@ def ready_data(data: str) -> str:
 
     A .data file is taken as it is, and nothing heavy loads for it. Raises UserError.
     """
-    if not data or (not Path(data).is_dir() and Path(data).suffix.lower() not in OTHER_FORMS):
+    path = Path(data)
+    if data and not path.exists():
+        raise UserError(f"{path}: no such file or folder (a data set)")
+    if not data or (path.is_file() and path.suffix.lower() not in OTHER_FORMS):
         return data
     from .forms import data_file
 

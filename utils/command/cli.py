@@ -15,6 +15,7 @@ from .errors import UserError
 from .second_names import nearest, our_spelling, second_names
 
 USER_ERROR_STATUS = 2
+DATA_SET = "a .data file, a data.yaml, a folder as your tool left it, or COCO's JSON"
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,7 +58,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, exit code 2."""
-        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
 
     def format_help(self) -> str:
@@ -81,6 +82,8 @@ class Parser(argparse.ArgumentParser):
         return f"{super().format_help()}{also}\n{_SPELLINGS}\n"
 
 
+_PACKAGES = {"torch", "numpy", "cv2", "tensorboard", "terminaltables", "tqdm", "matplotlib"}
+_SET_UP = "make setup, then . .venv/bin/activate (or start it with .venv/bin/python)"
 _SPELLINGS = "In flags, - and _ are one; a share is .55 or 55%."
 
 
@@ -177,8 +180,16 @@ def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        print(
+            f"error: {error.name} is not installed for {sys.executable}: {_SET_UP}", file=sys.stderr
+        )
+        sys.exit(USER_ERROR_STATUS)
+    except KeyboardInterrupt as cut:
+        if not cut.args:  # with words, the command has said what is saved
+            print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 

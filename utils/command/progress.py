@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, Protocol, TypeVar
-
-from tqdm import tqdm
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -32,9 +31,24 @@ def progress_bar(
 ) -> Progress[T]:
     """A bar on stderr that goes away when done; where that is a file or a pipe, lines in a log."""
     if show and sys.stderr is not None and sys.stderr.isatty():
-        bar: Progress[T] = tqdm(items, what, total, leave=False, unit=unit, delay=1)
+        from tqdm import tqdm  # here, so that --help needs no package
+
+        columns, rows = _terminal_size()
+        bar: Progress[T] = tqdm(
+            items, what, total, leave=False, unit=unit, delay=1,
+            ncols=columns, nrows=rows,
+        )  # fmt: skip
         return bar
     return _Logged(items, what, unit, total, show)
+
+
+def _terminal_size() -> tuple[int, int]:
+    """Columns and rows of stderr; some terminals say 0, where tqdm would show nothing."""
+    try:
+        columns, rows = os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        columns = rows = 0
+    return columns or 80, rows or 24
 
 
 class _Logged(Progress[T]):

@@ -53,9 +53,10 @@ def our_spelling(argument: str, value: str, known: Collection[str]) -> str:
 
 
 def nearest(unknown: Collection[str], known: Collection[str]) -> str:
-    """ "; did you mean --X?" for the first unknown word that looks like a flag; "" if none does."""
+    """ "; did you mean --X, --Y?" for the unknown words that look like flags; "" if none does."""
     ours = _by_stem(known)
     names = {**_theirs(ours), **ours}
+    meant = []
     for word in unknown:
         flag, equals, value = word.partition("=")
         as_ultralytics_writes = bool(equals) and not word.startswith("-")
@@ -63,8 +64,8 @@ def nearest(unknown: Collection[str], known: Collection[str]) -> str:
             close = get_close_matches(_stem(flag), names, n=1)
             if close:
                 told = f" {value}" if as_ultralytics_writes else ""
-                return f"; did you mean {names[close[0]]}{told}?"
-    return ""
+                meant.append(f"{names[close[0]]}{told}")
+    return f"; did you mean {', '.join(meant)}?" if meant else ""
 
 
 def second_names(known: Collection[str]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from terminaltables import AsciiTable
-
 
 def table(
     rows: Sequence[Sequence[str]],
@@ -18,6 +16,8 @@ def table(
 
     Without a frame, lines have no spaces at their ends.
     """
+    from terminaltables import AsciiTable  # here, so that --help needs no package
+
     drawn = AsciiTable([list(row) for row in rows], title)
     drawn.justify_columns = dict.fromkeys(right, "right")
     if framed:

@@ -132,7 +132,7 @@ def shown_latency(time: Latency) -> str:
 
 
 def _latency(old: Latency, new: Latency) -> tuple[str, str, str]:
-    change = _change(old.median_ms, new.median_ms) if are_apart(old, new) else "within the spread"
+    change = _change(old.median_ms, new.median_ms) if are_apart(old, new) else "not told apart"
     return shown_latency(old), shown_latency(new), change
 
 

@@ -6,7 +6,15 @@ import argparse
 from collections.abc import Sequence
 from typing import get_args
 
-from ..command.cli import Parser, add_device, add_img_size, add_workers, img_size, positive_int
+from ..command.cli import (
+    DATA_SET,
+    Parser,
+    add_device,
+    add_img_size,
+    add_workers,
+    img_size,
+    positive_int,
+)
 from ..detection.as_the_cfg_says import add_fit, add_nms
 from ..detection.inputs import add_inputs, inputs_of
 from ..detection.options import Scoring
@@ -42,7 +50,7 @@ def make_parser(doc: str | None) -> Parser:
     add(
         "--data",
         default="",
-        help=".data file to score before and after; left out, nothing is scored",
+        help=f"to score before and after on: {DATA_SET}; left out, nothing is scored",
     )
     add("--masks", metavar="FILE", help="earlier masks to compose with, in place of --weights'")
     add_method_flags(parser)

@@ -14,7 +14,7 @@ from .run_folder import RUNS, RunFolder
 # In the order of a reader's interest; TensorBoard's events and args.json speak for themselves.
 _FILES = {
     "best.pt": "weights of the best epoch",
-    "last.pt": "the last epoch: to prune after sparse training, and to go on from (--resume)",
+    "last.pt": "the last epoch: to go on from (--resume); after sparse training, the one to prune",
     "results.csv results.png": "losses and scores, epoch by epoch",
     "PR_curve.png P_curve.png R_curve.png F1_curve.png confusion_matrix.png": "what best.pt finds",
     "val_batch0_labels.jpg val_batch0_pred.jpg": "validation images: their labels, what is found",
@@ -78,7 +78,7 @@ def what_next(run: Run, found: Metrics | None) -> str:
 
     if options.sparsity.on:
         script = f"{options.sparsity.strategy}.py"
-        how_far: Words = ["--max-map-drop", _DROP, "--name", f"{name}-slim"]
+        how_far: Words = ["--max-map-drop", _DROP, "--round-to", 8, "--name", f"{name}-slim"]
         prune = on(script, "--weights", folder.last, *how_far)
         return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
     check = {"score it, class by class": on("val.py", "--weights", folder.best)}

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..command.cli import Parser, add_device, add_img_size, positive_int, ratio
+from ..command.cli import DATA_SET, Parser, add_device, add_img_size, positive_int, ratio
 from ..command.errors import UserError
 from ..command.flag_fields import to_flags
 from ..data.options import AugmentOptions
@@ -96,7 +96,7 @@ def resumed_flags(parser: Parser, argv: Sequence[str], saved: Mapping[str, Any])
 def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--cfg", help="structure; left out, what --weights hold, or NAME.cfg beside NAME.weights")
-    add("--data", help="data set: a .data file, a data.yaml, a folder, COCO's JSON")
+    add("--data", help=DATA_SET)
     add("--name", help="folder below --project; '' takes the cfg's name")
     add("--project", metavar="DIR", help="folder of the runs")
     add("--exist-ok", action="store_true", help="replace the files of a run of the same name")

@@ -13,7 +13,7 @@ from .losses.options import DFL_GAINS, GAINS
 from .options import TrainOptions
 from .parts import Run
 
-_LEFT_OUT = " (left out)"
+_BY_DEFAULT = " (by default)"
 _MOST_NAMES = 8
 
 
@@ -57,7 +57,7 @@ def resumed_head(run: Run, progress: Progress) -> list[str]:
 
 
 def _told(name: str, value: object, asked: object) -> str:
-    return f"{name} {value}{_LEFT_OUT if asked is None else ''}"
+    return f"{name} {value}{_BY_DEFAULT if asked is None else ''}"
 
 
 def _counted(count: int, what: str) -> str:
@@ -102,8 +102,8 @@ def _input(run: Run, asked: TrainOptions) -> str:
     return ", ".join((f"{size} (width x height)", f"images: {fit}", *more))
 
 
-def _of_cfg(left_out: bool) -> str:
-    return " (left out: the cfg's)" if left_out else ""
+def _of_cfg(by_default: bool) -> str:
+    return " (the cfg's)" if by_default else ""
 
 
 def _device(run: Run, asked: TrainOptions) -> str:
@@ -111,7 +111,7 @@ def _device(run: Run, asked: TrainOptions) -> str:
     name = str(run.device)
     if run.device.type == "cuda":
         name += f" ({torch.cuda.get_device_name(run.device)})"
-    name += _LEFT_OUT if not machine.device else ""
+    name += _BY_DEFAULT if not machine.device else ""
     parts = [name]
     if run.device.type == "cpu":
         parts.append(_told("threads", torch.get_num_threads(), machine.threads))
@@ -130,7 +130,7 @@ def _optimizer(run: Run, asked: TrainOptions) -> str:
     shape: str = run.schedule.kind
     shape += f" to {run.schedule.final_factor:.3g} of it" if shape == "cosine" else ""
     return ", ".join((
-        f"{rates.kind}{_LEFT_OUT if given.kind is None else ''}",
+        f"{rates.kind}{_BY_DEFAULT if given.kind is None else ''}",
         _told("lr0", f"{rates.lr0:g}", given.lr0),
         f"{shape} after {_warmup(run)} steps of warm-up",
         _told("momentum", f"{rates.momentum:g}", given.momentum),
@@ -176,7 +176,7 @@ def _augmentation(run: Run, asked: TrainOptions) -> str:
     flip = f"flip {options.augment.flip_share:g}"
     if asked.images.augment.flip is None:
         off = options.augment.flip_share == 0
-        flip += " (left out: [net] says flip=0)" if off else _LEFT_OUT
+        flip += " ([net] says flip=0)" if off else _BY_DEFAULT
     parts = [flip, *(f"{name} {value:g}" for name, value in on.items() if value)]
     closed = min(options.close_mosaic, run.options.epochs)
     if options.augment.mosaic and closed:
@@ -211,7 +211,7 @@ def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
     if teacher.cfg:
         kinds = ", ".join(teacher.lessons.kinds)
         own = f" of {teacher.cfg}" if teacher.cfg != teacher.weights else ""
-        yield "teacher", f"{teacher.weights}{own}, asked for: {kinds}"
+        yield "teacher", f"{teacher.weights}{own}, taught by: {kinds}"
     if options.start.masks:
         yield "masks", f"weights masked in {options.start.masks} stay 0"
     if run.freezing.layers or run.freezing.statistics or options.freeze.but_heads:

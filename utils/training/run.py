@@ -95,8 +95,8 @@ def _lead(run: Run, progress: Progress, said_first: Sequence[str]) -> None:
         try:
             train(run, progress, record)
         except KeyboardInterrupt:
-            logger.info("%s", interrupted(run, progress))
-            raise
+            logger.info("interrupted; %s", interrupted(run, progress))
+            raise KeyboardInterrupt("said") from None
     print(summary(progress, run.options.sparsity.on), flush=True)
     found = None
     if not run.options.after_epoch.noplots:

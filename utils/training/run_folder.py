@@ -40,6 +40,21 @@ class RunFolder:
             temporary.write_text(json.dumps(dict(args), indent=2) + "\n", encoding="utf-8")
 
 
+def started_from(checkpoint: str | Path) -> str:
+    """The weights that the sparse run of this checkpoint began with; "" where there is no such run.
+
+    args.json beside it says so; what is no text there, or names no file, counts as not said.
+    """
+    try:
+        args = json.loads((Path(checkpoint).parent / "args.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    if not isinstance(args, dict) or args.get("sparsity_regularization") is not True:
+        return ""
+    weights = args.get("weights")
+    return weights if isinstance(weights, str) and Path(weights).is_file() else ""
+
+
 def new_run(root: Path, name: str, exist_ok: bool = False) -> RunFolder:
     """Make root/name, or name-2, name-3, ... if there is one already.
 

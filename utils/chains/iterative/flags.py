@@ -6,7 +6,15 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 
-from ...command.cli import Parser, add_device, add_img_size, add_workers, positive_int, ratio
+from ...command.cli import (
+    DATA_SET,
+    Parser,
+    add_device,
+    add_img_size,
+    add_workers,
+    positive_int,
+    ratio,
+)
 from ...command.errors import UserError
 from ...detection.inputs import add_inputs
 from ...pruning.command.flags import prune_flags
@@ -78,7 +86,7 @@ def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     add(
         "--data",
         default="",
-        help=".data file: to finetune on its train list, to score on its valid list",
+        help=f"to finetune and to score on: {DATA_SET}",
     )
     add("--output", metavar="FOLDER", help="a new folder; left out, runs/iterative, -2, -3, ...")
     add("--resume", metavar="FOLDER", help="go on with a run that was ended")

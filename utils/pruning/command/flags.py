@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from ...cfg.strict import add_strict_darknet
 from ...command.cli import (
+    DATA_SET,
     Parser,
     add_device,
     add_img_size,
@@ -145,7 +146,7 @@ def _add_files(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--data",
         default="",
-        help="data set to score before and after; left out, nothing is scored",
+        help=f"to score before and after on: {DATA_SET}; left out, nothing is scored",
     )
 
 

@@ -14,6 +14,7 @@ from ...network.channel_links import plan_path, write_links
 from ...network.cost import short_count
 from ...network.layers import build_layers
 from ...network.weights import State, save_checked_weights
+from ...training.run_folder import started_from
 from ..options import PruneOptions
 from ..plan import PrunePlan
 from ..surgery import links_of
@@ -79,15 +80,20 @@ def in_short(options: PruneOptions, before: ModelFigures, after: ModelFigures) -
 
 
 def after_pruning(options: PruneOptions, paths: tuple[Path, Path]) -> str:
-    """The command that finetunes what was written; the network before the cut teaches."""
+    """The command that finetunes what was written, taught by the network before it was pulled."""
     inputs, (cfg, weights) = options.inputs, paths
+    before = started_from(inputs.weights)
+    what = "the network before sparse training" if before else "the network before the cut"
     structure: Words = [] if cfg.with_suffix(".weights") == weights else ["--cfg", cfg]
     teacher: Words = [] if inputs.cfg == inputs.weights else ["--t-cfg", inputs.cfg]
+    if before.endswith(".pt"):  # its cfg is in it
+        teacher = []
     size: Words = ["--img-size", *inputs.img_size] if inputs.img_size else []
     return next_steps({
-        "win back what it cost, taught by the network before the cut": [
+        f"win back what it cost, taught by {what}": [
             "python", "train.py", *structure, "--weights", weights, "--data",
-            options.scoring.data or "DATA", *size, *teacher, "--t-weights", inputs.weights,
+            options.scoring.data or "DATA", *size, *teacher,
+            "--t-weights", before or inputs.weights,
             "--name", f"{options.outputs.name or weights.stem}-tuned",
         ]
     })  # fmt: skip

@@ -13,6 +13,7 @@ from ...command.errors import UserError
 from ...command.folders import require_free
 from ...command.machine.allocator import keep_freed_memory
 from ...command.machine.timing import Latency
+from ...command.words.short_names import run_name
 from ...data.darknet_files import load_data_file
 from ...detection.figures import ModelFigures, comparison_table, figures, latencies, worth_timing
 from ...network.batch_norm.epsilon import for_epsilon
@@ -144,7 +145,7 @@ def _swept(
     sweep = try_values(options.sweep, chooser, ratio, before, original.score)
     show_sweep(sweep)
     if not options.outputs.dry_run:
-        write_sweep(sweep, sweep_folder(options.outputs.sweep, options.inputs.cfg))
+        write_sweep(sweep, sweep_folder(options.outputs.sweep, _name(options)))
     return sweep, before
 
 
@@ -236,7 +237,13 @@ def _require_free_places(options: PruneOptions) -> None:
     if options.sweep is None:
         output_paths(options)
     else:
-        sweep_folder(outputs.sweep, options.inputs.cfg)
+        sweep_folder(outputs.sweep, _name(options))
+
+
+def _name(options: PruneOptions) -> str:
+    """What a sweep's folder is called after."""
+    inputs = options.inputs
+    return options.outputs.name or run_name(inputs.weights or inputs.cfg)
 
 
 def _proof_line(proof: Proof) -> str:

@@ -38,7 +38,7 @@ def add_sweep_output(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--output",
         metavar="FOLDER",
-        help="where a sweep writes sweep.csv and sweep.png; left out, runs/sweep/NAME of the cfg",
+        help="where a sweep writes sweep.csv and sweep.png; left out, runs/sweep/NAME",
     )
 
 

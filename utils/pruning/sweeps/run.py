@@ -22,11 +22,11 @@ CSV_NAME, PNG_NAME = "sweep.csv", "sweep.png"
 Score = Callable[[PrunePlan], ModelFigures]
 
 
-def sweep_folder(named: str, cfg: str) -> Path:
-    """Where the files go: as `named`, or a new folder below runs/sweep. Raises UserError."""
+def sweep_folder(named: str, name: str) -> Path:
+    """Where the files go: as `named`, or a new folder NAME below runs/sweep. Raises UserError."""
     if named:
         return require_free(named, "--output")
-    return first_free(Path("runs") / "sweep" / Path(cfg).stem)
+    return first_free(Path("runs") / "sweep" / name)
 
 
 def try_values(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from ...command.cli import Parser, add_img_size, img_size, positive_int
+from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int
 from ...detection.inputs import model_of
 from ..options import BACKENDS
 from .options import RUNTIMES, Clock, CompareOptions
@@ -38,7 +38,7 @@ def make_parser(doc: str | None) -> Parser:
         metavar="CFG,WEIGHTS",
         help="what to compare; a .pt alone holds its cfg",
     )
-    add("--data", help=".data file to score on; left out, nothing is scored")
+    add("--data", help=f"to score on: {DATA_SET}; left out, nothing is scored")
     add("--runtimes", default=",".join(BACKENDS), help=f"of {', '.join(RUNTIMES)}")
     add(
         "--threads",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...command.cli import Parser, add_img_size, img_size, positive_int, ratio
+from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int, ratio
 from ...detection.as_the_cfg_says import add_fit
 from ...detection.inputs import add_inputs, inputs_of
 from ..options import FORMATS, PAIRS
@@ -41,7 +41,7 @@ def make_parser(doc: str | None) -> Parser:
     add_inputs(parser)
     add("--format", choices=(*PAIRS, *FORMATS), default="onnx", help="for which runtime")
     add("--output", metavar="STEM", help="where the files go: a path without its suffix")
-    add("--data", help=".data file: class names, real images to check with and to calibrate on")
+    add("--data", help=f"names, images to check with and to calibrate on: {DATA_SET}")
     add_img_size(parser)
     add_fit(parser)
     add("--dynamic", action="store_true", help="any batch and image size (onnx, openvino)")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ...command.cli import (
+    DATA_SET,
     Parser,
     add_device,
     add_img_size,
@@ -58,7 +59,7 @@ def make_parser(doc: str | None) -> Parser:
     parser = Parser(doc, first=_FIRST)
     add = parser.add_argument
     add_inputs(parser)
-    add("--data", required=True, help=".data file: classes, lists of images, names")
+    add("--data", required=True, help=DATA_SET)
     add(
         "--task",
         type=lambda text: "valid" if text == "val" else text,

@@ -145,8 +145,7 @@ def make_sparsity(
         sparsity.s = auto_strength(sparsity, schedule, rates.lr0)
         unit = "added to the gradient" if options.by_gradient else "times the learning rate"
         logger.info(
-            "--s auto: %.3g, %s in each of %d steps (--sparsity-update %s); "
-            "the strengths of the other update are other numbers",
+            "--s auto: %.3g, %s in each of %d steps (--sparsity-update %s)",
             sparsity.s, unit, schedule.steps, options.update,
         )  # fmt: skip
     return sparsity
