@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(__doc__)
     parser.add_argument("--output", default="runs/demo", help="folder for everything it writes")
     parser.add_argument("--seed", type=int, default=0, help="of data, weights and augmentation")
-    parser.add_argument("--images", type=int, default=320, help="images to draw")
+    parser.add_argument("--images", type=int, default=300, help="images to draw")
     args = parser.parse_args(argv)
     steps = Steps()
     folder = first_free(args.output)

@@ -8,6 +8,7 @@ from ..command.words.next_step import Words, next_steps
 from ..detection.results import Metrics
 from ..network.channel_links import plan_path
 from .checkpoint import Progress
+from .options import TrainOptions
 from .parts import Run
 from .run_folder import RUNS, RunFolder
 
@@ -66,6 +67,14 @@ def best_scores(found: Metrics) -> str:
     return "\n".join(("best.pt:", *lines)) if lines else "best.pt finds nothing yet"
 
 
+def _page(options: TrainOptions, folder: RunFolder, size: Words) -> Words:
+    cfg, weights = options.teacher.cfg, options.teacher.weights
+    teacher = weights if cfg in ("", weights) else f"{cfg},{weights}"
+    where: Words = ["--output", Path("runs/report") / folder.path.name]
+    models: Words = ["--models", teacher, folder.best]
+    return ["python", "report.py", *models, "--data", options.data, *size, *where]
+
+
 def what_next(run: Run, found: Metrics | None) -> str:
     """The commands that make sense after this run; `found` is what best.pt is worth."""
     options, folder = run.options, run.folder
@@ -89,7 +98,10 @@ def what_next(run: Run, found: Metrics | None) -> str:
         return next_steps(check)
     if plan_path(cfg).is_file() or Path(cfg).name.startswith("prune_"):
         export = on("export.py", "--weights", folder.best, "--format", "opencv")
-        return next_steps({"have its cfg and weights for OpenCV and Darknet": export, **check})
+        steps = {"have its cfg and weights for OpenCV and Darknet": export, **check}
+        if options.teacher.weights:
+            steps["see what has become of its teacher, on a page"] = _page(options, folder, size)
+        return next_steps(steps)
     start: Words = ["--weights", folder.best, "--hyp", _SPARSE_HYP]
     sparse = on("train.py", *start, "--name", f"{name}-sparse")
     return next_steps({"train it sparsely, so that it can be pruned": sparse, **check})
