@@ -163,7 +163,7 @@ BAD: list[tuple[Callable[[], Any], Strategy, list[str], str]] = [
      "--runtime: invalid choice: 'tpu'"),
     (lambda: asked(bn_epsilon="none"), STRATEGY, ["--bn-epsilon", "none"],
      "--bn-epsilon: invalid choice: 'none'"),
-    (lambda: asked(ratio=0.5, budget=Budget("macs", 0.5)), STRATEGY,
+    (lambda: asked(ratio=0.5, budgets=(Budget("macs", 0.5),)), STRATEGY,
      ["--global-percent", "0.5", "--target-macs", "0.5"],
      "--target-macs: takes the place of --global-percent; give one"),
     (lambda: asked(ratio=0.5, scoring=DATA, sweep=SweepWish("ratio", max_map_drop=0.1)), STRATEGY,

@@ -131,10 +131,11 @@ class Typed:
 class PruneOptions:
     """A prune: of what, by which strategy, how much, and what comes of it.
 
-    How much: `ratio` of the channels (None: the strategy's own), or a `budget` in its place, or
-    the values of a `sweep`; `shortcuts` residual blocks (None: 8); each layer keeps `layer_keep` of
-    its channels at least, where the strategy has such a floor. `runtime` is what a latency is
-    measured in. `recalibrate`: training images to measure the BN statistics on again, None: not.
+    How much: `ratio` of the channels (None: the strategy's own), or `budgets` in its place that
+    must all hold, or the values of a `sweep`; `shortcuts` residual blocks (None: 8); each layer
+    keeps `layer_keep` of its channels at least, where the strategy has such a floor. `runtime` is
+    what a latency is measured in. `recalibrate`: training images to measure the BN statistics on
+    again, None: not.
     `repair`: training images to fit the kernels behind the cut on, before that; None: not.
     """
 
@@ -142,7 +143,7 @@ class PruneOptions:
     inputs: Inputs
     scoring: Scoring = field(default_factory=Scoring)
     ratio: float | None = None
-    budget: Budget | LatencyBudget | None = None
+    budgets: tuple[Budget | LatencyBudget, ...] = ()
     sweep: SweepWish | None = None
     shortcuts: int | None = None
     layer_keep: float = 0.01
@@ -160,6 +161,16 @@ class PruneOptions:
         _require_values(self)
         _require_amounts_that_fit(self)
         _require_images(self)
+
+    @property
+    def share_budgets(self) -> tuple[Budget, ...]:
+        """Those that are a share of something."""
+        return tuple(budget for budget in self.budgets if isinstance(budget, Budget))
+
+    @property
+    def latency_budget(self) -> LatencyBudget | None:
+        """The one in milliseconds."""
+        return next((b for b in self.budgets if isinstance(b, LatencyBudget)), None)
 
     @property
     def chosen_ratio(self) -> float:
@@ -207,7 +218,10 @@ def _require_values(options: PruneOptions) -> None:
 
 def _require_amounts_that_fit(options: PruneOptions) -> None:
     """Raise UserError where two parts say how much is to go, or one has no meaning here."""
-    strategy, budget, sweep = options.strategy, options.budget, options.sweep
+    strategy, sweep = options.strategy, options.sweep
+    budget = next(iter(options.budgets), None)
+    if len({each.measure for each in options.budgets}) < len(options.budgets):
+        raise UserError(f"--target-{budget and budget.measure}: given twice")
     unit = sweep.unit if sweep else None
     ratios = options.ratio is not None or (sweep is not None and unit == "ratio" and sweep.values)
     if budget is not None and ratios:
@@ -234,8 +248,8 @@ def _require_fitting(options: PruneOptions, sweep: SweepWish) -> None:
     given = options.ratio if by_ratio else options.shortcuts
     searched = "--max-map-drop searches the value itself"
     why = f"{flag} holds several values" if sweep.values else searched
-    if options.budget is not None:
-        raise UserError(f"--target-{options.budget.measure}: finds one ratio, but {why}")
+    for budget in options.budgets:
+        raise UserError(f"--target-{budget.measure}: finds one ratio, but {why}")
     if given is not None:
         raise UserError(
             f"{flag} {given:g}: {why}; give a range, as {_RANGES[sweep.unit]}, or leave it out"

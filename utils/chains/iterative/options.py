@@ -52,9 +52,9 @@ class IterativeOptions:
     def __post_init__(self) -> None:
         if bool(self.teacher[0]) != bool(self.teacher[1]):
             raise UserError("--t-cfg and --t-weights: a teacher needs both")
-        if self.prune.budget is not None:
+        for budget in self.prune.budgets:
             raise UserError(
-                f"--target-{self.prune.budget.measure}: each step has a goal of its own; say it by "
+                f"--target-{budget.measure}: each step has a goal of its own; say it by "
                 "--target and --measure"
             )
         if self.prune.outputs.dry_run:
@@ -66,14 +66,14 @@ class IterativeOptions:
         """What the prune of a step is asked for: to leave a share of `measure` of these files."""
         budget, typed = Budget(self.measure, share), self.prune.typed
         if typed.flags:
-            own = {"cfg": cfg, "weights": weights, "budget": budget, "force": True}
+            own = {"cfg": cfg, "weights": weights, "budget": str(budget), "force": True}
             goal = (f"--target-{self.measure}", repr(share), "--force")
             words = (*typed.command, "--cfg", cfg, "--weights", weights, *goal)
             typed = Typed({**typed.flags, **own}, words)
         return replace(
             self.prune,
             inputs=replace(self.prune.inputs, cfg=cfg, weights=weights),
-            budget=budget,
+            budgets=(budget,),
             outputs=replace(self.prune.outputs, force=True),
             typed=typed,
         )

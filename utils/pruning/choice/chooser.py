@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ...cfg import Cfg
 from ...network.darknet import Network
@@ -14,9 +15,11 @@ from ...network.weights import State
 from ..blocks import ResidualBlock
 from ..candidates import prunable_channels
 from ..foldable import removable_blocks
-from ..goals.budget import solve
-from ..goals.greedy import meet_latency
+from ..goals.budget import cost_of, solve
+from ..goals.greedy import RemovalOrder, meet_latency, removal_order
+from ..goals.latency import LatencyTable
 from ..goals.latency_goal import LatencyGoal
+from ..goals.layer_costs import LayerCosts, by_shape, by_time
 from ..importance.scores import Scores
 from ..importance.sparseness import concerns, measure_sparseness, summary
 from ..options import Budget, LayerRules, PruneOptions
@@ -44,11 +47,14 @@ class Chooser:
     other_shortcuts: Mapping[int, str] = field(default_factory=dict)  # why these cannot
     importance: str = "|gamma|"  # what a score means
     block_scores: Scores = field(default_factory=dict)  # those that rank blocks: not normalised
+    costs: LayerCosts | None = None  # what importance is divided by
 
     def plan(self, ratio: float) -> PrunePlan:
         """The plan at a ratio: channels first, then blocks. Raises UserError."""
         plan = keep_everything(self.graph)
-        if self.strategy.channels is not None:
+        if self.costs is not None:
+            plan = self.order.first(ratio)
+        elif self.strategy.channels is not None:
             plan = make_plan(
                 self.graph, self.scores, self.strategy.channels, ratio, self.layer_keep, self.limits
             )
@@ -57,20 +63,40 @@ class Chooser:
         ranked_by = self.block_scores
         return drop_blocks(plan, ranked_by, self.shortcuts, self.blocks, self.other_shortcuts)
 
-    def in_time(self, goal: LatencyGoal) -> PrunePlan:
+    @cached_property
+    def order(self) -> RemovalOrder:
+        """In which order channels go by importance over `costs`."""
+        assert self.costs is not None
+        return self._order(keep_everything(self.graph), self.costs)
+
+    def timed(self, table: LatencyTable) -> Chooser:
+        """With importance over the milliseconds of a table, unless over another cost."""
+        return self if self.costs is not None else replace(self, costs=by_time(table))
+
+    def in_time(self, goal: LatencyGoal, budgets: Sequence[Budget]) -> PrunePlan:
         """The plan that meets a latency: blocks first, then channels. Raises UserError."""
         start = keep_everything(self.graph)
         if self.strategy.blocks:
             ranked_by = self.block_scores
             start = drop_blocks(start, ranked_by, self.shortcuts, self.blocks, self.other_shortcuts)
-        assert self.strategy.channels is not None  # the flag is theirs
-        rule = self.strategy.channels
-        table, ms = goal.table, goal.ms
-        return meet_latency(start, self.scores, rule, table, ms, self.layer_keep, self.limits)
+        assert self.costs is not None
+        order = self._order(start, self.costs)
+        wholes = {b: cost_of(self.cfg, keep_everything(self.graph), b.measure) for b in budgets}
 
-    def within(self, budget: Budget) -> tuple[float, PrunePlan]:
-        """The ratio that a budget needs, and its plan. Raises UserError."""
-        return solve(self.cfg, budget, self.plan)
+        def holds(plan: PrunePlan) -> bool:
+            return all(cost_of(self.cfg, plan, b.measure) <= b.share * wholes[b] for b in budgets)
+
+        return meet_latency(order, goal.table, goal.ms, holds)
+
+    def _order(self, start: PrunePlan, costs: LayerCosts) -> RemovalOrder:
+        assert self.strategy.channels is not None  # the flags are theirs
+        rule = self.strategy.channels
+        return removal_order(start, self.scores, rule, costs, self.layer_keep, self.limits)
+
+    def within(self, budgets: Sequence[Budget]) -> tuple[float, PrunePlan]:
+        """The least ratio that all budgets allow, and its plan. Raises UserError."""
+        found = [solve(self.cfg, budget, self.plan) for budget in budgets]
+        return max(found, key=lambda pair: pair[0])
 
 
 def make_chooser(options: PruneOptions, network: Network, state: State) -> Chooser:
@@ -91,6 +117,7 @@ def make_chooser(options: PruneOptions, network: Network, state: State) -> Choos
         others,
         ranking.meaning,
         scores,
+        by_shape(graph, ranking.per) if ranking.per in ("params", "macs") else None,
     )
 
 
@@ -116,10 +143,10 @@ def tell_sparseness(chooser: Chooser, state: State, ratio: float | None) -> None
 
 
 def decide(
-    chooser: Chooser, ratio: float, budget: Budget | None, goal: LatencyGoal | None = None
+    chooser: Chooser, ratio: float, budgets: Sequence[Budget], goal: LatencyGoal | None = None
 ) -> PrunePlan:
-    """The plan at a ratio, within a budget, or that meets a latency; says what it found."""
-    plan = _by_threshold(chooser, ratio, budget) if goal is None else chooser.in_time(goal)
+    """The plan at a ratio, within budgets, or that meets a latency; says what it found."""
+    plan = _at_a_ratio(chooser, ratio, budgets) if goal is None else chooser.in_time(goal, budgets)
     if chooser.strategy.blocks:
         table = block_table(
             plan,
@@ -132,14 +159,14 @@ def decide(
     return plan
 
 
-def _by_threshold(chooser: Chooser, ratio: float, budget: Budget | None) -> PrunePlan:
-    """The plan at a ratio: the one given, or that which a budget needs."""
-    if budget is not None:
-        found, plan = chooser.within(budget)
-    else:
-        found, plan = ratio, chooser.plan(ratio)
-    if chooser.strategy.channels is not None:
-        what = "Asked for" if budget is None else f"To meet {budget}"
+def _at_a_ratio(chooser: Chooser, ratio: float, budgets: Sequence[Budget]) -> PrunePlan:
+    """The plan at a ratio: the one given, or that which the budgets need."""
+    found, plan = chooser.within(budgets) if budgets else (ratio, chooser.plan(ratio))
+    what = f"To meet {' and '.join(map(str, budgets))}" if budgets else "Asked for"
+    if chooser.costs is not None:
+        print(f"{what}: the first {found:.1%} of the channels that may go, in the order of the "
+              f"least {chooser.importance}")  # fmt: skip
+    elif chooser.strategy.channels is not None:
         print(
             f"{what}: the lowest {found:.1%} of the channels that may go; of them those stay that "
             "are tied to better ones, or that their layer needs"

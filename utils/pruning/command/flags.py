@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from ...cfg.strict import add_strict_darknet
 from ...command.cli import (
@@ -26,7 +26,7 @@ from ...detection.inputs import add_inputs, inputs_of, require_inputs
 from ...detection.options import Scoring
 from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
-from ..importance.options import IMPORTANCES, Normalization, Ranking
+from ..importance.options import IMPORTANCES, Cost, Kind, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
     LEAST_IMAGES,
@@ -60,6 +60,7 @@ def prune_flags(
     """
     args = _parser(strategy, doc).parse_args(argv)
     given = vars(args)
+    kind, per = args.importance
     amounts = sorted_amounts(
         strategy, given.get("ratio"), given.get("shortcuts"), args.max_map_drop
     )
@@ -70,12 +71,12 @@ def prune_flags(
             args.data, args.fit, args.nms, args.batch_size, args.workers, args.device, args.seed
         ),
         amounts.ratio,
-        given.get("budget"),
+        tuple(given.get("budgets") or ()),
         amounts.sweep,
         amounts.shortcuts,
         given.get("layer_keep", 0.0),
         _rules(given),
-        Ranking(args.importance, args.normalize, args.taylor_batches),
+        Ranking(kind, args.normalize, args.taylor_batches, per),
         given.get("runtime", "torch"),
         args.recalibrate,
         args.bn_epsilon,
@@ -87,10 +88,12 @@ def prune_flags(
         "ratio": options.chosen_ratio,
         "shortcuts": options.chosen_shortcuts,
         "layer_keep": options.floor,
-        "budget": options.budget,
+        "budget": "_".join(map(str, options.budgets)) or None,
+        "importance": f"{kind}:{per}" if per else kind,
         "sweep": options.sweep,
     }
-    return replace(options, typed=Typed({**given, **settled}, _command_line(argv)))
+    told = {name: value for name, value in given.items() if name != "budgets"}
+    return replace(options, typed=Typed({**told, **settled}, _command_line(argv)))
 
 
 def _rules(given: Mapping[str, Any]) -> LayerRules:
@@ -153,9 +156,8 @@ def _add_files(group: argparse._ActionsContainer) -> None:
 def _add_amounts(group: argparse._ActionsContainer, strategy: Strategy) -> None:
     add = group.add_argument
     add_max_map_drop(group)
-    wish = group.add_mutually_exclusive_group()
     if strategy.channels is not None:
-        _add_targets(wish)
+        _add_targets(group)
         add(
             "--runtime",
             choices=get_args(Runtime),
@@ -181,23 +183,25 @@ def _add_amounts(group: argparse._ActionsContainer, strategy: Strategy) -> None:
         )
 
 
-def _add_targets(wish: argparse._ActionsContainer) -> None:
+def _add_targets(group: argparse._ActionsContainer) -> None:
     targets: tuple[tuple[Measure, str, str], ...] = (
         ("params", "parameters", "met within 1%%"),
         ("macs", "MACs", "met within 1%%"),
         ("channels", "channels of all layers", "met as closely as ties allow"),
     )
     for measure, what, how in targets:
-        wish.add_argument(
+        group.add_argument(
             f"--target-{measure}",
-            dest="budget",
+            dest="budgets",
+            action="append",
             type=_budget(measure),
             metavar="SHARE",
-            help=f"the share of the {what} that may stay, {how}",
+            help=f"the share of the {what} that may stay, {how}; several targets must all hold",
         )
-    wish.add_argument(
+    group.add_argument(
         "--target-latency-ms",
-        dest="budget",
+        dest="budgets",
+        action="append",
         type=_latency,
         metavar="MS",
         help="milliseconds that one image may take in --runtime. Every layer is timed at several "
@@ -239,9 +243,11 @@ def _add_importance(group: argparse._ActionsContainer) -> None:
     kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in IMPORTANCES.items())
     add(
         "--importance",
-        choices=tuple(IMPORTANCES),
+        type=kind_and_cost,
         default="bn",
-        help=f"what ranks the channels. {kinds}",
+        metavar="KIND[:COST]",
+        help=f"what ranks the channels. {kinds}. With :params, :macs or :latency behind it, over "
+        "what the removal of a channel saves of these",
     )
     add(
         "--normalize",
@@ -296,6 +302,20 @@ def _add_scoring(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--seed", type=_seed, default=0, help="of random scores and of the training images drawn"
     )
+
+
+def kind_and_cost(text: str) -> tuple[Kind, Cost | None]:
+    """`taylor` and None, or, of `taylor:macs`, both; type of --importance."""
+    kind, colon, cost = text.partition(":")
+    if kind not in IMPORTANCES:
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {kind!r} (choose from {', '.join(IMPORTANCES)})"
+        )
+    if colon and cost not in get_args(Cost):
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {cost!r} (choose from {', '.join(get_args(Cost))})"
+        )
+    return kind, cast(Cost, cost) if colon else None
 
 
 def _image_count(text: str) -> int:

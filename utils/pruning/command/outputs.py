@@ -40,7 +40,7 @@ def output_paths(options: PruneOptions) -> tuple[Path, Path]:
 
 def _by_flags(options: PruneOptions) -> tuple[Path, Path]:
     cfg, weights = options.inputs.cfg_file, Path(options.inputs.weights)
-    how_much = options.budget or options.chosen_ratio
+    how_much = "_".join(map(str, options.budgets)) or options.chosen_ratio
 
     def beside(path: Path, name: str) -> Path:
         shortcuts = options.chosen_shortcuts

@@ -5,6 +5,7 @@ channel graph -> importance -> plan -> fold and cut -> gate -> evaluate -> table
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from ...cfg import Cfg, parse_cfg, plain_text
@@ -25,7 +26,7 @@ from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
 from ..choice.tables import kept_table
 from ..gate import Proof, prove
 from ..goals.latency_goal import LatencyGoal, measure_goal
-from ..options import Budget, LatencyBudget, PruneOptions, Unit
+from ..options import PruneOptions, Unit
 from ..plan import PrunePlan
 from ..recalibrate import recalibrate, recalibrated
 from ..repair import repair, repaired
@@ -130,7 +131,7 @@ def _opened(options: PruneOptions, build: Build) -> tuple[_Original, Chooser]:
     require_usable(state, inputs.weights)
     original = _Original(build, network, state, options)
     chooser = make_chooser(options, network, state)
-    one = not (options.budget or options.sweep)
+    one = not (options.budgets or options.sweep)
     tell_sparseness(chooser, state, options.chosen_ratio if one else None)
     return original, chooser
 
@@ -159,13 +160,15 @@ def _prune(
     """Prune as the options say; `before` and `sweep` are what is known already."""
     paths = output_paths(options)
     goal = _goal(original, chooser, options)
-    budget = options.budget if isinstance(options.budget, Budget) else None
-    plan = decide(chooser, options.chosen_ratio, budget, goal)
+    if goal is not None:
+        chooser = chooser.timed(goal.table)
+    aim = goal if options.latency_budget else None
+    plan = decide(chooser, options.chosen_ratio, options.share_budgets, aim)
     cfg, cut_state, compact = original.cut(plan, str(paths[0]))
     proof = prove(original.state, plan, cfg, cut_state)
     print(kept_table(plan))
     print(_proof_line(proof))
-    latency = None if goal is None else goal.check(plan, cfg, cut_state)
+    latency = None if aim is None else aim.check(plan, cfg, cut_state)
     if latency:
         print(latency)
     how = options.scoring
@@ -201,15 +204,16 @@ def _prune(
 
 
 def _goal(original: _Original, chooser: Chooser, options: PruneOptions) -> LatencyGoal | None:
-    """The latency to meet, with its table measured; None for a ratio or another budget."""
-    if not isinstance(options.budget, LatencyBudget):
+    """The latency to meet, with its table measured; None where nobody asks for times."""
+    budget = options.latency_budget
+    if budget is None and options.ranking.per != "latency":
         return None
     return measure_goal(
         original.build,
         chooser.graph,
         original.network,
         original.state,
-        options.budget.ms,
+        budget.ms if budget else math.inf,
         options.runtime,
         options.scoring.device,
     )

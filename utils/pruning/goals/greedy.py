@@ -1,9 +1,10 @@
-"""Channels that cost the most time for the least importance go first, until a latency is met."""
+"""Channels that cost the most for the least importance go first, until a goal is met."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,42 +16,91 @@ from ..importance.scores import Scores, Values
 from ..plan import Limits, PrunePlan, least_counts, pooled, repaired
 from ..strategy import ChannelRule
 from .latency import LatencyTable
+from .layer_costs import LayerCosts
 
 _STEPS = 16  # a group's channels go in so many steps
 _ACCURACY = 0.01
 _TRIALS = 300  # channels that are tried one by one to come close
 
 
-def meet_latency(
+@dataclass(frozen=True)
+class RemovalOrder:
+    """In which order channels go, from a start in which blocks may be gone already.
+
+    sequence: classes of the graph, the first to go first. unit: of what a channel's importance was
+    divided by.
+    """
+
+    start: PrunePlan
+    candidates: Candidates
+    scores: Scores
+    limits: Limits
+    sequence: Ids
+    unit: str
+
+    def kept(self, removed: Ids) -> Mask:
+        """What stays when some classes go, with what limits and ties make of it."""
+        keep: Mask = np.ones(self.start.graph.count, bool)
+        keep[removed] = False
+        return repaired(self.start.graph, keep, self.scores, self.limits)
+
+    def plan(self, removed: Ids) -> PrunePlan:
+        """The plan that removes these classes."""
+        start = self.start
+        return PrunePlan(start.graph, self.kept(removed), math.nan, self.candidates, start.dropped)
+
+    def first(self, share: float) -> PrunePlan:
+        """The plan that removes the first of the sequence, by its share."""
+        return self.plan(self.sequence[: round(share * len(self.sequence))])
+
+
+def removal_order(
     start: PrunePlan,
     scores: Scores,
     rule: ChannelRule,
-    table: LatencyTable,
-    goal_ms: float,
+    costs: LayerCosts,
     layer_keep: float = 0.0,
     limits: Limits | None = None,
-) -> PrunePlan:
-    """The plan whose sum in the table comes within 1% of `goal_ms`; `start`'s blocks are gone.
-
-    Channels are removed step by step, always from the group that loses the least importance for
-    each millisecond saved. Raises UserError when it cannot be met that closely.
-    """
+) -> RemovalOrder:
+    """Step by step from the group that loses the least importance for each unit of cost saved."""
     limits = limits or Limits()
     graph = start.graph
     candidates = find_candidates(graph, rule, limits.excluded, scores)
     pooled(scores, candidates)
-    gone = start.stand_in
     floors = least_counts(graph, rule, layer_keep, limits)
-    removal = _Removal(graph, candidates, scores, table, gone, floors)
+    removal = _Removal(graph, candidates, scores, costs, start.stand_in, floors)
     sequence = np.array([c for block in removal.blocks() for c in block], dtype=np.int64)
+    return RemovalOrder(start, candidates, scores, limits, sequence, costs.unit)
 
-    def kept(removed: Ids) -> Mask:
-        keep = np.ones(graph.count, bool)
-        keep[removed] = False
-        return repaired(graph, keep, scores, limits)
 
-    removed = _enough(sequence, goal_ms, lambda removed: table.sum_ms(kept(removed), gone))
-    return PrunePlan(graph, kept(removed), math.nan, candidates, start.dropped)
+def meet_latency(
+    order: RemovalOrder,
+    table: LatencyTable,
+    goal_ms: float,
+    holds: Callable[[PrunePlan], bool] = lambda plan: True,
+) -> PrunePlan:
+    """The plan whose sum in the table comes within 1% of `goal_ms`; `start`'s blocks are gone.
+
+    Where that plan does not hold in other ways, the first of the order that does both. Raises
+    UserError when it cannot be met.
+    """
+    gone = order.start.stand_in
+
+    def sum_ms(removed: Ids) -> float:
+        return table.sum_ms(order.kept(removed), gone)
+
+    found = order.plan(_enough(order.sequence, goal_ms, sum_ms))
+    if holds(found):
+        return found
+    low, high = 0, len(order.sequence)
+    if not holds(order.plan(order.sequence)):
+        raise UserError(
+            "--target: the shares asked for beside the latency cannot be reached with these floors"
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(order.plan(order.sequence[:middle])) else (middle, high)
+    return order.plan(order.sequence[:high])
 
 
 def _enough(sequence: Ids, goal_ms: float, sum_ms: Callable[[Ids], float]) -> Ids:
@@ -92,16 +142,16 @@ class _Removal:
         graph: ChannelGraph,
         candidates: Candidates,
         scores: Scores,
-        table: LatencyTable,
+        costs: LayerCosts,
         gone: dict[int, int],
         floors: dict[int, int],
     ) -> None:
-        self._table = table
+        self._cost_of = costs.of
         self._keep: Mask = np.ones(graph.count, bool)
         self._value = _values(graph, candidates, scores)
         self._issuers = {i: ids for i, ids in graph.issued.items() if i not in gone}
         self._spare = {i: len(ids) - floors[i] for i, ids in self._issuers.items()}
-        self._groups = _groups(graph, self._value, [i for i in table.layers if i not in gone])
+        self._groups = _groups(graph, self._value, [i for i in costs.layers if i not in gone])
         self._issued_by = _issued_by(graph.count, self._issuers)
         self._step = [max(1, math.ceil(len(left) / _STEPS)) for left, _ in self._groups]
 
@@ -123,17 +173,17 @@ class _Removal:
                     prices[g] = self._price(g)
 
     def _price(self, group: int) -> tuple[float, list[int]]:
-        """Importance lost per millisecond saved by the group's next block, and the block."""
+        """Importance lost for what is saved by the group's next block, and the block."""
         left, layers = self._groups[group]
         block = self._removable([c for c in left.tolist() if self._keep[c]], self._step[group])
         if not block:
             return -math.inf, []
-        before = sum(self._table.layer_ms(i, self._keep) for i in layers)
+        before = sum(self._cost_of(i, self._keep) for i in layers)
         self._keep[block] = False
-        saved_ms = before - sum(self._table.layer_ms(i, self._keep) for i in layers)
+        saved = before - sum(self._cost_of(i, self._keep) for i in layers)
         self._keep[block] = True
         lost = float(self._value[block].sum())
-        return (lost / saved_ms if saved_ms > 0 else math.inf), block
+        return (lost / saved if saved > 0 else math.inf), block
 
     def _removable(self, left: list[int], most: int) -> list[int]:
         """The first of `left` that no layer needs for its floor, up to `most`."""

@@ -9,6 +9,8 @@ from ...command.option_values import require_choice, require_count
 
 Kind = Literal["bn", "bn-act", "l1", "l2", "fpgm", "taylor", "lamp", "random"]
 Normalization = Literal["layer", "global", "none"]
+ShapeCost = Literal["params", "macs"]
+Cost = Literal["params", "macs", "latency"]
 
 
 @dataclass(frozen=True)
@@ -33,28 +35,36 @@ IMPORTANCES: dict[Kind, Importance] = {
 }
 
 
+_UNITS: dict[Cost, str] = {"params": "parameter", "macs": "MAC", "latency": "millisecond"}
+
+
 @dataclass(frozen=True)
 class Ranking:
     """What ranks the channels.
 
     normalize: how the scores of different layers are made comparable; None: as `importance` needs.
-    taylor_batches: training batches that "taylor" averages over.
+    taylor_batches: training batches that "taylor" averages over. per: what a channel's importance
+    is divided by, as much of it as its removal saves; None: by nothing.
     """
 
     importance: Kind = "bn"
     normalize: Normalization | None = None
     taylor_batches: int = 16
+    per: Cost | None = None
 
     def __post_init__(self) -> None:
         require_choice("--importance", self.importance, tuple(IMPORTANCES))
         if self.normalize is not None:
             require_choice("--normalize", self.normalize, get_args(Normalization))
+        if self.per is not None:
+            require_choice("--importance KIND:COST", self.per, get_args(Cost))
         require_count("--taylor-batches", self.taylor_batches)
 
     @property
     def meaning(self) -> str:
         """What a score is."""
-        return IMPORTANCES[self.importance].meaning
+        meaning = IMPORTANCES[self.importance].meaning
+        return f"{meaning} per {_UNITS[self.per]} saved" if self.per else meaning
 
     @property
     def normalization(self) -> Normalization:
