@@ -19,6 +19,7 @@ from ...command.cli import (
     positive_int,
     ratio,
 )
+from ...command.errors import UserError
 from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of, require_inputs
@@ -35,8 +36,10 @@ from ..options import (
     Measure,
     Outputs,
     PruneOptions,
+    SensitivityLimit,
     Typed,
 )
+from ..sensitivity.file import read_sensitivity
 from ..strategy import Strategy
 from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
 
@@ -47,6 +50,8 @@ def read_flags(
     """`prune_flags`, after a look at the files that they name. Raises UserError."""
     options = prune_flags(strategy, doc, argv)
     require_inputs(options.inputs.cfg, options.inputs.weights, options.scoring.data)
+    if options.sensitivity is not None:
+        read_sensitivity(options.sensitivity.file)
     return options
 
 
@@ -81,6 +86,7 @@ def prune_flags(
         args.strict_darknet,
         Outputs(args.force, args.dry_run, args.report or "", args.output or "", args.name or ""),
         repair=args.repair,
+        sensitivity=_sensitivity(given.get("sensitivity"), given.get("max_layer_drop")),
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -103,6 +109,17 @@ def _rules(given: Mapping[str, Any]) -> LayerRules:
         tuple(given["only"]),
         given["compat"],
     )
+
+
+def _sensitivity(file: str | None, max_layer_drop: float | None) -> SensitivityLimit | None:
+    """Both or neither. Raises UserError."""
+    if file is None and max_layer_drop is None:
+        return None
+    if file is None:
+        raise UserError("--max-layer-drop: needs --sensitivity, the file that says what is lost")
+    if max_layer_drop is None:
+        raise UserError("--sensitivity: needs --max-layer-drop, say 0.005")
+    return SensitivityLimit(file, max_layer_drop)
 
 
 def _command_line(argv: Sequence[str] | None) -> tuple[str, ...]:
@@ -227,6 +244,18 @@ def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
         default=1.0,
         metavar="RATIO",
         help="share of its channels that a layer loses at most",
+    )
+    add(
+        "--sensitivity",
+        metavar="FILE",
+        help="a file of sensitivity.py for these weights; with --max-layer-drop",
+    )
+    add(
+        "--max-layer-drop",
+        type=float,
+        metavar="DROP",
+        help="no group of tied layers loses more channels than cost DROP by --sensitivity's file, "
+        "each for itself: mAP@.5, or a share of the loss; groups not in it stay. 0.005 is a start",
     )
     where = "layer index, range (3-20) or kind (convolutional)"
     add("--exclude", nargs="+", default=[], metavar="LAYER", help=f"leave these alone: {where}")
