@@ -19,7 +19,6 @@ from ...command.cli import (
     positive_int,
     ratio,
 )
-from ...command.errors import UserError
 from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of, require_inputs
@@ -36,10 +35,10 @@ from ..options import (
     Measure,
     Outputs,
     PruneOptions,
-    SensitivityLimit,
     Typed,
 )
 from ..sensitivity.file import read_sensitivity
+from ..sensitivity.flags import add_sensitivity, sensitivity_of
 from ..strategy import Strategy
 from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
 
@@ -86,7 +85,7 @@ def prune_flags(
         args.strict_darknet,
         Outputs(args.force, args.dry_run, args.report or "", args.output or "", args.name or ""),
         repair=args.repair,
-        sensitivity=_sensitivity(given.get("sensitivity"), given.get("max_layer_drop")),
+        sensitivity=sensitivity_of(given),
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -109,17 +108,6 @@ def _rules(given: Mapping[str, Any]) -> LayerRules:
         tuple(given["only"]),
         given["compat"],
     )
-
-
-def _sensitivity(file: str | None, max_layer_drop: float | None) -> SensitivityLimit | None:
-    """Both or neither. Raises UserError."""
-    if file is None and max_layer_drop is None:
-        return None
-    if file is None:
-        raise UserError("--max-layer-drop: needs --sensitivity, the file that says what is lost")
-    if max_layer_drop is None:
-        raise UserError("--sensitivity: needs --max-layer-drop, say 0.005")
-    return SensitivityLimit(file, max_layer_drop)
 
 
 def _command_line(argv: Sequence[str] | None) -> tuple[str, ...]:
@@ -245,18 +233,7 @@ def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
         metavar="RATIO",
         help="share of its channels that a layer loses at most",
     )
-    add(
-        "--sensitivity",
-        metavar="FILE",
-        help="a file of sensitivity.py for these weights; with --max-layer-drop",
-    )
-    add(
-        "--max-layer-drop",
-        type=float,
-        metavar="DROP",
-        help="no group of tied layers loses more channels than cost DROP by --sensitivity's file, "
-        "each for itself: mAP@.5, or a share of the loss; groups not in it stay. 0.005 is a start",
-    )
+    add_sensitivity(group)
     where = "layer index, range (3-20) or kind (convolutional)"
     add("--exclude", nargs="+", default=[], metavar="LAYER", help=f"leave these alone: {where}")
     add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")
