@@ -37,7 +37,7 @@ def channel_effects(
 
     `network` is in eval mode and not fused; it is left as it was.
     """
-    gated = {index: module for index, module in _gated(graph, network).items() if module}
+    gated = _gated(graph, network)
     images = sum(map(len, inputs))
     found = np.zeros((images, graph.count))
     start = 0
@@ -45,7 +45,9 @@ def channel_effects(
         gates = _Gates(gated, len(batch))
         try:
             with torch.enable_grad():
-                value = total(loss(network.raw_heads(batch), labels, (batch.shape[2], batch.shape[3])))
+                value = total(
+                    loss(network.raw_heads(batch), labels, (batch.shape[2], batch.shape[3]))
+                )
                 value = value * (len(batch) / images)
                 slopes = torch.autograd.grad(value, gates.values, allow_unused=True)
         finally:
@@ -66,18 +68,18 @@ def predicted_change(effects: Values, classes: Ids) -> float:
     return float(-own.sum() + 0.5 * len(own) * np.square(own).sum())
 
 
-def _gated(graph: ChannelGraph, network: Network) -> dict[int, nn.Module | None]:
+def _gated(graph: ChannelGraph, network: Network) -> dict[int, nn.Module]:
     """The module whose output each layer's gate stands behind.
 
-    None for a depthwise convolution and for what scales others' channels: the gates of the channels
-    that they work on count already.
+    Depthwise convolutions have none: the gates of the channels that they work on count already.
     """
-    found: dict[int, nn.Module | None] = {}
+    found: dict[int, nn.Module] = {}
     for index, classes in graph.issued.items():
+        if graph.layers[index].groups > 1 and np.isin(classes, graph.inputs[index][0]).all():
+            continue
         module: Any = network.layers[index]
-        follows = any(np.isin(classes, ids).all() for ids in graph.inputs[index])
-        kernel = getattr(module, "conv", None) or getattr(module, "fc", None)
-        found[index] = None if follows else (module.bn or kernel)
+        kernel = module.conv if hasattr(module, "conv") else module.fc
+        found[index] = kernel if module.bn is None else module.bn
     return found
 
 
@@ -104,6 +106,8 @@ class _Gates:
             self.layers.append(index)
             self.values.append(ones)
             constant = bias.view(shape) if bias.dim() else bias
-            return constant + ones.view(*ones.shape, *(1,) * (output.dim() - 2)) * (output - constant)
+            return constant + ones.view(*ones.shape, *(1,) * (output.dim() - 2)) * (
+                output - constant
+            )
 
         return gate

@@ -42,21 +42,21 @@ def read_flags(
     if args.resume and changed:
         flag = changed[0].replace("_", "-")
         raise UserError(f"--{flag}: a resumed run keeps its flags; give --resume alone")
-    if args.resume:
-        # What it is about lies in the journal: see `saved_flags`.
-        args.weights, args.cfg, args.data = ("-",) * 3
-    return _asked_for(strategies, args)
+    options = None if args.resume else _asked_for(strategies, args)
+    return SensitivityRun(options, args.output or "", args.resume or "", vars(args))
 
 
-def saved_flags(strategies: Mapping[str, Strategy], saved: Mapping[str, object]) -> SensitivityRun:
+def saved_options(
+    strategies: Mapping[str, Strategy], saved: Mapping[str, object]
+) -> SensitivityOptions:
     """What the flags of a journal asked for; those that it does not know have their defaults."""
     parser = _parser(None, tuple(strategies))
     return _asked_for(strategies, parser.parse_args([], argparse.Namespace(**saved)))
 
 
-def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> SensitivityRun:
+def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> SensitivityOptions:
     shares = args.shares if isinstance(args.shares, tuple | list) else (args.shares,)
-    options = SensitivityOptions(
+    return SensitivityOptions(
         args.strategy,
         strategies[args.strategy],
         inputs_of(args.cfg, args.weights, img_size(args.img_size)),
@@ -71,7 +71,6 @@ def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> 
         tuple(args.only),
         args.recalibrate,
     )
-    return SensitivityRun(options, args.output or "", args.resume or "", vars(args))
 
 
 def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
@@ -81,7 +80,9 @@ def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     _add_where(parser.add_argument_group("on which images"))
     group = parser.add_argument_group("what is written")
     group.add_argument(
-        "--output", metavar="FOLDER", help="a new folder; left out, runs/sensitivity/NAME of the weights"
+        "--output",
+        metavar="FOLDER",
+        help="a new folder; left out, runs/sensitivity/NAME, as the weights are called",
     )
     group.add_argument("--resume", metavar="FOLDER", help="go on with a run that was ended")
     return parser
@@ -93,7 +94,7 @@ def _add_what(group: argparse._ActionsContainer, strategies: Sequence[str]) -> N
     add(
         "--fast",
         action="store_true",
-        help="cut nothing: predict the growth of the loss from gradients, in the time of a few points",
+        help="cut nothing: predict the growth of the loss from gradients, in a few seconds",
     )
     add(
         "--measure",

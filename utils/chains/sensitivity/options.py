@@ -60,11 +60,12 @@ class SensitivityOptions:
 class SensitivityRun:
     """A run of sensitivity.py: what it does, and where.
 
-    output: a new folder; "": a free one below runs/sensitivity. resume: the folder of a run to go
-    on with; "": a new one. typed: the flags, for the journal; words: the command as it was typed.
+    options: None for a run that goes on, whose journal has them. output: a new folder; "": a free
+    one below runs/sensitivity. resume: the folder of a run to go on with; "": a new one. typed: the
+    flags, for the journal.
     """
 
-    options: SensitivityOptions
+    options: SensitivityOptions | None
     output: str
     resume: str
     typed: Mapping[str, object]

@@ -81,9 +81,7 @@ def read_caps(
     return floors, excluded
 
 
-def caps(
-    found: Sensitivity, graph: ChannelGraph, max_drop: float
-) -> tuple[Floors, dict[int, str]]:
+def caps(found: Sensitivity, graph: ChannelGraph, max_drop: float) -> tuple[Floors, dict[int, str]]:
     """As `read_caps`, of a sensitivity of this very network. Raises UserError for another's."""
     curves = {curve.layers: curve for curve in found.curves}
     floors: list[tuple[Ids, int]] = []

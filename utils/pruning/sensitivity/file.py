@@ -83,7 +83,9 @@ def _sensitivity(content: object) -> Sensitivity:
         _scores(fields.get("base")),
         Ranked(*(_text(ranked, key) for key in ("strategy", "importance", "normalize"))),
         Images(
-            _count(images, "count", 1 << 40), _share(images, "share"), _count(images, "seed", 1 << 64)
+            _count(images, "count", 1 << 40),
+            _share(images, "share"),
+            _count(images, "seed", 1 << 64),
         ),
         (_whole(size[0], "img_size", 1 << 20), _whole(size[1], "img_size", 1 << 20)),
         _count(fields, "recalibrate", 1 << 40),
@@ -93,7 +95,9 @@ def _sensitivity(content: object) -> Sensitivity:
 
 def _curve(content: object) -> Curve:
     fields = _object(content, "a curve")
-    layers = tuple(_whole(each, "layers", _MOST_LAYERS) for each in _list(fields, "layers", 1 << 12))
+    layers = tuple(
+        _whole(each, "layers", _MOST_LAYERS) for each in _list(fields, "layers", 1 << 12)
+    )
     channels = _count(fields, "channels", _MOST_CHANNELS)
     points = tuple(_point(each, channels) for each in _list(fields, "points", 1000))
     if not layers or not points:

@@ -113,9 +113,3 @@ def gone(plan: PrunePlan, group: Group) -> Ids:
     """The classes of a group that a plan removes."""
     removed: Ids = group.classes[~plan.keep[group.classes]]
     return removed
-
-
-def first_changed(plan: PrunePlan) -> int:
-    """The first layer that a plan changes; the number of layers where it changes none."""
-    changed = (i for i, ids in enumerate(plan.graph.outputs) if not plan.keep[ids].all())
-    return next(changed, len(plan.graph.outputs))
