@@ -23,9 +23,15 @@ from ...pruning.plan import PrunePlan
 from ...pruning.sensitivity.record import Scores
 from ...pruning.surgery import prune
 from ...training.losses.loss import DetectionLoss, total
+from ...training.losses.options import LossOptions
 from .effects import channel_effects
 from .held import Held
 from .tail import BatchNumber, Front, Tail, numbered
+
+# The training's objectness target, the IoU that a box has at the moment, falls as boxes get worse:
+# such a loss can fall with them, and its gradient, which takes the target for fixed, leads elsewhere
+# than the loss itself goes.
+STEADY = LossOptions(objectness_target="one")
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Meter:
     def effects(self, graph: ChannelGraph) -> Values:
         """See `channel_effects`; for the network as it is."""
         whole = copy.deepcopy(self._subject.network).eval().to(self._device)
-        loss = DetectionLoss(whole.heads)
+        loss = DetectionLoss(whole.heads, STEADY)
         return channel_effects(graph, whole, self._held.inputs(self._device), self._targets, loss)
 
     def base(self) -> Scores:
@@ -86,7 +92,7 @@ class Meter:
 
     @torch.no_grad()
     def _scores(self, network: Network) -> Scores:
-        tail, loss = Tail(network, self._front), DetectionLoss(network.heads)
+        tail, loss = Tail(network, self._front), DetectionLoss(network.heads, STEADY)
         turns = iter(numbered(self._front))
         sizes = [(batch.images.shape[2], batch.images.shape[3]) for batch in self._held]
         losses: list[float] = []
