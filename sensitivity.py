@@ -58,10 +58,12 @@ def main(argv: Sequence[str] | None = None) -> object:
     options = with_ready_data(options)
     if not run.resume:
         name = Path("runs/sensitivity", run_name(options.inputs.weights))
-        journal = Journal.start(run.output or first_free(name), "--output", COMMAND, run.typed)
+        output = run.output or first_free(name)
         words = ["python", COMMAND, *(sys.argv[1:] if argv is None else argv)]
         started = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        journal.note(words=words, started=started)
+        journal = Journal.start(
+            output, "--output", COMMAND, run.typed, words=words, started=started
+        )
     found = measure_network(options, journal, Darknet)
     write_results(found, options, journal)
     tell(found, options, journal)

@@ -107,7 +107,7 @@ def _add_what(group: argparse._ActionsContainer, strategies: Sequence[str]) -> N
         type=several(ratio),
         default=SHARES,
         metavar="SHARES",
-        help="of a group's channels to cut, as START:STOP:STEP or a,b,c; left out, 0.1:0.9:0.1",
+        help="of a group's channels to cut, as START:STOP:STEP or a,b,c",
     )
     add("--strategy", choices=tuple(strategies), default="slim_prune", help="whose candidates")
     add(
