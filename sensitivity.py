@@ -3,8 +3,8 @@
     python sensitivity.py --weights runs/train/base/best.pt --data data/my.data
     python sensitivity.py --weights runs/train/base/best.pt --data data/my.data --fast
     python sensitivity.py --resume runs/sensitivity/base
-    python slim_prune.py --weights runs/train/base/best.pt --data data/my.data --name slim \\
-        --target-params 0.5 --max-layer-drop 0.005 --sensitivity runs/sensitivity/base/sensitivity.json
+    python slim_prune.py --weights runs/train/base/best.pt --target-params 0.5 \\
+        --sensitivity runs/sensitivity/base/sensitivity.json --max-layer-drop 0.005
 
 Layers whose channels are tied are one group. Each group alone is cut by 10 to 90% of its channels,
 the least important (--importance) first, with folding as in a prune, and what is left is scored on

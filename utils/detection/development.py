@@ -2,10 +2,10 @@
 
 Whoever chooses by the validation list cannot measure by it any more. So every command that chooses
 (what may go, how wide, which recipe) scores on a share of the *training* list, by one rule: the
-images in the order of sha256("SEED:NUMBER"), NUMBER counting the list's different images from 0; the
-first of them are the share, all others the rest, which trainings of that command go on with. The
-order depends on nothing else, so that the same list and seed give the same share anywhere, and a
-smaller share is part of a larger one.
+images in the order of sha256("SEED:NUMBER"), NUMBER counting the list's different images from 0;
+the first of them are the share, all others the rest, which trainings of that command go on with.
+The order depends on nothing else, so that the same list and seed give the same share anywhere, and
+a smaller share is part of a larger one.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 A channel that is pruned hands on activation(beta), as if its gamma were 0 (without batch
 normalisation: its bias, as if its kernel were 0). So a gate m stands before each channel of each
 layer, z = beta + m (gamma n), and the gradient by m at 1 of one image's loss is what that image
-says about the channel: its loss changes by about -dL/dm when the channel goes, and, by the empirical
-Fisher information in the Hessian's place (as in Optimal Brain Damage, LeCun et al., NIPS 1989, and
-Theis et al., "Faster Gaze Prediction with Dense Networks and Fisher Pruning", 2018), by half the
-square of that beside it. Channels that go together count together: their gradients are added
-before they are squared.
+says about the channel: its loss changes by about -dL/dm when the channel goes, and, by the
+empirical Fisher information in the Hessian's place (as in Optimal Brain Damage, LeCun et al., NIPS
+1989, and Theis et al., "Faster Gaze Prediction with Dense Networks and Fisher Pruning", 2018), by
+half the square of that beside it. Channels that go together count together: their gradients are
+added before they are squared.
 """
 
 from __future__ import annotations

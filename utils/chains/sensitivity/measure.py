@@ -29,8 +29,8 @@ from .held import Held
 from .tail import BatchNumber, Front, Tail, numbered
 
 # The training's objectness target, the IoU that a box has at the moment, falls as boxes get worse:
-# such a loss can fall with them, and its gradient, which takes the target for fixed, leads elsewhere
-# than the loss itself goes.
+# such a loss can fall with them, and its gradient, which takes the target for fixed, is not that of
+# the loss itself.
 STEADY = LossOptions(objectness_target="one")
 
 

@@ -71,7 +71,8 @@ def summary(found: Sensitivity) -> Iterator[str]:
         f"({images.share:.0%} of the training list, seed {images.seed}); the uncut network: {worth}"
     )
     yield (
-        f"Least important first by {found.ranked.importance}; what a drop is: {DROPS[found.measure]}"
+        f"Least important first by {found.ranked.importance}; "
+        f"what a drop is: {DROPS[found.measure]}"
     )
     if found.measure != "fast":
         yield from agreement(found)
@@ -95,8 +96,8 @@ def agreement(found: Sensitivity) -> Iterator[str]:
     if found.measure == "map":
         drops = [point.drop for _, point in points]
         yield (
-            f"Rank correlation with the mAP@.5 lost: fast {spearman(foretold, drops):.2f}, slow loss "
-            f"{spearman(losses, drops):.2f}"
+            f"Rank correlation with the mAP@.5 lost: fast {spearman(foretold, drops):.2f}, "
+            f"slow loss {spearman(losses, drops):.2f}"
         )
 
 
@@ -111,10 +112,11 @@ def tell(found: Sensitivity, options: SensitivityOptions, journal: Journal) -> N
     inputs, size = options.inputs, options.inputs.img_size
     structure: Words = [] if inputs.cfg == inputs.weights else ["--cfg", inputs.cfg]
     ranking: Words = ["--importance", options.ranking.importance]
+    at_size: Words = ["--img-size", *size] if size else []
     print(next_steps({
         "prune within these limits": [
             "python", f"{options.script}.py", *structure, "--weights", inputs.weights, "--data",
-            options.scoring.data, *(["--img-size", *size] if size else []), *ranking,
+            options.scoring.data, *at_size, *ranking,
             "--sensitivity", journal.folder / JSON_NAME, "--max-layer-drop", LIMIT,
         ]
     }))  # fmt: skip

@@ -171,7 +171,7 @@ def _note_points(journal: Journal, meter: Meter, asked: Sequence[_Asked]) -> Non
         scores = meter.cut(each.plan, each.group.layers[0])
         done[each.key] = {**asdict(scores), "seconds": time.perf_counter() - started}
         journal.save()
-        bar.set_postfix({"layers": each.group.name, "gone": len(each.gone)})
+        bar.set_postfix({"layers": each.group.name, "gone": len(each.gone)}, refresh=False)
 
 
 def _collected(

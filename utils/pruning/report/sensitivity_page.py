@@ -45,8 +45,8 @@ def _heat_map(found: Sensitivity) -> str:
     rows = "\n".join(f"<tr>{''.join(_cells(found, curve, largest))}</tr>" for curve in found.curves)
     note = (
         f"<p>{DROPS[found.measure].capitalize()} when this group alone loses that share of its "
-        "channels; the darker, the more (by the square root, so that small drops show). A dash: not "
-        "a channel of the group would go. To the right: channels that may go within a drop.</p>"
+        "channels; the darker, the more (by the square root, so that small drops show). A dash: "
+        "no channel of the group would go. To the right: channels that may go within a drop.</p>"
     )
     table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>"
     return f'<div class="wide">{table}</div>{note}'

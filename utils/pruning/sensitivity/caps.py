@@ -50,20 +50,20 @@ def read_caps(
     Raises UserError for a file of another network, and where nothing may go at all.
     """
     found = read_sensitivity(limit.file)
-    for what, theirs, ours in (
+    for what, measured, given in (
         ("cfg", found.cfg_sha256, cfg_hash(cfg)),
         ("weights", found.weights_sha256, state_hash(state)),
     ):
-        if theirs != ours:
+        if measured != given:
             raise UserError(
-                f"--sensitivity {limit.file}: was measured of another network (its {what} differ by "
-                "sha256); run sensitivity.py on this one"
+                f"--sensitivity {limit.file}: was measured of another network (its {what} differ "
+                "by sha256); run sensitivity.py on this one"
             )
     theirs, ours = found.ranked, (ranking.importance, ranking.normalization)
     if (theirs.importance, theirs.normalize) != ours:
         logger.warning(
-            "--sensitivity %s: was measured with --importance %s (normalized: %s), this prune ranks "
-            "by %s (%s): other channels may go than those it measured",
+            "--sensitivity %s: was measured with --importance %s (normalized: %s), this prune "
+            "ranks by %s (%s): other channels may go than those it measured",
             limit.file, theirs.importance, theirs.normalize, *ours,
         )  # fmt: skip
     floors, excluded = caps(found, graph, limit.max_layer_drop)
@@ -103,7 +103,7 @@ def caps(found: Sensitivity, graph: ChannelGraph, max_drop: float) -> tuple[Floo
             excluded |= dict.fromkeys(group.layers, f"--max-layer-drop {max_drop:g}")
     if curves:
         raise UserError(
-            f"--sensitivity: names layers {next(iter(curves.values())).name} as a group, which they "
-            "are not in this network"
+            f"--sensitivity: names layers {next(iter(curves.values())).name} as a group, which "
+            "they are not in this network"
         )
     return tuple(floors), excluded

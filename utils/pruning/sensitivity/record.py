@@ -56,8 +56,8 @@ class Curve:
     def most_gone(self, max_drop: float) -> int:
         """How many channels may go at most for a drop of at most `max_drop`.
 
-        Along the straight line to the first point that loses more, from the point before it taken to
-        lose what the worst one so far did, rounded down; never more than was measured.
+        Along the straight line to the first point that loses more, from the point before it taken
+        to lose what the worst one so far did, rounded down; never more than was measured.
         """
         before, worst = 0, 0.0
         for point in sorted(self.points, key=lambda point: (point.gone, point.drop)):
