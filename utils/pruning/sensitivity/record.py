@@ -63,7 +63,8 @@ class Curve:
         for point in sorted(self.points, key=lambda point: (point.gone, point.drop)):
             if point.drop > max_drop:
                 part = (max_drop - worst) / (point.drop - worst)
-                return before + math.floor((point.gone - before) * part)
+                # Rounded first: half the way between .01 and .02 is a little less than half.
+                return before + math.floor(round((point.gone - before) * part, 9))
             before, worst = point.gone, max(worst, point.drop)
         return before
 
