@@ -29,7 +29,7 @@ class Front:
         """`network`: fused, in eval mode, where the inputs are: (B, C, H, W) each."""
         self._network = network
         self._most_bytes = most_bytes
-        self._images = sum(len(batch) for batch in inputs)
+        self.lengths = [len(batch) for batch in inputs]
         self.place = 0  # the first layer that has not run
         self.values: list[Values] = [{INPUT: batch} for batch in inputs]
         self.raw: list[list[Tensor]] = [[] for _ in inputs]  # of heads that have run
@@ -47,7 +47,7 @@ class Front:
         rules = self._network.rules
         needed = {source for rule in rules[place:] for source in rule.sources if source < place}
         shapes = [rules[0].inputs[0] if s == INPUT else rules[s].shape for s in needed]
-        return self._images * _FLOAT_BYTES * sum(c * h * w for c, h, w in shapes)
+        return sum(self.lengths) * _FLOAT_BYTES * sum(c * h * w for c, h, w in shapes)
 
 
 class Tail(nn.Module):
@@ -81,8 +81,7 @@ class BatchNumber:
 
 def numbered(front: Front) -> list[BatchNumber]:
     """All batches of a front."""
-    lengths = (len(next(iter(values.values()))) for values in front.values)
-    return [BatchNumber(number, images) for number, images in enumerate(lengths)]
+    return [BatchNumber(number, images) for number, images in enumerate(front.lengths)]
 
 
 def run_layers(network: Network, values: Values, start: int, stop: int) -> list[Tensor]:
