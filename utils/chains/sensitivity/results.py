@@ -18,6 +18,7 @@ from ...pruning.sensitivity.record import DROPS, Sensitivity, spearman
 from ..journal import Journal
 from .options import SensitivityOptions
 
+_FEWEST = 3  # points whose ranks say something
 LIMIT = 0.005  # the --max-layer-drop of the next command
 JSON_NAME, CSV_NAME, PNG_NAME, HTML_NAME = (
     "sensitivity.json", "sensitivity.csv", "sensitivity.png", "report.html",
@@ -86,9 +87,12 @@ def agreement(found: Sensitivity) -> Iterator[str]:
     between = [
         spearman([p.predicted or 0.0 for p in row], [p.scores.loss or 0.0 for p in row])
         for share in found.shares
-        if len(row := [p for _, p in points if p.share == share]) > 2
+        if len(row := [p for _, p in points if p.share == share]) >= _FEWEST
     ]
     between = [value for value in between if not math.isnan(value)]
+    if len(points) < _FEWEST:
+        yield "Fast against slow: too few points to compare their ranks"
+        return
     said = f"Fast against slow, loss (Spearman): {spearman(foretold, losses):.2f} over all points"
     if between:
         said += f", {statistics.mean(between):.2f} between groups at the same share (mean)"

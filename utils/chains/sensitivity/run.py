@@ -127,12 +127,21 @@ def _cutter(options: SensitivityOptions, network: Network, state: State, how: Sc
 
 
 def _rest(network: Network, how: Scoring, images: int | None) -> list[Tensor]:
-    """Images to measure BN statistics on: of the training list's rest; None: none."""
+    """Images to measure BN statistics on: of the training list's rest; None: none.
+
+    Raises UserError where too few are left for that.
+    """
     if images is None:
         return []
     batch_size = max(LEAST_IMAGES, how.batch_size)
     batches = (batch for batch, _ in training_batches(network, how, batch_size, images))
-    return [batch for batch in batches if len(batch) >= LEAST_IMAGES]
+    found = [batch for batch in batches if len(batch) >= LEAST_IMAGES]
+    if not found:
+        raise UserError(
+            "--recalibrate: beside the development share, the training list has no more than one "
+            "readable image; make --development smaller"
+        )
+    return found
 
 
 def _note_base(journal: Journal, meter: Meter) -> None:
