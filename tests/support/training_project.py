@@ -34,22 +34,27 @@ QUICK = [
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a cfg, a data set of 7 images and nothing else; the working directory."""
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_project(folder: Path) -> None:
+    """What the project holds."""
     rng = np.random.default_rng(0)
-    (tmp_path / "images").mkdir()
-    (tmp_path / "labels").mkdir()
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
     for number in range(7):
         image = rng.integers(0, 60, (32, 32, 3), np.uint8)
         label = number % 2
         image[8:20, 4:18] = (250, 30, 30) if label else (30, 30, 250)
-        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), image)
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
         row = f"{label} {11 / 32} {14 / 32} {14 / 32} {12 / 32}\n"
-        (tmp_path / "labels" / f"{number}.txt").write_text(row if number else "")
-    (tmp_path / "list.txt").write_text("".join(f"images/{n}.png\n" for n in range(7)))
-    (tmp_path / "my.names").write_text("blue\nred\n")
-    (tmp_path / "my.data").write_text("classes=2\ntrain=list.txt\nvalid=list.txt\nnames=my.names\n")
-    (tmp_path / "my.cfg").write_text(CFG)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        (folder / "labels" / f"{number}.txt").write_text(row if number else "")
+    (folder / "list.txt").write_text("".join(f"images/{n}.png\n" for n in range(7)))
+    (folder / "my.names").write_text("blue\nred\n")
+    (folder / "my.data").write_text("classes=2\ntrain=list.txt\nvalid=list.txt\nnames=my.names\n")
+    (folder / "my.cfg").write_text(CFG)
 
 
 NOT_THE_RECIPE = {"name", "resume"}

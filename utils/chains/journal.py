@@ -39,17 +39,19 @@ class Journal:
     content: dict[str, Any]
 
     @staticmethod
-    def start(folder: str | Path, flag: str, command: str, args: Mapping[str, Any]) -> Journal:
+    def start(
+        folder: str | Path, flag: str, command: str, args: Mapping[str, Any], **parts: Any
+    ) -> Journal:
         """A new journal of `command`, with its arguments; the folder is what `flag` names.
 
-        Raises UserError where the place is taken.
+        `parts` are noted from the first moment on. Raises UserError where the place is taken.
         """
         path = require_free(folder, flag)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{flag} {path}: cannot be made ({error.strerror})") from None
-        content = {"format": FORMAT, "command": command, "args": dict(args), "runs": {}}
+        content = {"format": FORMAT, "command": command, "args": dict(args), "runs": {}, **parts}
         journal = Journal(path, content)
         journal.save()
         return journal

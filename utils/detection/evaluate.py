@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,15 +15,27 @@ from torch import Tensor
 
 from ..command.machine.timing import synchronize
 from ..command.progress import progress_bar
+from ..data.dataset import DetectionDataset
 from ..data.detections import Detections
 from ..data.letterbox import unit_range
-from ..data.loader import Loader
+from ..data.loader import Batch
 from .metrics import MAX_DET_PER_CLASS, Boxes, ClassScores, mean_of_valid, score_detections
 from .nms import nms
 from .options import CONF_THRES, IOU_THRES, MAX_DET, PLAIN, NmsKind
 from .results import ClassRow, Metrics, Seconds
 
 Predict = Callable[[Tensor], Tensor]
+
+
+class Batches(Protocol):
+    """The batches of a data set: a loader, or what one has loaded."""
+
+    @property
+    def dataset(self) -> DetectionDataset: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ DEFAULTS = EvalOptions()
 
 def evaluate(
     predict: Predict,
-    loader: Loader,
+    loader: Batches,
     nc: int,
     names: Sequence[str],
     options: EvalOptions = DEFAULTS,
@@ -81,7 +94,7 @@ def evaluate(
 
 @torch.no_grad()
 def collect(
-    predict: Predict, loader: Loader, nc: int, options: EvalOptions, progress: bool = True
+    predict: Predict, loader: Batches, nc: int, options: EvalOptions, progress: bool = True
 ) -> Collected:
     """Run `predict` over a loader. Raises ValueError when its output has another shape."""
     spent = {"data": 0.0, "forward": 0.0, "nms": 0.0}

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from ..cfg import Section
+from ..command.errors import UserError
+from ..command.option_values import require_count
 
 NmsName = Literal["default", "greedynms", "diounms"]
 IouKind = Literal["iou", "giou", "diou", "ciou"]
@@ -52,6 +54,26 @@ class Scoring:
     workers: int = 2
     device: str = ""
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Development:
+    """The part of a training list that choices are made on (see `development.py`).
+
+    share: of the list, between 0 and 1; seed: which images; most: no more of the share than that.
+    """
+
+    share: float = 0.1
+    seed: int = 0
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UserError(f"--development: must lie between 0 and 1, got {self.share:g}")
+        if self.seed < 0:
+            raise UserError(f"--seed: must not be negative, got {self.seed}")
+        if self.most is not None:
+            require_count("--images", self.most)
 
 
 @dataclass(frozen=True)

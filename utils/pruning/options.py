@@ -103,6 +103,24 @@ class LayerRules:
 
 
 @dataclass(frozen=True)
+class SensitivityLimit:
+    """Caps from a file of sensitivity.py: groups may lose as much as costs `max_layer_drop`.
+
+    The drop is in the file's own measure: mAP@.5, or a share of the loss. Groups that the file does
+    not name stay whole.
+    """
+
+    file: str
+    max_layer_drop: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_layer_drop < math.inf:
+            raise UserError(
+                f"--max-layer-drop: must be a number of at least 0, got {self.max_layer_drop:g}"
+            )
+
+
+@dataclass(frozen=True)
 class Outputs:
     """What is written: the pruned files, and what a user names.
 
@@ -137,6 +155,7 @@ class PruneOptions:
     what a latency is measured in. `recalibrate`: training images to measure the BN statistics on
     again, None: not.
     `repair`: training images to fit the kernels behind the cut on, before that; None: not.
+    `sensitivity`: what groups of layers may lose at most; None: whatever their scores say.
     """
 
     strategy: Strategy
@@ -156,6 +175,7 @@ class PruneOptions:
     outputs: Outputs = field(default_factory=Outputs)
     typed: Typed = field(default_factory=Typed)
     repair: int | None = None
+    sensitivity: SensitivityLimit | None = None
 
     def __post_init__(self) -> None:
         _require_values(self)
@@ -230,6 +250,8 @@ def _require_amounts_that_fit(options: PruneOptions) -> None:
         )
     if strategy.channels is None and (ratios or budget is not None or unit == "ratio"):
         raise UserError("a strategy that removes blocks alone takes no ratio and no budget")
+    if strategy.channels is None and options.sensitivity is not None:
+        raise UserError("--sensitivity: is about channels; this strategy removes blocks alone")
     if not strategy.blocks and (options.shortcuts is not None or unit == "shortcuts"):
         raise UserError("--shortcuts: this strategy removes no residual blocks")
     if sweep is not None:

@@ -104,12 +104,14 @@ class Limits:
 
     excluded: convolutions to leave alone, with the reason. max_ratio: share of its channels that a
     convolution loses at most, whoever decides about them. round_to: counts are raised to multiples
-    of it where channels are left to give back.
+    of it where channels are left to give back. floors: sets of classes, with how many of each set
+    stay at least.
     """
 
     excluded: Mapping[int, str] = field(default_factory=dict)
     max_ratio: float = 1.0
     round_to: int = 1
+    floors: tuple[tuple[Ids, int], ...] = ()
 
     def least(self, channels: int) -> int:
         """How many of its channels a layer keeps at least; never none."""
@@ -188,6 +190,12 @@ def keep_everything(graph: ChannelGraph) -> PrunePlan:
     return PrunePlan(graph, np.ones(graph.count, bool), 0.0, Candidates({}, {}))
 
 
+def removable(graph: ChannelGraph, candidates: Candidates, rule: ChannelRule) -> Mask:
+    """Which classes (count,) would go if every layer gave up all that it may."""
+    least = {index: ~free for index, free in candidates.prunable.items()}
+    return ~_decide(graph, candidates, least, rule)
+
+
 def highest_safe_ratio(scores: Scores, candidates: Candidates) -> float:
     """The largest ratio at which no convolution loses all its candidates."""
     pool = pooled(scores, candidates)
@@ -240,7 +248,7 @@ def repaired(graph: ChannelGraph, keep: Mask, scores: Scores, limits: Limits) ->
     """Give channels back, the best first, until every count is as it must be.
 
     All parts of a split keep equal counts; layers keep multiples of `round_to`, or all, and no
-    fewer than `max_ratio` leaves them, followers included.
+    fewer than `max_ratio` leaves them, followers included; sets keep as many as their floors say.
     """
     value = np.zeros(graph.count)
     for index, score in scores.items():
@@ -257,6 +265,8 @@ def repaired(graph: ChannelGraph, keep: Mask, scores: Scores, limits: Limits) ->
             count = max(limits.least(len(classes)), int(keep[classes].sum()))
             multiple = -(-count // limits.round_to) * limits.round_to
             keep = _raised(classes, min(len(classes), multiple), keep, value)
+        for classes, least in limits.floors:
+            keep = _raised(classes, least, keep, value)
     return keep
 
 

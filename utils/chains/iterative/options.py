@@ -57,6 +57,10 @@ class IterativeOptions:
                 f"--target-{budget.measure}: each step has a goal of its own; say it by "
                 "--target and --measure"
             )
+        if self.prune.sensitivity is not None:
+            raise UserError(
+                "--sensitivity: was measured of the first network; each step prunes another"
+            )
         if self.prune.outputs.dry_run:
             raise UserError("--dry-run: would leave nothing to finetune")
         inputs = self.prune.inputs

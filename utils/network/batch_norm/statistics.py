@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import torch
@@ -13,13 +13,14 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 @torch.no_grad()
-def recalibrate_(network: nn.Module, batches: Iterable[Tensor]) -> int:
+def recalibrate_(network: nn.Module, batches: Iterable[Sized]) -> int:
     """Replace every BN layer's mean and variance by those over `batches`; returns the images seen.
 
     Each is the average over the batches, weighted by their images, of the batch's own mean and
     unbiased variance: torch's cumulative average (momentum=None) where all batches are of one
     size. Layers see inputs normalised by the batch, as in training. batches: (B, C, H, W) in 0..1,
-    on the network's device. Without a batch nothing changes.
+    on the network's device, or whatever else the network takes that has as many items as images.
+    Without a batch nothing changes.
     """
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     momenta = [norm.momentum for norm in norms]

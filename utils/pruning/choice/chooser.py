@@ -24,6 +24,7 @@ from ..importance.scores import Scores
 from ..importance.sparseness import concerns, measure_sparseness, summary
 from ..options import Budget, LayerRules, PruneOptions
 from ..plan import Limits, PrunePlan, drop_blocks, highest_safe_ratio, keep_everything, make_plan
+from ..sensitivity.caps import read_caps
 from ..strategy import Strategy
 from .compat import kept_by_the_known_suite
 from .scoring import channel_scores, comparable
@@ -105,12 +106,16 @@ def make_chooser(options: PruneOptions, network: Network, state: State) -> Choos
     graph = channel_graph(network.rules)
     blocks, others = removable_blocks(graph, state) if strategy.blocks else ((), {})
     scores = channel_scores(graph, network, state, ranking, options.scoring)
+    limits = _limits(strategy, graph, options.rules)
+    if options.sensitivity is not None:
+        floors, others_stay = read_caps(options.sensitivity, graph, network.cfg, state, ranking)
+        limits = replace(limits, excluded={**others_stay, **limits.excluded}, floors=floors)
     return Chooser(
         strategy,
         network.cfg,
         graph,
         comparable(scores, ranking),
-        _limits(strategy, graph, options.rules),
+        limits,
         options.floor,
         options.chosen_shortcuts,
         blocks,

@@ -38,6 +38,8 @@ from ..options import (
     PruneOptions,
     Typed,
 )
+from ..sensitivity.file import read_sensitivity
+from ..sensitivity.flags import add_sensitivity, sensitivity_of
 from ..strategy import Strategy
 from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
 
@@ -48,6 +50,8 @@ def read_flags(
     """`prune_flags`, after a look at the files that they name. Raises UserError."""
     options = prune_flags(strategy, doc, argv)
     require_inputs(options.inputs.cfg, options.inputs.weights, options.scoring.data)
+    if options.sensitivity is not None:
+        read_sensitivity(options.sensitivity.file)
     return options
 
 
@@ -83,6 +87,7 @@ def prune_flags(
         args.strict_darknet,
         Outputs(args.force, args.dry_run, args.report or "", args.output or "", args.name or ""),
         repair=args.repair,
+        sensitivity=sensitivity_of(given),
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -233,6 +238,7 @@ def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
         metavar="RATIO",
         help="share of its channels that a layer loses at most",
     )
+    add_sensitivity(group)
     where = "layer index, range (3-20) or kind (convolutional)"
     add("--exclude", nargs="+", default=[], metavar="LAYER", help=f"leave these alone: {where}")
     add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")

@@ -1,0 +1,1 @@
+"""sensitivity.py: every group cut to several shares and scored on the development images."""
