@@ -82,13 +82,11 @@ class Journal:
 
     def trained(self, key: str, flags: Sequence[str], trainer: Trainer) -> RunFolder:
         """The run of the training `key`: as it is if done, resumed if begun, else made anew."""
-        from ..training.checkpoint import load_for_resume  # torch loads when there is work
-
         runs: dict[str, str] = self.content["runs"]
         if key in runs:
             begun = RunFolder(trainer.runs / runs[key])
             if begun.last.is_file():
-                if not _finished(load_for_resume(begun.last)):
+                if not is_finished(begun.last):
                     trainer.train(["--resume", str(begun.path)])
                 return begun
         runs[key] = first_free(trainer.runs / f"{self.folder.name}-{key}").name
@@ -96,8 +94,11 @@ class Journal:
         return RunFolder(trainer.train([*flags, "--name", runs[key]]))
 
 
-def _finished(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a run has done its epochs, or has stopped early."""
+def is_finished(last: Path) -> bool:
+    """Whether the run of a last.pt has done its epochs, or has stopped early."""
+    from ..training.checkpoint import load_for_resume  # torch loads when there is work
+
+    checkpoint = load_for_resume(last)
     args, epoch = checkpoint["args"], int(checkpoint["epoch"])
     stopped = 0 < args["patience"] <= epoch - 1 - checkpoint["best_epoch"]
     return bool(epoch >= args["epochs"] or stopped)

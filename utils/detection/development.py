@@ -19,7 +19,7 @@ from ..command.files import atomic_write
 from ..data.darknet_files import DataSpec, load_list, names_text
 from .options import Development
 
-NAME = "development.data"
+NAME, CHOICES = "development.data", "choices.data"
 
 
 def development_split(
@@ -49,21 +49,37 @@ def write_development(spec: DataSpec, folder: Path, development: Development) ->
     already is kept: a run that goes on goes on with the images that it began with. Raises UserError
     for a data set without a training list.
     """
-    target = folder / NAME
-    if target.is_file():
-        return target
     entries = [path for _, path in load_list(spec.require("train"))]
     share, rest = development_split(entries, development)
+    return _written(spec, folder / NAME, share, rest)
+
+
+def write_choices(spec: DataSpec, folder: Path, development: Development) -> Path:
+    """Write FOLDER/choices.data: `valid=` names the share, `train=` the whole list. Its path.
+
+    For choices about a network that was trained on all of these images already: to hold the share
+    back from its further training would make nothing of it unseen. What counts is how networks
+    compare that have seen it alike. As `write_development` otherwise.
+    """
+    entries = [path for _, path in load_list(spec.require("train"))]
+    share, _ = development_split(entries, development)
+    return _written(spec, folder / CHOICES, share, list(dict.fromkeys(entries)))
+
+
+def _written(spec: DataSpec, target: Path, valid: Sequence[Path], train: Sequence[Path]) -> Path:
+    if target.is_file():
+        return target
+    stem, folder = target.stem, target.parent
     texts = {
-        "development.txt": _lines(share),
-        "rest.txt": _lines(rest),
-        "development.names": names_text(spec.names),
+        f"{stem}.txt": _lines(valid),
+        "rest.txt" if target.name == NAME else f"{stem}-train.txt": _lines(train),
+        f"{stem}.names": names_text(spec.names),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         _write(folder / name, text)
-    valid, train, names = ((folder / name).absolute() for name in texts)
-    _write(target, f"classes={spec.nc}\ntrain={train}\nvalid={valid}\nnames={names}\n")
+    scored, trained, names = ((folder / name).absolute() for name in texts)
+    _write(target, f"classes={spec.nc}\ntrain={trained}\nvalid={scored}\nnames={names}\n")
     return target
 
 

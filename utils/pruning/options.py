@@ -21,17 +21,18 @@ from ..runtimes.options import Runtime
 from .importance.options import Ranking
 from .strategy import Strategy
 
-Measure = Literal["params", "macs", "channels"]
+Measure = Literal["params", "macs", "channels", "file"]
 Unit = Literal["ratio", "shortcuts"]
 
 DEFAULT_SHORTCUTS = 8
+RUNS = "runs/prune"
 LEAST_IMAGES = 2  # to measure BN statistics on: one has no variance where a map is a single cell
 _RANGES: Mapping[Unit, str] = {"ratio": "0.3:0.9:0.1", "shortcuts": "2:16:2"}  # examples
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The share of the parameters, MACs or channels that may stay."""
+    """The share of the parameters, MACs, channels or bytes of the file that may stay."""
 
     measure: Measure
     share: float
@@ -124,8 +125,8 @@ class SensitivityLimit:
 class Outputs:
     """What is written: the pruned files, and what a user names.
 
-    name: of the pruned files, which go to runs/prune/NAME; "": beside the inputs, under names made
-    of the flags. force: over files of an earlier run. dry_run: nothing at all. report: a folder for
+    name: of the pruned files, which go to PROJECT/NAME; "": beside the inputs, under names made of
+    the flags. force: over files of an earlier run. dry_run: nothing at all. report: a folder for
     report.html and report.json. sweep: a folder for sweep.csv and sweep.png; "": a new one below
     runs/sweep.
     """
@@ -135,6 +136,7 @@ class Outputs:
     report: str = ""
     sweep: str = ""
     name: str = ""
+    project: str = RUNS
 
 
 @dataclass(frozen=True)

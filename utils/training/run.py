@@ -32,7 +32,7 @@ from .optimization.ranks import started_ranks
 from .options import TrainOptions
 from .parts import Run
 from .record import Record
-from .run_folder import RunFolder
+from .run_folder import RUNS, RunFolder
 from .run_pictures import write_results, write_scores
 
 # Where the newest run's checkpoints are left as well: the place that people know.
@@ -105,5 +105,6 @@ def _lead(run: Run, progress: Progress, said_first: Sequence[str]) -> None:
     if found is not None:
         print(best_scores(found), flush=True)
     print(files(run.folder), flush=True)
-    leave_copies(run.folder, WEIGHTS)
+    if run.folder.path.parent == RUNS:
+        leave_copies(run.folder, WEIGHTS)
     print(what_next(run, found), flush=True)

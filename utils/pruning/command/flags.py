@@ -30,6 +30,7 @@ from ..importance.options import IMPORTANCES, Cost, Kind, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
     LEAST_IMAGES,
+    RUNS,
     Budget,
     LatencyBudget,
     LayerRules,
@@ -85,7 +86,14 @@ def prune_flags(
         args.recalibrate,
         args.bn_epsilon,
         args.strict_darknet,
-        Outputs(args.force, args.dry_run, args.report or "", args.output or "", args.name or ""),
+        Outputs(
+            args.force,
+            args.dry_run,
+            args.report or "",
+            args.output or "",
+            args.name or "",
+            args.project,
+        ),
         repair=args.repair,
         sensitivity=sensitivity_of(given),
     )
@@ -192,6 +200,7 @@ def _add_targets(group: argparse._ActionsContainer) -> None:
     targets: tuple[tuple[Measure, str, str], ...] = (
         ("params", "parameters", "met within 1%%"),
         ("macs", "MACs", "met within 1%%"),
+        ("file", "bytes of the .weights file", "met within 1%%"),
         ("channels", "channels of all layers", "met as closely as ties allow"),
     )
     for measure, what, how in targets:
@@ -272,8 +281,9 @@ def _add_importance(group: argparse._ActionsContainer) -> None:
 
 def _add_outputs(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
-    add("--name", help="write runs/prune/NAME/NAME.cfg, .weights and .plan.json; left out, files "
+    add("--name", help="write PROJECT/NAME/NAME.cfg, .weights and .plan.json; left out, files "
         "beside the inputs, called by the flags")  # fmt: skip
+    add("--project", metavar="DIR", default=RUNS, help="folder of such folders")
     add("--report", metavar="FOLDER", help="also write report.html and report.json into FOLDER")
     add_sweep_output(group)
     add("--dry-run", action="store_true", help="everything up to the table; write nothing")

@@ -19,18 +19,17 @@ from ..options import PruneOptions
 from ..plan import PrunePlan
 from ..surgery import links_of
 
-RUNS = Path("runs/prune")
-
 
 def output_paths(options: PruneOptions) -> tuple[Path, Path]:
-    """The cfg and the weights to write: RUNS/NAME/NAME.*, or beside the inputs, named by the flags.
+    """The cfg and the weights to write: PROJECT/NAME/NAME.*, or beside the inputs.
 
-    Raises UserError if something stands there, or for a name that is none.
+    There they are called by the flags. Raises UserError if something stands there, or for a name
+    that is none.
     """
-    name = options.outputs.name
+    name, project = options.outputs.name, Path(options.outputs.project)
     if name and Path(name).name != name:
-        raise UserError(f"--name {name!r}: must be a plain name, it becomes a folder in {RUNS}")
-    stem = RUNS / name / name
+        raise UserError(f"--name {name!r}: must be a plain name, it becomes a folder in {project}")
+    stem = project / name / name
     paths = (Path(f"{stem}.cfg"), Path(f"{stem}.weights")) if name else _by_flags(options)
     for path in (*paths, plan_path(paths[0])):
         if path.exists() and not (options.outputs.force or options.outputs.dry_run):

@@ -93,6 +93,21 @@ def prune_network(options: PruneOptions, build: Build) -> Pruned:
     return _prune(original, chooser, settled, before, sweep)
 
 
+def score_cut(options: PruneOptions, build: Build) -> ModelFigures:
+    """What a prune would leave, costs and is worth: no proof, no files, one evaluation.
+
+    For choosing among many; whatever is chosen is to be pruned by `prune_network`. Raises UserError
+    as that does.
+    """
+    original, chooser = _opened(options, build)
+    goal = _goal(original, chooser, options)
+    if goal is not None:
+        chooser = chooser.timed(goal.table)
+    aim = goal if options.latency_budget else None
+    plan = decide(chooser, options.chosen_ratio, options.share_budgets, aim)
+    return original.score(plan)
+
+
 def _settled(options: PruneOptions, unit: Unit, choice: float) -> PruneOptions:
     """The options with the value that a sweep chose in its place."""
     typed = options.typed

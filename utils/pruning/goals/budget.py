@@ -7,7 +7,7 @@ from typing import Literal
 
 from ...cfg import Cfg, drop_layers, replace_layers
 from ...command.errors import UserError
-from ...network.cost import count_macs, count_parameters
+from ...network.cost import count_macs, count_parameters, file_bytes
 from ...network.layers import Layer, build_layers
 from ..options import Budget, Measure
 from ..plan import PrunePlan, keep_everything
@@ -21,11 +21,9 @@ def cost_of(cfg: Cfg, plan: PrunePlan, measure: Measure) -> int:
     return plan.channels if measure == "channels" else cost(pruned_layers(cfg, plan), measure)
 
 
-def cost(layers: Sequence[Layer], measure: Literal["params", "macs"]) -> int:
-    """Parameters (trainable ones) or MACs of a network."""
-    if measure == "params":
-        return count_parameters(layers)
-    return count_macs(layers)
+def cost(layers: Sequence[Layer], measure: Literal["params", "macs", "file"]) -> int:
+    """Parameters (trainable ones), MACs or bytes of the `.weights` file of a network."""
+    return {"params": count_parameters, "macs": count_macs, "file": file_bytes}[measure](layers)
 
 
 def pruned_layers(cfg: Cfg, plan: PrunePlan) -> tuple[Layer, ...]:

@@ -1,0 +1,1 @@
+"""From a trained network and goals to a smaller one that meets them: compress.py."""

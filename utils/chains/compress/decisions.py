@@ -1,0 +1,91 @@
+"""What compress.py decides for its user, and from what. docs/results.md has the measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...detection.inputs import model_words
+from ...detection.options import Inputs
+from .options import Goals, Machine
+
+# The first is taken unless another is clearly better on the development share.
+_RANKINGS = ("taylor", "taylor:{cost}", "lamp", "bn")
+CLEARLY = 0.01  # of mAP@.5, by which a ranking must lead to be preferred
+NOTHING = 0.02  # mAP@.5 of a network that is not trained for the data
+FREE = 0.02  # what a cut may cost for a pull before it to be of no use
+PULL_SHARE, LEAST_PULL = 1 / 3, 2  # of the epochs; a pull of a single one frees nothing
+TRIAL_SHARE = 1 / 8  # of the epochs, for each size that --max-map-drop tries
+# Shares of the parameters, from one to the next smaller by a third.
+SIZES = (0.7, 0.47, 0.31, 0.21, 0.14, 0.09, 0.06, 0.04, 0.027)
+AFTER_THE_CUT = (("--recalibrate", "200"), ("--repair", "64"))
+FINETUNING = ("--lr0", "0.002", "--warmup-epochs", "1")
+PULLING = (
+    "--lr0", "0.001", "--sparsity-regularization", "--s", "auto", "--sparsity-update", "prox",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """How the epochs are split: pulling, finetuning, and each trial of a size."""
+
+    pull: int
+    finetune: int
+    trial: int = 0
+
+    @property
+    def all(self) -> int:
+        """Of both trainings."""
+        return self.pull + self.finetune
+
+
+def default_epochs(images: int) -> int:
+    """As many as make some 1,500 steps of 16 images of a small set; fewer passes over a large one.
+
+    The number of steps grows with the root of the number of images.
+    """
+    return min(80, max(8, round(30 * math.sqrt(1000 / images))))
+
+
+def split(epochs: int, pull: bool) -> Epochs:
+    """A third of them for the pull, if there is one: a short pull, a long finetuning."""
+    pulled = round(epochs * PULL_SHARE) if pull else 0
+    pulled = pulled if pulled >= LEAST_PULL else 0
+    return Epochs(pulled, epochs - pulled, max(1, round(epochs * TRIAL_SHARE)))
+
+
+def rankings(goals: Goals) -> tuple[str, ...]:
+    """What may rank the channels; a latency has its own order of removal, by measured time."""
+    if goals.latency_ms is not None:
+        return tuple(each for each in _RANKINGS if ":" not in each)
+    by_macs = goals.keep_macs is not None and goals.keep_params is None and goals.file_kb is None
+    return tuple(each.format(cost="macs" if by_macs else "params") for each in _RANKINGS)
+
+
+def best_of(scores: Sequence[float]) -> int:
+    """Which of some scores to take: the first, unless another leads by more than chance may."""
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return best if scores[best] > scores[0] + CLEARLY else 0
+
+
+def after_a_pull(ranking: str) -> str:
+    """What ranks the channels of a pulled network: `taylor`, which sees that a gamma is gone."""
+    return ranking if ranking.startswith("taylor") else "taylor"
+
+
+def cut_words(goal_words: Sequence[str], ranking: str, seed: int, goals: Goals) -> list[str]:
+    """The flags of slim_prune.py for a goal."""
+    small = min(goals.keep_params or 1.0, goals.keep_macs or 1.0) < 0.1
+    floor = "0.02" if small or goals.file_kb is not None else "0.05"
+    rounded = ["--round-to", "8"] if goals.latency_ms is not None else []
+    return [
+        *goal_words, "--importance", ranking, "--layer-keep", floor, *rounded, "--seed", str(seed),
+    ]  # fmt: skip
+
+
+def train_words(epochs: int, seed: int, machine: Machine, teacher: Inputs) -> list[str]:
+    """The flags of train.py that all trainings share; `teacher` is asked for its responses."""
+    named = [str(word) for word in model_words(Inputs(teacher.cfg, teacher.weights))]
+    taught = ["--t-" + word[2:] if word in ("--cfg", "--weights") else word for word in named]
+    return ["--epochs", str(epochs), "--seed", str(seed), *machine.train_words, *taught]

@@ -1,0 +1,128 @@
+"""What a compression hands over: the pair, exports, a recipe, a page, and a table of its worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ...command.files import atomic_write
+from ...command.table import table
+from ...command.words.next_step import next_steps
+from ...detection.figures import ModelFigures
+from ...detection.options import Inputs, Scoring
+from ...network.cost import short_count
+from ...pruning.report.chain import write_chain
+from ...pruning.report.chain_options import ChainOptions
+from ...runtimes.export.options import ExportOptions, target_files
+from ...runtimes.export.run import export_model
+from .decisions import Epochs
+from .options import CompressOptions
+from .stages import Line
+
+RECIPE = "recipe.yaml"
+
+
+def finish(
+    options: CompressOptions,
+    line: Line,
+    base: Inputs,
+    found: Mapping[str, Inputs],
+    plan: Epochs,
+    ranking: str,
+) -> Inputs:
+    """Write and print everything; the pair. Scores here are the first on the validation list."""
+    pair = _handed_over(options, line, found["tuned"])
+    write_recipe(line, plan, ranking)
+    how = Scoring(
+        options.data, batch_size=options.machine.batch_size, device=options.machine.device
+    )
+    models = {"base": base, "cut": found["cut"], "final": pair}
+    scores = {name: _worth(line, name, model, how) for name, model in models.items()}
+    page = line.folder / "report"
+    chain = ChainOptions(tuple(models.values()), how, str(page), force=True)
+    write_chain(chain, line.tools.build, ["python", "compress.py", "--output", str(line.folder)])
+    print(_table(scores))
+    print(_verdict(options, scores["base"], scores["final"]))
+    print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {line.folder / RECIPE}")
+    print(f"Wrote {page / 'report.html'}")
+    print(_next(options, pair))
+    return pair
+
+
+def _worth(line: Line, name: str, model: Inputs, how: Scoring) -> ModelFigures:
+    return ModelFigures(**line.value(f"final {name}", lambda: vars(line.score(model, how))))
+
+
+def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
+    """The pair, named after the run's folder, and the exports beside it."""
+    stem = line.folder / line.folder.name
+    kinds = dict.fromkeys(("darknet", *(e for e in options.exports if e not in _PAIR)))
+    for kind in kinds:
+        if not all(path.is_file() for path in target_files(stem, kind)):
+            export = ExportOptions(tuned, kind, str(stem), options.data, force=True)
+            export_model(export, line.tools.build)
+    cfg, weights = target_files(stem, "darknet")
+    return Inputs(str(cfg), str(weights))
+
+
+_PAIR = ("darknet", "opencv")  # one pair fits both
+
+
+def write_recipe(line: Line, plan: Epochs, ranking: str) -> None:
+    """recipe.yaml: what was found and decided, and the commands that give the same weights."""
+    found: dict[str, object] = line.journal.content["found"]
+    commands: dict[str, Sequence[str]] = line.journal.content["commands"]
+    lines = ["# What compress.py found, decided and ran. The commands give the same weights again."]
+    lines += ["found:", *(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in found.items())]
+    decided = {"ranking": ranking, "pull_epochs": plan.pull, "finetune_epochs": plan.finetune}
+    lines += ["decided:", *(f"  {key}: {json.dumps(value)}" for key, value in decided.items())]
+    lines += ["commands:"]
+    for key, words in commands.items():
+        lines += [f"  - name: {json.dumps(key)}", f"    words: {json.dumps(list(words))}"]
+    with atomic_write(line.folder / RECIPE) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _table(scores: Mapping[str, ModelFigures]) -> str:
+    first = scores["base"]
+    rows = [["model", "parameters", "", "MACs", "file KB", "mAP@.5", "mAP@.5:.95"]]
+    for name, each in scores.items():
+        rows.append([
+            name,
+            short_count(each.parameters),
+            f"{each.parameters / first.parameters:.1%}",
+            short_count(each.macs),
+            f"{each.file_bytes / 1000:,.0f}",
+            *("-" if value is None else f"{value:.3f}" for value in (each.map50, each.map)),
+        ])  # fmt: skip
+    return table(rows, right=range(1, 7))
+
+
+def _verdict(options: CompressOptions, base: ModelFigures, final: ModelFigures) -> str:
+    if base.map50 is None or final.map50 is None:
+        return "The data set names no validation images: nothing says what this costs"
+    change = final.map50 - base.map50
+    allowed = options.goals.max_map_drop
+    held = ""
+    if allowed is not None:
+        held = f" (--max-map-drop {allowed:g}: {'held' if -change <= allowed else 'not held'})"
+    return (
+        f"{1 - final.parameters / base.parameters:.0%} of the parameters are gone, mAP@.5 "
+        f"{base.map50:.3f} -> {final.map50:.3f} on the validation list, which no choice saw{held}"
+    )
+
+
+def _next(options: CompressOptions, pair: Inputs) -> str:
+    shown = replace(pair, img_size=None)
+    return next_steps({
+        "see what it finds": [
+            "python", "detect.py", "--weights", shown.weights, "--data", options.data,
+            "--source", "PICTURES",
+        ],
+        "make a file for another runtime": [
+            "python", "export.py", "--weights", shown.weights, "--format", "onnx",
+            "--output", Path(shown.weights).with_suffix(""),
+        ],
+    })  # fmt: skip

@@ -1,0 +1,129 @@
+"""The command line of compress.py, and what it asks for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from ...command.cli import (
+    DATA_SET,
+    Parser,
+    add_device,
+    add_img_size,
+    img_size,
+    positive_int,
+    ratio,
+)
+from ...command.errors import UserError
+from ...detection.inputs import add_inputs, inputs_of, model_of
+from ...runtimes.options import Runtime
+from .options import EXPORTS, CompressOptions, CompressRun, Goals, Machine
+
+_FIRST = (
+    "--weights", "--data", "--keep-params", "--keep-macs", "--latency-ms", "--max-map-drop",
+    "--epochs", "--hours", "--export", "--output", "--resume", "--dry-run",
+)  # fmt: skip
+
+
+def read_flags(doc: str | None, argv: Sequence[str] | None = None) -> CompressRun:
+    """What the flags ask for; argv None: those of this process. Raises UserError."""
+    parser = _parser(doc)
+    args = parser.parse_args(argv)
+    changed = [k for k, v in vars(args).items() if k != "resume" and v != parser.get_default(k)]
+    if args.resume and changed:
+        flag = changed[0].replace("_", "-")
+        raise UserError(f"--{flag}: a resumed run keeps its flags; give --resume alone")
+    options = None if args.resume else _asked_for(args)
+    return CompressRun(options, args.output or "", args.resume or "", vars(args))
+
+
+def saved_options(saved: Mapping[str, object]) -> CompressOptions:
+    """What the flags of a journal asked for; those that it does not know have their defaults."""
+    return _asked_for(_parser(None).parse_args([], argparse.Namespace(**saved)))
+
+
+def _asked_for(args: argparse.Namespace) -> CompressOptions:
+    size = img_size(args.img_size)
+    goals = Goals(
+        args.keep_params,
+        args.keep_macs,
+        args.file_kb,
+        args.latency_ms,
+        args.runtime,
+        args.max_map_drop,
+    )
+    return CompressOptions(
+        inputs_of(args.cfg, args.weights, size),
+        args.data,
+        goals,
+        args.epochs,
+        args.hours,
+        model_of(args.teacher, None) if args.teacher else None,
+        tuple(args.export),
+        Machine(args.batch_size, args.workers, args.device, args.threads, args.cache_images),
+        args.seed,
+        args.dry_run,
+    )
+
+
+def _parser(doc: str | None) -> Parser:
+    parser = Parser(doc, first=_FIRST)
+    what = parser.add_argument_group("what is compressed")
+    add_inputs(what)
+    what.add_argument("--data", default="", help=f"to train on and to choose by: {DATA_SET}")
+    add_img_size(what)
+    _add_goals(parser.add_argument_group("to which goals; all that are given must hold"))
+    _add_work(parser.add_argument_group("with how much work"))
+    out = parser.add_argument_group("what is written")
+    out.add_argument(
+        "--output", metavar="FOLDER", help="a new folder; left out, runs/compress/NAME"
+    )
+    out.add_argument(
+        "--export",
+        nargs="+",
+        default=[],
+        choices=EXPORTS,
+        metavar="FORMAT",
+        help=f"further files of the result, for {', '.join(EXPORTS)}",
+    )
+    out.add_argument("--resume", metavar="FOLDER", help="go on with a run that was ended")
+    out.add_argument("--dry-run", action="store_true", help="measure, print the plan, and stop")
+    return parser
+
+
+def _add_goals(group: argparse._ActionsContainer) -> None:
+    add = group.add_argument
+    add("--keep-params", type=ratio, metavar="SHARE", help="of the parameters that may stay")
+    add("--keep-macs", type=ratio, metavar="SHARE", help="of the multiplications that may stay")
+    add("--file-kb", type=float, metavar="KB", help="most kilobytes of the .weights file")
+    add("--latency-ms", type=float, metavar="MS", help="most milliseconds of one image, here")
+    add("--runtime", choices=get_args(Runtime), default="torch", help="what --latency-ms is in")
+    add(
+        "--max-map-drop",
+        type=ratio,
+        metavar="DROP",
+        help="most mAP@.5 that may be lost; without a goal of size, as small as that allows",
+    )
+
+
+def _add_work(group: argparse._ActionsContainer) -> None:
+    add = group.add_argument
+    add(
+        "--epochs",
+        type=positive_int,
+        metavar="N",
+        help="of all trainings together; left out, from the number of images",
+    )
+    add("--hours", type=float, metavar="H", help="in place of --epochs: as many as fit in")
+    add(
+        "--teacher",
+        metavar="CFG,WEIGHTS",
+        help="a better network of the same classes; left out, the network itself teaches",
+    )
+    add("--batch-size", type=positive_int, default=16, help="images per step of training")
+    add("--seed", type=int, default=0, help="of the images drawn, order and augmentation")
+    add_device(group)
+    add("--threads", type=positive_int, metavar="N", help="CPU threads of training")
+    add("--workers", type=int, default=-1, metavar="N", help="processes that load images; -1 picks")
+    add("--cache-images", action="store_true", help="keep the images in memory while training")

@@ -1,0 +1,151 @@
+"""What compress.py is asked for, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+from ...command.errors import UserError
+from ...command.option_values import require_choice, require_count, require_share
+from ...detection.options import Inputs
+from ...runtimes.options import FORMATS, PAIRS, Backend, Format, Pair, Runtime
+
+EXPORTS: tuple[Format | Pair, ...] = (*PAIRS, *FORMATS)
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What must hold in the end; None: nobody asked for it. All that are given hold together.
+
+    keep_*: shares of the network as it is. file_kb: kilobytes (1,000 bytes) of the .weights file.
+    latency_ms: of one image in `runtime` on this machine. max_map_drop: mAP@.5 that may be lost; by
+    itself, the network becomes as small as that allows.
+    """
+
+    keep_params: float | None = None
+    keep_macs: float | None = None
+    file_kb: float | None = None
+    latency_ms: float | None = None
+    runtime: Runtime = "torch"
+    max_map_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        require_share("--keep-params", self.keep_params or 0.0)
+        require_share("--keep-macs", self.keep_macs or 0.0)
+        require_share("--max-map-drop", self.max_map_drop or 0.0)
+        require_choice("--runtime", self.runtime, get_args(Runtime))
+        for flag, value in (("--file-kb", self.file_kb), ("--latency-ms", self.latency_ms)):
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"{flag}: must be a positive number, got {value:g}")
+        if not self.of_size and self.max_map_drop is None:
+            raise UserError(
+                "what is the goal? name one or several: --keep-params 0.25, --keep-macs, --file-kb,"
+                " --latency-ms, --max-map-drop 0.01"
+            )
+
+    @property
+    def of_size(self) -> bool:
+        """Whether any of them says how small or fast the network is to be."""
+        sizes = (self.keep_params, self.keep_macs, self.file_kb, self.latency_ms)
+        return any(size is not None for size in sizes)
+
+    def words(self, file_bytes: int) -> list[str]:
+        """The flags of a pruning script for them; `file_bytes`: of the network as it is."""
+        words: list[str] = []
+        if self.keep_params is not None:
+            words += ["--target-params", repr(self.keep_params)]
+        if self.keep_macs is not None:
+            words += ["--target-macs", repr(self.keep_macs)]
+        if self.file_kb is not None:
+            share = self.file_kb * 1000 / file_bytes
+            if share >= 1:
+                raise UserError(
+                    f"--file-kb {self.file_kb:g}: the file has {file_bytes / 1000:.0f} KB as it is"
+                )
+            words += ["--target-file", f"{share:.6f}"]
+        if self.latency_ms is not None:
+            words += ["--target-latency-ms", repr(self.latency_ms), "--runtime", self.runtime]
+        return words
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What trains, and how it is fed."""
+
+    batch_size: int = 16
+    workers: int = -1
+    device: str = ""
+    threads: int | None = None
+    cache_images: bool = False
+
+    def __post_init__(self) -> None:
+        require_count("--batch-size", self.batch_size)
+
+    @property
+    def train_words(self) -> list[str]:
+        """The flags of train.py for it."""
+        words = ["--batch-size", str(self.batch_size), "--workers", str(self.workers)]
+        words += ["--device", self.device] if self.device else []
+        words += ["--threads", str(self.threads)] if self.threads else []
+        return words + (["--cache-images"] if self.cache_images else [])
+
+    @property
+    def prune_words(self) -> list[str]:
+        """The flags of a pruning script for it."""
+        workers = 2 if self.workers < 0 else self.workers
+        words = ["--batch-size", str(self.batch_size), "--workers", str(workers)]
+        return words + (["--device", self.device] if self.device else [])
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """A compression: of what, to which goals, with how much work.
+
+    epochs: of all trainings together; None: from the size of the data, or from `hours`. teacher: a
+    network that is better than the one to compress; None: that one teaches. dry_run: plan only.
+    """
+
+    inputs: Inputs
+    data: str
+    goals: Goals
+    epochs: int | None = None
+    hours: float | None = None
+    teacher: Inputs | None = None
+    exports: tuple[Format | Pair, ...] = ()
+    machine: Machine = field(default_factory=Machine)
+    seed: int = 0
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise UserError("--data: is needed, to train on and to choose by")
+        if self.epochs is not None:
+            require_count("--epochs", self.epochs)
+        if self.hours is not None and not 0 < self.hours < math.inf:
+            raise UserError(f"--hours: must be a positive number, got {self.hours:g}")
+        if self.epochs is not None and self.hours is not None:
+            raise UserError("--epochs and --hours: each says how much work it may be; give one")
+        if self.seed < 0:
+            raise UserError(f"--seed: must not be negative, got {self.seed}")
+
+    @property
+    def needs(self) -> tuple[Backend, ...]:
+        """The runtimes that must be installed."""
+        return (self.goals.runtime, *(kind for kind in self.exports if kind != "darknet"))
+
+
+@dataclass(frozen=True)
+class CompressRun:
+    """A run of compress.py: what it does, and where.
+
+    options: None for a run that goes on, whose journal has them. output: a new folder; "": a free
+    one below runs/compress. resume: the folder of a run to go on with; "": a new one. typed: the
+    flags, for the journal.
+    """
+
+    options: CompressOptions | None
+    output: str
+    resume: str
+    typed: Mapping[str, object]
