@@ -9,8 +9,9 @@
 Layers whose channels are tied are one group. Each group alone is cut by 10 to 90% of its channels,
 the least important (--importance) first, with folding as in a prune, and what is left is scored on
 development images: a share of the *training* list, since what is chosen by the validation list
-cannot be measured by it any more. --fast predicts the same from gradients without a cut; the other
-forms print how far its ranks agree with theirs.
+cannot be measured by it any more. --fast foretells the growth of the loss from gradients, without a
+cut: trust its ranks more than its sizes, which are often too small. The other forms print how far
+its ranks agree with theirs. Drops are of one group alone: those of several add up.
 
 Writes sensitivity.json (bound to this network by hashes) for the prune scripts, sensitivity.csv,
 sensitivity.png, report.html with a heat map, and the lists of images used. Killed at any moment,

@@ -97,6 +97,10 @@ def test_floors_multiples_and_limits_hold() -> None:
     assert all(count >= 0.25 * len(graph.issued[i]) for i, count in counts.items())
     spared = meet(start, scores, SLIM, table, goal, limits=Limits({1: "mine"}))
     assert spared.kept(1).all() and not spared.kept(0).all()
+    floors = Limits(floors=((graph.issued[1], 125),))
+    capped = meet(start, scores, SLIM, table, goal, limits=floors)
+    free = meet(start, scores, SLIM, table, goal)
+    assert int(free.kept(1).sum()) < 125 <= int(capped.kept(1).sum())
     limited = meet(start, scores, SLIM, table, 0.8 * table.alone_ms, 0, Limits({}, 0.3))
     for index in (0, 1, 2):
         assert limited.kept(index).sum() >= 0.7 * len(limited.kept(index))

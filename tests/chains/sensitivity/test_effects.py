@@ -109,15 +109,42 @@ def test_batches_do_not_matter_and_the_network_is_left_as_it_was() -> None:
     assert not model.layers[0].bn._forward_hooks
 
 
+DEPTHWISE = net(conv(6, stride=2), conv(6, groups=6, activation="mish"), conv(4, stride=4), head())
+
+
+def test_a_depthwise_layer_is_gated_in_place_of_what_it_reads() -> None:
+    """Both of its group's layers count as masked; the later one alone decides what is handed on."""
+    model = healthy(DEPTHWISE)
+    x = image(model)
+    graph = channel_graph(model.rules)
+    assert set(graph.issued[0]) == set(graph.issued[1])
+    own = effects(model, x)[:, graph.issued[1]].sum()
+    assert own == pytest.approx(slope(model, 1, x, STEADY), rel=0.02, abs=2e-3)
+    # Negative control: another number than by the first layer's gate.
+    assert abs(slope(model, 0, x, STEADY) - own) > 0.1 * abs(own)
+    # A layer that others read as well has a gate of its own.
+    joined = net(
+        conv(6, stride=2), conv(6, groups=6), section("route", layers="0,1"), conv(4, stride=4),
+        head(),
+    )  # fmt: skip
+    other = healthy(joined)
+    x = image(other)
+    own = effects(other, x)[:, channel_graph(other.rules).issued[1]].sum()
+    wanted = slope(other, 0, x, STEADY) + slope(other, 1, x, STEADY)
+    assert own == pytest.approx(wanted, rel=0.02, abs=2e-3)
+
+
 def test_the_prediction_by_hand() -> None:
     """Two images, three channels, of which the first two go: their gradients are added first."""
     found = np.array([[1.0, 2.0, 5.0], [-0.5, 0.5, 7.0]])
-    # Each image's sums are 3 and 0: -(3 + 0) + 1/2 * 2 * (9 + 0).
-    assert predicted_change(found, np.array([0, 1])) == pytest.approx(6.0)
-    # One by one they would give -(0.5) + 1.25 and -(2.5) + 4.25: Fisher is not additive.
+    # Each image's sums are 3 and 0: 1/2 * 2 * (9 + 0).
+    assert predicted_change(found, np.array([0, 1])) == pytest.approx(9.0)
+    # One by one 1.25 and 4.25: not additive.
     apart = sum(predicted_change(found, np.array([k])) for k in (0, 1))
-    assert apart == pytest.approx(2.5)
+    assert apart == pytest.approx(5.5)
     assert predicted_change(found, np.array([], int)) == 0
+    # The mean over more images of the same kind is the same: each adds half as much to dL/dm.
+    assert predicted_change(np.vstack([found, found]) / 2, np.array([0, 1])) == pytest.approx(9.0)
 
 
 def test_small_gates_are_foretold_in_size() -> None:

@@ -3,11 +3,12 @@
 A channel that is pruned hands on activation(beta), as if its gamma were 0 (without batch
 normalisation: its bias, as if its kernel were 0). So a gate m stands before each channel of each
 layer, z = beta + m (gamma n), and the gradient by m at 1 of one image's loss is what that image
-says about the channel: its loss changes by about -dL/dm when the channel goes, and, by the
-empirical Fisher information in the Hessian's place (as in Optimal Brain Damage, LeCun et al., NIPS
-1989, and Theis et al., "Faster Gaze Prediction with Dense Networks and Fisher Pruning", 2018), by
-half the square of that beside it. Channels that go together count together: their gradients are
-added before they are squared.
+says about the channel. Around a minimum of the loss the first order is 0, and half the mean square
+of these gradients (the empirical Fisher information in the Hessian's place) is what it grows by
+when m goes to 0: Theis et al., "Faster Gaze Prediction with Dense Networks and Fisher Pruning",
+2018. The mean gradient itself is left out as they do: of a few images it says more about these than
+about the channel. Channels that go together count together: their gradients are added before they
+are squared.
 """
 
 from __future__ import annotations
@@ -63,24 +64,40 @@ def channel_effects(
 
 
 def predicted_change(effects: Values, classes: Ids) -> float:
-    """Change of the mean loss when these classes go: first order, and half the Fisher's square."""
+    """Growth of the mean loss when these classes go: half the Fisher information of their gate."""
     own = effects[:, classes].sum(1)  # (images,): of the sum over images that is dL/dm
-    return float(-own.sum() + 0.5 * len(own) * np.square(own).sum())
+    return float(0.5 * len(own) * np.square(own).sum())
 
 
 def _gated(graph: ChannelGraph, network: Network) -> dict[int, nn.Module]:
     """The module whose output each layer's gate stands behind.
 
-    Depthwise convolutions have none: the gates of the channels that they work on count already.
+    What only depthwise convolutions read has none: theirs come later and, closed, hand on the same
+    whatever came before, so that both together would count the channels twice.
     """
+    readers: dict[int, list[int]] = {}
+    for layer in graph.layers:
+        for source in layer.sources:
+            readers.setdefault(source, []).append(layer.index)
     found: dict[int, nn.Module] = {}
-    for index, classes in graph.issued.items():
-        if graph.layers[index].groups > 1 and np.isin(classes, graph.inputs[index][0]).all():
+    for index in graph.issued:
+        of_this = readers.get(index, [])
+        if of_this and all(_follows(graph, reader) for reader in of_this):
             continue
         module: Any = network.layers[index]
         kernel = module.conv if hasattr(module, "conv") else module.fc
         found[index] = kernel if module.bn is None else module.bn
     return found
+
+
+def _follows(graph: ChannelGraph, index: int) -> bool:
+    """Whether a layer works on each channel alone, with a kernel: a depthwise convolution."""
+    issued = graph.issued.get(index)
+    return (
+        issued is not None
+        and graph.layers[index].groups > 1
+        and bool(np.isin(issued, graph.inputs[index][0]).all())
+    )
 
 
 class _Gates:

@@ -39,8 +39,7 @@ from ..options import (
     PruneOptions,
     Typed,
 )
-from ..sensitivity.file import read_sensitivity
-from ..sensitivity.flags import add_sensitivity, sensitivity_of
+from ..sensitivity.flags import add_sensitivity, require_sensitivity, sensitivity_of
 from ..strategy import Strategy
 from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
 
@@ -51,8 +50,7 @@ def read_flags(
     """`prune_flags`, after a look at the files that they name. Raises UserError."""
     options = prune_flags(strategy, doc, argv)
     require_inputs(options.inputs.cfg, options.inputs.weights, options.scoring.data)
-    if options.sensitivity is not None:
-        read_sensitivity(options.sensitivity.file)
+    require_sensitivity(options.sensitivity)
     return options
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...command.errors import UserError
 from ..options import SensitivityLimit
+from .file import read_sensitivity
 
 
 def add_sensitivity(group: argparse._ActionsContainer) -> None:
@@ -39,3 +40,9 @@ def sensitivity_of(given: Mapping[str, Any]) -> SensitivityLimit | None:
     if max_layer_drop is None:
         raise UserError("--sensitivity: needs --max-layer-drop, say 0.005")
     return SensitivityLimit(file, max_layer_drop)
+
+
+def require_sensitivity(limit: SensitivityLimit | None) -> None:
+    """Raise UserError where its file is none of sensitivity.py; None asks for nothing."""
+    if limit is not None:
+        read_sensitivity(limit.file)
