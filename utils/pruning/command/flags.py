@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from ...cfg.strict import add_strict_darknet
 from ...command.cli import (
@@ -26,13 +26,10 @@ from ...detection.inputs import add_inputs, inputs_of, require_inputs
 from ...detection.options import Scoring
 from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
-from ..importance.options import IMPORTANCES, Cost, Kind, Normalization, Ranking
+from ..importance.options import IMPORTANCES, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
-    LEAST_IMAGES,
     RUNS,
-    Budget,
-    LatencyBudget,
     LayerRules,
     Measure,
     Outputs,
@@ -42,6 +39,7 @@ from ..options import (
 from ..sensitivity.flags import add_sensitivity, require_sensitivity, sensitivity_of
 from ..strategy import Strategy
 from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
+from .flag_types import budget, image_count, kind_and_cost, latency, seed
 
 
 def read_flags(
@@ -206,7 +204,7 @@ def _add_targets(group: argparse._ActionsContainer) -> None:
             f"--target-{measure}",
             dest="budgets",
             action="append",
-            type=_budget(measure),
+            type=budget(measure),
             metavar="SHARE",
             help=f"the share of the {what} that may stay, {how}; several targets must all hold",
         )
@@ -214,7 +212,7 @@ def _add_targets(group: argparse._ActionsContainer) -> None:
         "--target-latency-ms",
         dest="budgets",
         action="append",
-        type=_latency,
+        type=latency,
         metavar="MS",
         help="milliseconds that one image may take in --runtime. Every layer is timed at several "
         "widths, and the channels go that lose the least importance for each millisecond saved; "
@@ -288,14 +286,14 @@ def _add_outputs(group: argparse._ActionsContainer) -> None:
     add("--force", action="store_true", help="overwrite output files of an earlier run")
     add(
         "--recalibrate",
-        type=_image_count,
+        type=image_count,
         metavar="N",
         help="measure the BN statistics of the pruned network again, on N training images (200 do; "
         "needs --data)",
     )
     add(
         "--repair",
-        type=_image_count,
+        type=image_count,
         metavar="N",
         help="fit the kernels behind the cut again, in closed form, to what the uncut network "
         "computes for N training images (64 do; needs --data): for nets that are not trained on",
@@ -314,47 +312,5 @@ def _add_scoring(group: argparse._ActionsContainer) -> None:
     add_device(group)
     add_workers(group)
     group.add_argument(
-        "--seed", type=_seed, default=0, help="of random scores and of the training images drawn"
+        "--seed", type=seed, default=0, help="of random scores and of the training images drawn"
     )
-
-
-def kind_and_cost(text: str) -> tuple[Kind, Cost | None]:
-    """`taylor` and None, or, of `taylor:macs`, both; type of --importance."""
-    kind, colon, cost = text.partition(":")
-    if kind not in IMPORTANCES:
-        raise argparse.ArgumentTypeError(
-            f"invalid choice: {kind!r} (choose from {', '.join(IMPORTANCES)})"
-        )
-    if colon and cost not in get_args(Cost):
-        raise argparse.ArgumentTypeError(
-            f"invalid choice: {cost!r} (choose from {', '.join(get_args(Cost))})"
-        )
-    return kind, cast(Cost, cost) if colon else None
-
-
-def _image_count(text: str) -> int:
-    count = positive_int(text)
-    if count < LEAST_IMAGES:
-        raise argparse.ArgumentTypeError(f"must be at least {LEAST_IMAGES}, got {text}")
-    return count
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {text}")
-    return value
-
-
-def _budget(measure: Measure) -> Callable[[str], Budget]:
-    def share(text: str) -> Budget:
-        return Budget(measure, ratio(text))
-
-    return share
-
-
-def _latency(text: str) -> LatencyBudget:
-    ms = float(text)
-    if not 0 < ms < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number of milliseconds, got {text}")
-    return LatencyBudget(ms)
