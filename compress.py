@@ -3,6 +3,7 @@
     python compress.py --weights runs/train/base/best.pt --data my-photos --keep-params 0.25
     python compress.py --weights best.pt --data my.data --keep-macs 30% --export onnx
     python compress.py --weights best.pt --data my.data --max-map-drop 0.01   # as small as holds
+    python compress.py --weights yolov8n.pt --data data.yaml --keep-params 0.4   # of ultralytics
     python compress.py --resume runs/compress/best
 
 Name one or several goals, which must all hold. Everything else is decided here, by what cuts would
@@ -29,7 +30,8 @@ from utils.command.cli import run_main
 from utils.command.folders import first_free
 from utils.command.optional import NEEDS, require
 from utils.command.words.short_names import run_name
-from utils.detection.inputs import require_inputs
+from utils.detection.inputs import require_data, require_inputs
+from utils.translate.recognise import is_ultralytics
 
 COMMAND = "compress.py"  # whose journals these are
 RUNS = Path("runs/compress")
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> object:
     run = read_flags(__doc__, argv)
     if run.options is None:
         journal = Journal.load(run.resume, "--resume", COMMAND)
-        options = saved_options(journal.content["args"])
+        options = replace(saved_options(journal.content["args"]), dry_run=False)
     else:
         options = run.options
         require_sound(options)
@@ -59,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> object:
 def require_sound(options: CompressOptions) -> None:
     """Find mistakes now and not after hours. Raises UserError."""
     inputs = options.inputs
-    require_inputs(inputs.cfg, inputs.weights, options.data)
+    if is_ultralytics(inputs.weights) and inputs.cfg == inputs.weights:
+        require_data(options.data)  # it is translated as the first thing
+    else:
+        require_inputs(inputs.cfg, inputs.weights, options.data)
     if options.teacher:
         require_inputs(options.teacher.cfg, options.teacher.weights)
     for runtime in options.needs:

@@ -157,6 +157,7 @@ class PruneOptions:
     what a latency is measured in. `recalibrate`: training images to measure the BN statistics on
     again, None: not.
     `repair`: training images to fit the kernels behind the cut on, before that; None: not.
+    `at_most`: budgets are limits; where channels go in large groups, less may stay.
     `sensitivity`: what groups of layers may lose at most; None: whatever their scores say.
     """
 
@@ -177,6 +178,7 @@ class PruneOptions:
     outputs: Outputs = field(default_factory=Outputs)
     typed: Typed = field(default_factory=Typed)
     repair: int | None = None
+    at_most: bool = False
     sensitivity: SensitivityLimit | None = None
 
     def __post_init__(self) -> None:

@@ -80,7 +80,8 @@ def cut_words(goal_words: Sequence[str], ranking: str, seed: int, goals: Goals) 
     floor = "0.02" if small or goals.file_kb is not None else "0.05"
     rounded = ["--round-to", "8"] if goals.latency_ms is not None else []
     return [
-        *goal_words, "--importance", ranking, "--layer-keep", floor, *rounded, "--seed", str(seed),
+        *goal_words, "--at-most", "--importance", ranking, "--layer-keep", floor, *rounded,
+        "--seed", str(seed),
     ]  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
     plan = decisions.split(job.epochs, pulls)
     _tell_plan(job, ranking, plan)
     if options.dry_run:
-        print("dry run: nothing was trained")
+        print(f"dry run: nothing was trained; to go on: compress.py --resume {journal.folder}")
         return None
     if options.goals.of_size:
         found = _slimmed(job, ranking, plan, _goal_words(job))
@@ -71,7 +71,7 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
 
 def _opened(options: CompressOptions, line: Line, spec: DataSpec) -> Job:
     """The network and what is measured of it before anything is decided."""
-    base = copied(options.inputs, line.folder)
+    base = copied(options.inputs, line.folder, options.data, line.tools.build)
     images = len({path for _, path in load_list(spec.require("train"))})
     machine = options.machine
     workers = 2 if machine.workers < 0 else machine.workers
@@ -219,7 +219,7 @@ def _as_small_as_holds(job: Job, plan: Epochs) -> tuple[str, dict[str, Inputs]]:
         cut = job.line.pruned(f"{key}-cut", job.base, [*words, "--repair", "64"])
         trial = [*_trainings(job, plan.trial), *decisions.FINETUNING]
         tuned = job.line.trained(key, cut, trial)
-        return job.worth - scored(tuned)
+        return _drop(job, scored(tuned))
 
     def scored(model: Inputs) -> float:
         return job.line.score(model, job.scoring).map50 or 0.0
@@ -234,14 +234,20 @@ def _as_small_as_holds(job: Job, plan: Epochs) -> tuple[str, dict[str, Inputs]]:
         goal = ["--target-params", repr(size)]
         models = _slimmed(job, ranking, plan, goal, f"at-{size:g}-")
         found = job.line.value(f"worth at {size:g}", _later(scored, models["tuned"]))
-        holds = job.worth - found <= allowed
-        print(f"At {size:.1%}: {job.worth - found:+.3f} lost: {'holds' if holds else 'too much'}")
+        drop = _drop(job, found)
+        holds = drop <= allowed
+        print(f"At {size:.1%}: {drop:+.3f} lost: {'holds' if holds else 'too much'}")
         if holds:
             return ranking, models
     raise UserError(
         f"--max-map-drop {allowed:g}: even {sizes[0]:.0%} of the parameters lose more in "
         f"{job.epochs} epochs; allow more, or more --epochs"
     )
+
+
+def _drop(job: Job, found: float) -> float:
+    """mAP@.5 lost on the development share."""
+    return job.worth - found
 
 
 @dataclass(frozen=True)

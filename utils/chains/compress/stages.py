@@ -21,6 +21,9 @@ from ...pruning.command.flags import prune_flags
 from ...pruning.command.run import prune_network, score_cut
 from ...pruning.strategy import Strategy
 from ...training.run_folder import RunFolder
+from ...translate.options import TranslateOptions
+from ...translate.recognise import is_ultralytics
+from ...translate.run import write_translated
 from ..journal import Journal, Train, is_finished
 
 PRUNE = "slim_prune.py"
@@ -112,8 +115,20 @@ class Line:
         self.journal.note(commands=commands)
 
 
-def copied(model: Inputs, folder: Path) -> Inputs:
-    """The model's files in a folder, as base.*: what the commands start from stays as it is."""
+def copied(model: Inputs, folder: Path, data: str, build: Build) -> Inputs:
+    """The model's files in a folder, as base.*: what the commands start from stays as it is.
+
+    A checkpoint of ultralytics is translated for the classes of the data.
+    """
+    if model.cfg == model.weights and is_ultralytics(model.weights):
+        cfg = folder / "base.cfg"
+        made = Inputs(str(cfg), str(cfg.with_suffix(".weights")), model.img_size)
+        if not (cfg.is_file() and Path(made.weights).is_file()):
+            asked = TranslateOptions(
+                model.weights, str(cfg), "", data, model.img_size, "native", force=True
+            )
+            write_translated(asked, build)
+        return made
     if model.cfg == model.weights:
         target = _copy(model.weights, folder / f"base{Path(model.weights).suffix}")
         return Inputs(target, target, model.img_size)

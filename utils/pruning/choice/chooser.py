@@ -49,6 +49,7 @@ class Chooser:
     importance: str = "|gamma|"  # what a score means
     block_scores: Scores = field(default_factory=dict)  # those that rank blocks: not normalised
     costs: LayerCosts | None = None  # what importance is divided by
+    at_most: bool = False  # budgets are limits
 
     def plan(self, ratio: float) -> PrunePlan:
         """The plan at a ratio: channels first, then blocks. Raises UserError."""
@@ -96,7 +97,7 @@ class Chooser:
 
     def within(self, budgets: Sequence[Budget]) -> tuple[float, PrunePlan]:
         """The least ratio that all budgets allow, and its plan. Raises UserError."""
-        found = [solve(self.cfg, budget, self.plan) for budget in budgets]
+        found = [solve(self.cfg, budget, self.plan, self.at_most) for budget in budgets]
         return max(found, key=lambda pair: pair[0])
 
 
@@ -123,6 +124,7 @@ def make_chooser(options: PruneOptions, network: Network, state: State) -> Choos
         ranking.meaning,
         scores,
         by_shape(graph, ranking.per) if ranking.per in ("params", "macs") else None,
+        options.at_most,
     )
 
 

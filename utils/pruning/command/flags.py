@@ -91,6 +91,7 @@ def prune_flags(
             args.project,
         ),
         repair=args.repair,
+        at_most=given.get("at_most", False),
         sensitivity=sensitivity_of(given),
     )
     settled = {
@@ -208,6 +209,11 @@ def _add_targets(group: argparse._ActionsContainer) -> None:
             metavar="SHARE",
             help=f"the share of the {what} that may stay, {how}; several targets must all hold",
         )
+    group.add_argument(
+        "--at-most",
+        action="store_true",
+        help="shares are limits: where channels go in large groups, less than that may stay",
+    )
     group.add_argument(
         "--target-latency-ms",
         dest="budgets",

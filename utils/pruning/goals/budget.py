@@ -38,13 +38,14 @@ def pruned_layers(cfg: Cfg, plan: PrunePlan) -> tuple[Layer, ...]:
 
 
 def solve(
-    cfg: Cfg, budget: Budget, plan_at: Callable[[float], PrunePlan]
+    cfg: Cfg, budget: Budget, plan_at: Callable[[float], PrunePlan], at_most: bool = False
 ) -> tuple[float, PrunePlan]:
     """The smallest ratio whose plan keeps within the budget, and that plan.
 
     Where that would leave more than 1% of the whole unused, the next larger network if it exceeds
     the budget by no more than 1%. Raises UserError when neither will do. Of channels, whichever of
-    the two is nearer: a small network may have less than 100.
+    the two is nearer: a small network may have less than 100. With `at_most`, the first, come what
+    may.
     """
     whole = cost_of(cfg, keep_everything(plan_at(0.0).graph), budget.measure)
 
@@ -61,6 +62,8 @@ def solve(
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if share(middle) > budget.share else (low, middle)
+    if at_most:
+        return high, plan_at(high)
     within, above = share(high), share(low)
     if budget.measure == "channels":
         nearer = high if budget.share - within <= above - budget.share else low
@@ -71,5 +74,5 @@ def solve(
         return low, plan_at(low)
     raise UserError(
         f"--target-{budget.measure} {budget.share}: the channels go in groups too large to come "
-        f"within {_ACCURACY}; near it are {above:.4f} and {within:.4f}"
+        f"within {_ACCURACY}; near it are {above:.4f} and {within:.4f} (--at-most takes the latter)"
     )

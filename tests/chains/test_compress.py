@@ -1,0 +1,229 @@
+"""compress.py: what it decides, what it leaves, what it refuses, and going on after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import compress
+import slim_prune
+import train
+from models import Darknet
+from tests.support.prune_case import prune_by_flags
+from tests.support.training_project import run as train_project
+from tests.support.training_project import write_project
+from utils.chains.compress import decisions
+from utils.chains.compress.decisions import best_of, default_epochs, rankings, split
+from utils.chains.compress.flags import read_flags
+from utils.chains.compress.options import Goals
+from utils.chains.journal import Journal
+from utils.command.errors import UserError
+from utils.network.weights import load_checkpoint
+
+QUICK = ("--epochs", "6", "--batch-size", "2", "--workers", "0", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with a network that finds the squares: base.pt."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_project(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        flags = ("--epochs", "40", "--lr0", "0.01", "--mosaic", "0", "--notest", "--name", "base")
+        shutil.copyfile(train_project(*flags) / "last.pt", "base.pt")
+    return folder
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it, as the working directory. A cut is never free there, so that all stages run."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(decisions, "FREE", -1.0)
+    yield tmp_path
+
+
+def run(*flags: str, output: str = "out") -> object:
+    goal = flags if any(flag.startswith("--keep") or "drop" in flag for flag in flags) else (
+        "--keep-params", "0.5", *flags,
+    )  # fmt: skip
+    words = ["--weights", "base.pt", "--data", "my.data", "--img-size", "32", *QUICK]
+    return compress.main([*words, *goal, "--output", output])
+
+
+def weights_of(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).glob("out*.weights")}
+
+
+def commands_of(folder: str) -> dict[str, list[str]]:
+    text = Path(folder, "recipe.yaml").read_text()
+    found = re.findall(r"- name: (.*)\n    words: (.*)\n", text)
+    return {json.loads(name): json.loads(words) for name, words in found}
+
+
+def test_it_hands_over_a_smaller_pair_a_page_and_a_recipe(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in (Path("base.pt"), Path("weights/last.pt"))}
+    run("--export", "opencv")
+    said = capsys.readouterr().out
+    model = Darknet("out/out.cfg", weights="out/out.weights")
+    parameters = sum(p.numel() for p in model.parameters())
+    assert parameters <= 0.5 * 950
+    assert Path("out/report/report.html").stat().st_size > 10_000
+    assert list(commands_of("out")) == ["aim", "pulled", "cut", "tuned"]
+    assert "Ranking: taylor" in said and "% of the parameters are gone" in said
+    # No copies of its inner runs lie over those of the user's.
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_commands_of_the_recipe_give_the_same_weights(project: Path) -> None:
+    run()
+    tuned = Path("out/train/tuned/last.pt")
+    model, cut = load_checkpoint(tuned)["model"], Path("out/cut/cut.weights").read_bytes()
+    commands = commands_of("out")
+    for folder in ("train", "aim", "cut"):
+        shutil.rmtree(Path("out", folder))
+    for script, *words in commands.values():
+        if script == "train.py":
+            train.main(words)
+        else:
+            prune_by_flags(slim_prune.STRATEGY, words)
+    again = load_checkpoint(tuned)["model"]
+    assert Path("out/cut/cut.weights").read_bytes() == cut
+    assert all((again[key] == model[key]).all() for key in model)
+    # Control: with another seed they do not.
+    other = [word if word != "0" else "7" for word in commands["tuned"][1:]]
+    train.main(other)
+    assert any((load_checkpoint(tuned)["model"][key] != model[key]).any() for key in model)
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("at", [1, 4, 7, 9, 11, 12])
+def test_killed_and_resumed_it_ends_with_the_same_weights(
+    project: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """KilledError at a moment when something was done and is not written down yet."""
+    run(output="whole/out")
+    saved, save = 0, Journal.save
+
+    def bomb(journal: Journal) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == at + 1:
+            raise KilledError
+        save(journal)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "save", bomb)
+        with pytest.raises(KilledError):
+            run()
+    assert not Path("out/out.weights").is_file() or at > 10
+    compress.main(["--resume", "out"])
+    assert weights_of("out") == weights_of("whole/out") != {}
+    before = Path("out/out.weights").stat().st_mtime_ns
+    compress.main(["--resume", "out"])  # nothing is left to do
+    assert Path("out/out.weights").stat().st_mtime_ns == before
+
+
+def test_killed_within_a_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(output="whole/out")
+    from utils.training import record
+
+    epochs, finish = 0, record.Record.epoch
+
+    def bomb(self: record.Record, *args: object, **kwargs: object) -> object:
+        nonlocal epochs
+        epochs += 1
+        if epochs == 4:  # two of the pull, one of the finetuning are done
+            raise KilledError
+        return finish(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record.Record, "epoch", bomb)
+        with pytest.raises(KilledError):
+            run()
+    assert "tuned" not in Journal.load("out", "--resume", "compress.py").content["commands"]
+    compress.main(["--resume", "out"])
+    assert weights_of("out") == weights_of("whole/out")
+
+
+def test_as_small_as_a_drop_allows(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decisions, "SIZES", (0.8, 0.6, 0.4))
+    run("--max-map-drop", "1")
+    assert "At 40.0%" in capsys.readouterr().out  # all hold
+    # Control: nothing loses less than -1.
+    monkeypatch.setattr(decisions, "SIZES", (0.8,))
+    monkeypatch.setattr("utils.chains.compress.run._drop", lambda job, found: 0.5)
+    with pytest.raises(UserError, match="even 80% of the parameters lose more in 6 epochs"):
+        run("--max-map-drop", "0.1", output="out2")
+
+
+def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"--keep-params 0\.001: cannot be reached.* at least"):
+        run("--keep-params", "0.001", output="a")
+    Darknet("my.cfg").save_weights("fresh.weights")
+    shutil.copyfile("my.cfg", "fresh.cfg")
+    words = ["--data", "my.data", "--img-size", "32", *QUICK, "--keep-params", "0.5"]
+    with pytest.raises(UserError, match=r"fresh\.weights: finds nothing.*python train\.py"):
+        compress.main(["--weights", "fresh.weights", *words, "--output", "b"])
+    with pytest.raises(UserError, match="an epoch takes"):
+        words = ["--weights", "base.pt", "--data", "my.data", "--img-size", "32", *QUICK[2:]]
+        compress.main([*words, "--keep-params", "0.5", "--hours", "1e-9", "--output", "c"])
+
+
+def test_a_dry_run_trains_nothing_and_can_go_on(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--dry-run")
+    said = capsys.readouterr().out
+    assert "Plan: 2 epochs of pulling what taylor would cut, the cut, 4 epochs" in said
+    assert not Path("out/train").exists() and not Path("out/out.weights").exists()
+    compress.main(["--resume", "out"])
+    assert Path("out/out.weights").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "what is the goal"),
+        (["--keep-params", "0.5", "--epochs", "3", "--hours", "1"], "give one"),
+        (["--file-kb", "-3"], "--file-kb: must be a positive number"),
+        (["--latency-ms", "0"], "--latency-ms: must be a positive number"),
+        (["--keep-params", "0.5", "--resume", "x"], "a resumed run keeps its flags"),
+    ],
+)
+def test_flags(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_flags(None, ["--weights", "my.pt", "--data", "my.data", *words])
+
+
+def test_goals_become_targets() -> None:
+    words = Goals(0.25, 0.3, file_kb=2.0).words(file_bytes=8000)
+    assert words == ["--target-params", "0.25", "--target-macs", "0.3", "--target-file", "0.250000"]
+    with pytest.raises(UserError, match="8 KB as it is"):
+        Goals(file_kb=9).words(8000)
+    assert Goals(latency_ms=5.0, runtime="opencv").words(1)[-2:] == ["--runtime", "opencv"]
+
+
+def test_decisions() -> None:
+    assert (split(30, True), split(30, False)) == (
+        decisions.Epochs(10, 20, 4), decisions.Epochs(0, 30, 4),
+    )  # fmt: skip
+    assert split(4, True).pull == 0  # a pull of one epoch frees nothing
+    assert best_of([0.3, 0.305, 0.2]) == 0 and best_of([0.3, 0.32, 0.2]) == 1
+    assert [default_epochs(n) for n in (10, 300, 1000, 100_000)] == [80, 55, 30, 8]
+    assert "taylor:macs" in rankings(Goals(keep_macs=0.5))
+    assert "taylor:params" in rankings(Goals(keep_params=0.5, keep_macs=0.5))
+    assert all(":" not in name for name in rankings(Goals(latency_ms=3.0)))
