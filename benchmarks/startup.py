@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "cfginfo.py": "--cfg {cfg}",
     "make_cfg.py": "--cfg {cfg} --data {data} --output new.cfg",
     "translate.py": "--cfg {cfg} --weights {weights} --output new.cfg",
+    "compress.py": "--cfg {cfg} --weights {weights} --data {data} --keep-params 0.5",
     "sensitivity.py": "--cfg {cfg} --weights {weights} --data {data}",
     "sparsity.py": "--cfg {cfg} --weights {weights}",
     "report.py": "--models {cfg},{weights} {cfg},{weights}",

@@ -21,6 +21,7 @@ MISTAKES = {
     "layer_channel_prune.py": [*GONE, "--shortcuts", "1", "--global-percent", "0.5"],
     "mask_prune.py": GONE,
     "iterative_prune.py": [*GONE, "--data", "gone.data"],
+    "compress.py": [*GONE, "--data", "gone.data", "--keep-params", "0.5"],
     "sensitivity.py": [*GONE, "--data", "gone.data"],
     "sparsity.py": GONE,
     "report.py": ["--models", "gone.cfg,gone.weights", "b.cfg,b.weights"],
