@@ -289,7 +289,7 @@ def _require_fitting(options: PruneOptions, sweep: SweepWish) -> None:
 def _require_images(options: PruneOptions) -> None:
     """Raise UserError where something is measured on training images, and there are none."""
     wishes = {
-        "--importance taylor": options.ranking.importance == "taylor",
+        f"--importance {options.ranking.importance}": options.ranking.needs_images,
         "--recalibrate": options.recalibrate is not None,
         "--repair": options.repair is not None,
     }

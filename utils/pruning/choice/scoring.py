@@ -16,6 +16,7 @@ from ...network.graph import ChannelGraph
 from ...network.weights import State
 from ..importance.kernels import random_scores
 from ..importance.kinds import FROM_STATE
+from ..importance.obd import obd
 from ..importance.options import Ranking
 from ..importance.scores import Scores, normalize
 from ..importance.taylor import taylor
@@ -32,7 +33,7 @@ def channel_scores(
         return FROM_STATE[ranking.importance](graph, state)
     if ranking.importance == "random":
         return random_scores(graph, how.seed)
-    return _taylor(graph, network, ranking.taylor_batches, how)
+    return _by_loss(graph, network, ranking, how)
 
 
 def comparable(scores: Scores, ranking: Ranking) -> Scores:
@@ -43,22 +44,26 @@ def comparable(scores: Scores, ranking: Ranking) -> Scores:
     return normalize(scores, ranking.normalization)
 
 
-def _taylor(graph: ChannelGraph, network: Network, count: int, how: Scoring) -> Scores:
+def _by_loss(graph: ChannelGraph, network: Network, ranking: Ranking, how: Scoring) -> Scores:
     # Losses and data sets are half of the modules that a prune could load; most need none of them.
     from ...detection.training_images import training_batches
     from ...training.losses.loss import DetectionLoss, total
 
     if not network.heads:
         raise UserError(
-            f"{network.cfg.source}: --importance taylor needs a loss, which only nets with heads "
-            "have"
+            f"{network.cfg.source}: --importance {ranking.importance} needs a loss, which only "
+            "nets with heads have"
         )
     loss = DetectionLoss(network.heads)
 
     def value(raw: Sequence[Tensor], targets: Tensor, img_hw: tuple[int, int]) -> Tensor:
         return total(loss(raw, targets, img_hw))
 
-    batches = training_batches(network, how, how.batch_size, count * how.batch_size)
-    bar = progress_bar(batches, "taylor importance", "batch", count)
-    twin = copy.deepcopy(network)
-    return taylor(graph, twin.to(pick_device(how.device)), bar, value)
+    second = ranking.importance == "obd"  # whose squares are those of single images
+    images = ranking.taylor_batches * how.batch_size
+    size = 1 if second else how.batch_size
+    batches = training_batches(network, how, size, images)
+    unit = "image" if second else "batch"
+    bar = progress_bar(batches, f"{ranking.importance} importance", unit, images // size)
+    twin = copy.deepcopy(network).to(pick_device(how.device))
+    return obd(graph, twin, bar, value) if second else taylor(graph, twin, bar, value)

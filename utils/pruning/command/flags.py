@@ -277,7 +277,7 @@ def _add_importance(group: argparse._ActionsContainer) -> None:
         type=positive_int,
         default=16,
         metavar="N",
-        help="training batches that --importance taylor averages over (needs --data)",
+        help="training batches that --importance taylor and obd average over (needs --data)",
     )
 
 

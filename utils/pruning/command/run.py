@@ -138,7 +138,7 @@ def _opened(options: PruneOptions, build: Build) -> tuple[_Original, Chooser]:
     """The network with its weights, and all that a plan depends on but the ratio."""
     keep_freed_memory()
     _require_free_places(options)
-    if options.ranking.importance == "taylor" or options.recalibrate or options.repair:
+    if options.ranking.needs_images or options.recalibrate or options.repair:
         load_data_file(options.scoring.data).require("train")
     inputs = options.inputs
     network = build(read_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)

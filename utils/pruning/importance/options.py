@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from ...command.option_values import require_choice, require_count
 
-Kind = Literal["bn", "bn-act", "l1", "l2", "fpgm", "taylor", "lamp", "random"]
+Kind = Literal["bn", "bn-act", "l1", "l2", "fpgm", "taylor", "obd", "lamp", "random"]
 Normalization = Literal["layer", "global", "none"]
 ShapeCost = Literal["params", "macs"]
 Cost = Literal["params", "macs", "latency"]
@@ -30,6 +30,7 @@ IMPORTANCES: dict[Kind, Importance] = {
     "l2": Importance("kernel's L2 norm", "layer"),
     "fpgm": Importance("distance to the other kernels", "layer"),
     "taylor": Importance("|gamma dL/dgamma|"),
+    "obd": Importance("1/2 w^2 F of all weights that go"),
     "lamp": Importance("LAMP score"),
     "random": Importance("random number"),
 }
@@ -43,8 +44,8 @@ class Ranking:
     """What ranks the channels.
 
     normalize: how the scores of different layers are made comparable; None: as `importance` needs.
-    taylor_batches: training batches that "taylor" averages over. per: what a channel's importance
-    is divided by, as much of it as its removal saves; None: by nothing.
+    taylor_batches: training batches that "taylor" and "obd" average over. per: what a channel's
+    importance is divided by, as much of it as its removal saves; None: by nothing.
     """
 
     importance: Kind = "bn"
@@ -59,6 +60,11 @@ class Ranking:
         if self.per is not None:
             require_choice("--importance KIND:COST", self.per, get_args(Cost))
         require_count("--taylor-batches", self.taylor_batches)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether it is measured on training images."""
+        return self.importance in ("taylor", "obd")
 
     @property
     def meaning(self) -> str:
