@@ -18,6 +18,7 @@ report/report.html. Killed at any moment, --resume goes on and ends with the sam
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from utils.chains.compress.flags import read_flags, saved_options
 from utils.chains.compress.options import CompressOptions
 from utils.chains.journal import Journal
 from utils.command.cli import run_main
+from utils.command.errors import UserError
 from utils.command.folders import first_free
 from utils.command.optional import NEEDS, require
 from utils.command.words.short_names import run_name
@@ -55,7 +57,12 @@ def main(argv: Sequence[str] | None = None) -> object:
     from utils.chains.compress.stages import Tools
 
     options = replace(options, data=ready_data(options.data))
-    return compress(options, journal, Tools(Darknet, train.main, slim_prune.STRATEGY))
+    try:
+        return compress(options, journal, Tools(Darknet, train.main, slim_prune.STRATEGY))
+    except UserError:
+        if run.options is not None and not journal.content.get("commands"):
+            shutil.rmtree(journal.folder)  # made above, and nothing in it is worth keeping
+        raise
 
 
 def require_sound(options: CompressOptions) -> None:

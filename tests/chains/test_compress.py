@@ -175,6 +175,7 @@ def test_as_small_as_a_drop_allows(
 def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"--keep-params 0\.001: cannot be reached.* at least"):
         run("--keep-params", "0.001", output="a")
+    assert not Path("a").exists()  # so that the name is free for another goal
     Darknet("my.cfg").save_weights("fresh.weights")
     shutil.copyfile("my.cfg", "fresh.cfg")
     words = ["--data", "my.data", "--img-size", "32", *QUICK, "--keep-params", "0.5"]
