@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import compress
 import slim_prune
@@ -176,7 +177,9 @@ def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"--keep-params 0\.001: cannot be reached.* at least"):
         run("--keep-params", "0.001", output="a")
     assert not Path("a").exists()  # so that the name is free for another goal
-    Darknet("my.cfg").save_weights("fresh.weights")
+    blind = Darknet("my.cfg")
+    torch.nn.init.constant_(blind.layers[2].get_parameter("conv.bias"), -30.0)
+    blind.save_weights("fresh.weights")
     shutil.copyfile("my.cfg", "fresh.cfg")
     words = ["--data", "my.data", "--img-size", "32", *QUICK, "--keep-params", "0.5"]
     with pytest.raises(UserError, match=r"fresh\.weights: finds nothing.*python train\.py"):
