@@ -13,8 +13,9 @@ And the float32 tensors to be written must be, bit for bit, the ones that were c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,14 +54,16 @@ def prove(
     """
     size = _proof_size(cfg, plan.graph.layers)
     compact = build_layers(cfg, size)
-    circular = _Lockstep(plan, compact, size, "circular")
-    zeros = _Lockstep(plan, compact, size, "zeros")
+    shells = _Shells()
+    circular = _Lockstep(plan, compact, size, "circular", shells)
+    zeros = _Lockstep(plan, compact, size, "zeros", shells)
     masked = folded = border = 0.0
     for cut in cut_layers(state, plan, torch.float64):
+        shells.forget()
         silenced = cut.layer.silence(cut.original, cut.kept)
-        theirs = circular.reference("masked", cut.layer, silenced)
-        theirs_folded = zeros.reference("folded", cut.left, cut.folded, mute=cut.kept)
-        theirs_padded = zeros.reference("masked", cut.layer, silenced)
+        theirs = circular.reference("masked", cut.layer, silenced, cut.kept)
+        theirs_folded = zeros.reference("folded", cut.left, cut.folded, cut.kept)
+        theirs_padded = zeros.reference("masked", cut.layer, silenced, cut.kept)
         small = circular.place(cut.layer)
         if small is None:
             continue
@@ -85,16 +88,20 @@ class _Lockstep:
         compact: Sequence[Layer],
         size: tuple[int, int],
         padding: PaddingMode,
+        shells: _Shells,
     ) -> None:
-        self._padding = padding
-        self._seen: set[int] = set()  # inserted layers that have run
+        self._padding: PaddingMode = padding
+        self._shells = shells
         self._layers = {"compact": compact, "masked": plan.graph.layers}
         self._layers["folded"] = plan.layers
-        start = structured_input(plan.graph.layers[0].inputs[0][0], size)
+        start = structured_input(plan.graph.layers[0].inputs[0][0], size)[:1]
         self._values: dict[str, dict[int, Tensor]] = {
             name: {INPUT: start} for name in ("compact", "masked", "folded")
         }
         self._places = surviving(plan)
+        # Layers that no layer of the full network is the origin of, the last first.
+        placed = set(self._places.values())
+        self._inserted = [i for i in range(len(compact) - 1, -1, -1) if i not in placed]
         self._last = {
             name: {source: layer.index for layer in layers for source in layer.sources}
             for name, layers in self._layers.items()
@@ -107,26 +114,37 @@ class _Lockstep:
 
     def compact(self, layer: Layer, params: Params) -> Tensor:
         """The pruned network's value of a layer, after those of any [route] put before it."""
-        for index in range(layer.index):
-            if index not in self._seen and index not in self._places.values():
-                self._advance("compact", self._layers["compact"][index], {})
-                self._seen.add(index)
+        while self._inserted and self._inserted[-1] < layer.index:
+            inserted = self._layers["compact"][self._inserted.pop()]
+            self._advance("compact", inserted, {})
         return self._advance("compact", layer, params)
 
-    def reference(
-        self, name: str, layer: Layer, params: Params, mute: Tensor | None = None
-    ) -> Tensor:
-        """A full-size network's value, with channels outside `mute` held at 0."""
-        return self._advance(name, layer, params, mute)
+    def reference(self, name: str, layer: Layer, params: Params, kept: Tensor) -> Tensor:
+        """A full-size network's value; in the folded one, channels outside `kept` are held at 0."""
+        return self._advance(name, layer, params, kept, name == "folded")
 
     def _advance(
-        self, name: str, layer: Layer, params: Params, mute: Tensor | None = None
+        self,
+        name: str,
+        layer: Layer,
+        params: Params,
+        kept: Tensor | None = None,
+        mute: bool = False,
     ) -> Tensor:
         values = self._values[name]
-        module = _module_with(self._layers[name][layer.owner], params, self._padding)
-        value = layer.forward(module, [values[source] for source in layer.sources])
-        if mute is not None:
-            value = value * mute.view(1, -1, 1, 1)
+        owner = self._layers[name][layer.owner]
+        inputs = [values[source] for source in layer.sources]
+        silent = None if kept is None or kept.all() else layer.silent(params, ~kept)
+        if kept is None or silent is None:
+            value = layer.forward(self._shells.module(owner, params, self._padding), inputs)
+            if mute and kept is not None:
+                value = value * kept.view(1, -1, 1, 1)
+        else:
+            module = self._shells.module(owner, params, self._padding, kept)
+            rows = layer.forward(module, inputs)
+            value = rows.new_empty((len(rows), len(kept), *rows.shape[2:]))
+            value[:, kept] = rows
+            value[:, ~kept] = 0 if mute else silent.view(1, -1, 1, 1)
         values[layer.index] = value
         last = self._last[name]
         for source in [s for s in values if last.get(s, INPUT) <= layer.index]:
@@ -159,12 +177,76 @@ def _proof_size(cfg: Cfg, layers: Sequence[Layer]) -> tuple[int, int]:
     return small if fits else (height, width)
 
 
-def _module_with(layer: Layer, params: Params, padding: PaddingMode) -> nn.Module:
-    """The module of a layer with these parameters."""
-    with torch.device("meta"):
-        module = layer.module(padding)
-    module.load_state_dict(dict(params), strict=True, assign=True)
-    return module.eval()
+class _Shells:
+    """Modules without numbers of their own, built once a layer: that takes longer than running."""
+
+    def __init__(self) -> None:
+        self._built: dict[int, tuple[nn.Module, dict[str, _Slot]]] = {}
+        self._rows: dict[int, tuple[Params, Params]] = {}
+
+    def forget(self) -> None:
+        """Let go of all, and of the tensors in them."""
+        self._built.clear()
+        self._rows.clear()
+
+    def module(
+        self, layer: Layer, params: Params, padding: PaddingMode, kept: Tensor | None = None
+    ) -> nn.Module:
+        """The module of a layer with these parameters, until the next call for that layer.
+
+        With `kept`, a convolution's with these outputs only. Raises GateError for parameters of
+        other names or shapes than the layer's.
+        """
+        if id(layer) not in self._built:
+            with torch.device("meta"):
+                built = layer.module("zeros").eval()
+            self._built[id(layer)] = built, dict(_slots(built))
+        module, slots = self._built[id(layer)]
+        if {name: tensor.shape for name, tensor in params.items()} != {
+            name: slot.shape for name, slot in slots.items()
+        }:
+            raise GateError(f"layer {layer.index}: its tensors are not those of its section")
+        given = params if kept is None else self._rows_of(params, kept)
+        for name, slot in slots.items():
+            slot.table[slot.name] = slot.kind(given[name])
+        for part in module.modules():
+            if hasattr(part, "padding_mode"):
+                setattr(part, "padding_mode", padding)  # noqa: B010 - a module's, of any class
+        return module
+
+    def _rows_of(self, params: Params, kept: Tensor) -> Params:
+        """What the same parameters hold for the kept outputs; two networks ask for each."""
+        if id(params) not in self._rows:
+            rows = {name: tensor[kept] for name, tensor in params.items()}
+            self._rows[id(params)] = params, rows  # the first keeps its id from being another's
+        return self._rows[id(params)][1]
+
+
+class _Slot(NamedTuple):
+    """Where a tensor of a module is kept."""
+
+    table: dict[str, Any]
+    name: str
+    shape: torch.Size
+    kind: Callable[[Tensor], Tensor]
+
+
+def _slots(module: nn.Module) -> Iterator[tuple[str, _Slot]]:
+    """By the names of its state."""
+    for prefix, part in module.named_modules():
+        for table, kind in ((part._parameters, _held), (part._buffers, _as_it_is)):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    full = f"{prefix}.{name}" if prefix else name
+                    yield full, _Slot(table, name, tensor.shape, kind)
+
+
+def _held(tensor: Tensor) -> Tensor:
+    return nn.Parameter(tensor, requires_grad=False)
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _require_same_tensors(cut: CutLayer, small: Layer, pruned: Mapping[str, Tensor]) -> None:

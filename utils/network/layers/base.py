@@ -202,6 +202,14 @@ class Layer:
         """
         return params
 
+    def silent(self, params: Params, removed: Tensor) -> Tensor | None:
+        """What deaf output channels (`removed`) emit at every place, whatever the input.
+
+        For parameters that `silence` made deaf. None where that is not so, or where a channel's
+        value depends on others': then it has to be run.
+        """
+        return None
+
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Its parameters with the inputs' constants moved into a mean or bias."""
         return params

@@ -246,6 +246,15 @@ class Convolutional(Layer):
         mask = kept.view(-1, *(1,) * (params[name].dim() - 1))
         return {**params, name: params[name] * mask}
 
+    def silent(self, params: Params, removed: Tensor) -> Tensor | None:
+        """The activation of beta, or of the bias, since 0 times anything is 0."""
+        if self.groups > 1 or self.owner != self.index or self.antialiasing:
+            return None
+        if self.activation in ACROSS_CHANNELS:
+            return None
+        bias = params["bn.bias" if self.normalized else "conv.bias"][removed]
+        return ELEMENTWISE[self.activation](bias)
+
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Each output sums kernel x constant; that goes out of the BN mean or into the bias."""
         constant = inputs[0].view(self.groups, -1)  # (groups, inputs per group)
