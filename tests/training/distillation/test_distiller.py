@@ -20,14 +20,10 @@ from utils.network.graph import channel_graph
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import make_plan
 from utils.pruning.surgery import links_of, prune
-from utils.training.distillation.distiller import (
-    Distiller,
-    channel_wise,
-    divergence,
-    matched_heads,
-    relative_error,
-)
+from utils.training.distillation.distiller import Distiller
+from utils.training.distillation.features import channel_wise, divergence, relative_error
 from utils.training.distillation.links import default_links
+from utils.training.distillation.matching import matched_heads
 from utils.training.distillation.options import DistillKind, DistillOptions
 
 TARGETS = torch.tensor([[0, 1, 0.4, 0.6, 0.3, 0.3], [1, 0, 0.7, 0.2, 0.5, 0.4]])
@@ -116,7 +112,7 @@ def test_a_student_that_equals_its_teacher_learns_nothing(kind: DistillKind) -> 
     assert taught(small_detector(1), small_detector(), kind) > 1e-4  # negative control
 
 
-@pytest.mark.parametrize("loss", ["cwd", "mse"])
+@pytest.mark.parametrize("loss", ["cwd", "mse", "pkd"])
 def test_features_of_a_pruned_student_without_its_dead_channels_are_the_teachers(
     loss: str, tmp_path: Path
 ) -> None:

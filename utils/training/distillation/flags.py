@@ -23,6 +23,11 @@ def add_distillation_flags(parser: Parser) -> None:
     )
     add("--distill-gain", type=float, help="weight of 1, 2 and response")
     add("--feature-gain", type=float, help="weight of feature")
-    add("--feature-loss", choices=get_args(FeatureLoss), help="distance")
+    add(
+        "--feature-loss",
+        choices=get_args(FeatureLoss),
+        help="distance of features: cwd where a channel looks, mse in the teacher's scale, pkd "
+        "Pearson's correlation, which leaves scale and offset to the student",
+    )
     add("--temperature", type=float, help="of the softmaxes")
     add("--t-plan", metavar="FILE", help="left out: the .plan.json beside --cfg")

@@ -10,7 +10,7 @@ from ...command.flag_fields import flag
 from ...network.cfg_of import own_cfg
 
 DistillKind = Literal["1", "2", "response", "feature"]
-FeatureLoss = Literal["cwd", "mse"]
+FeatureLoss = Literal["cwd", "mse", "pkd"]
 
 
 @dataclass(frozen=True)
