@@ -190,8 +190,8 @@ def build_distiller(
     teacher.fuse().eval().requires_grad_(False).to(device)
     if options.machine.channels_last:
         teacher.to(memory_format=torch.channels_last)
-    links = links_to_teach(asked, options.cfg, student.rules, teacher.rules)
-    return Distiller(teacher, student.heads, asked.lessons, links, options.loss.iou_t)
+    linked = links_to_teach(asked, options.cfg, student.rules, teacher.rules)
+    return Distiller(teacher, student.heads, asked.lessons, linked, options.loss.iou_t)
 
 
 def _held_masks(start: StartOptions, resumed: Resumed | None, model: nn.Module) -> HeldMasks | None:

@@ -11,6 +11,7 @@ from tests.support.nets import small_detector
 from utils.network.channel_links import Link
 from utils.training.distillation.distiller import Distiller
 from utils.training.distillation.features import DISTANCES, relative_error, uncorrelated
+from utils.training.distillation.links import Linked
 from utils.training.distillation.options import DistillOptions
 
 
@@ -57,9 +58,9 @@ def test_dead_channels_have_finite_gradients_and_count_one_half() -> None:
 def test_it_teaches_the_student_through_its_links_and_leaves_the_teacher() -> None:
     student, teacher = small_detector(1).train(), small_detector().requires_grad_(False)
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    links = (Link(3, 3, tuple(range(6))),)
+    linked = Linked((Link(3, 3, tuple(range(6))),))
     options = DistillOptions(kinds=("feature",), feature_loss="pkd")
-    distiller = Distiller(teacher, student.heads, options, links)
+    distiller = Distiller(teacher, student.heads, options, linked)
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     optimizer = torch.optim.Adam(student.parameters(), 1e-2)
     values = []

@@ -4,6 +4,7 @@
 response: what the teacher answers in place of labels (response.py)
 feature: the features of the channels that pruning kept, at the last layer of each scale and before
     the heads (features.py, links.py)
+cross: what the teacher's own head makes of the student's features (cross.py, links.py)
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...network.channel_links import Link
 from ...network.darknet import Network
 from ...network.layers import Head
 from ..losses.loss import Losses
 from ..losses.options import LossOptions
+from .cross import cross_loss
 from .features import feature_loss
+from .links import UNLINKED, Linked
 from .matching import matched_heads
 from .options import DistillOptions
 from .response import response_loss
@@ -34,16 +36,16 @@ class Distiller:
         teacher: Network,
         heads: Sequence[Head],
         options: DistillOptions,
-        links: Sequence[Link] = (),
+        linked: Linked = UNLINKED,
         iou_t: float = LossOptions.iou_t,
     ) -> None:
-        """`teacher`: in evaluation mode; `links`: features to compare; `iou_t`: of strategy 2.
+        """`teacher`: in evaluation mode; `linked`: for feature and cross; `iou_t`: of strategy 2.
 
         Raises UserError where no head of the teacher answers to one of the student.
         """
         self.teacher = teacher
         self.options = options
-        self.links = tuple(links)
+        self.linked = linked
         self.iou_t = iou_t
         self.heads = tuple(heads)
         self.pairs: tuple[tuple[int, int], ...] = ()
@@ -55,7 +57,7 @@ class Distiller:
     @property
     def observed(self) -> tuple[int, ...]:
         """The student's layers whose values the call needs."""
-        return tuple(link.layer for link in self.links)
+        return self.linked.of_student
 
     def __call__(
         self,
@@ -68,10 +70,9 @@ class Distiller:
 
         targets (T, 6): image, class, xc, yc, w, h of the input.
         """
-        wanted = [link.teacher_layer for link in self.links]
+        asked, linked, hw = self.options, self.linked, (images.shape[2], images.shape[3])
         with torch.no_grad():
-            taught, features = self.teacher.observe(images, wanted)
-        asked, hw = self.options, (images.shape[2], images.shape[3])
+            taught, features = self.teacher.observe(images, linked.of_teacher)
         total = images.new_zeros(())
         # Heads of a kind know what its losses ask of them.
         pairs: list[tuple[Any, Tensor, Tensor]] = [
@@ -86,6 +87,10 @@ class Distiller:
             )
         if "response" in asked.kinds:
             total = total + asked.gain * response_loss(pairs, hw)
-        if self.links:
-            total = total + asked.feature_gain * feature_loss(self.links, values, features, asked)
+        if linked.features:
+            apart = feature_loss(linked.features, values, features, asked)
+            total = total + asked.feature_gain * apart
+        if linked.crossings:
+            crossed = cross_loss(self.teacher, linked.crossings, values, features, taught, hw)
+            total = total + asked.gain * crossed
         return {"kd": total}

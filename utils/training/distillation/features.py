@@ -35,7 +35,7 @@ def feature_loss(
     taught: Mapping[int, Tensor],
     options: DistillOptions,
 ) -> Tensor:
-    """Mean over the linked layers; values (B, C, H, W) by layer, the student's and the teacher's."""
+    """Mean over the linked layers; values (B, C, H, W) by the layers of either side."""
     distance, parts = DISTANCES[options.feature_loss], []
     for link in links:
         wanted = taught[link.teacher_layer][:, list(link.channels)].float()

@@ -19,9 +19,9 @@ def add_distillation_flags(parser: Parser) -> None:
         choices=get_args(DistillKind),
         help="what the teacher teaches: 1 all logits, 2 objectness, classes and better boxes, "
         "response its answers in place of labels, feature the features of the channels that "
-        "pruning kept (NAME.plan.json)",
+        "pruning kept (NAME.plan.json), cross what its own head makes of them",
     )
-    add("--distill-gain", type=float, help="weight of 1, 2 and response")
+    add("--distill-gain", type=float, help="weight of 1, 2, response and cross")
     add("--feature-gain", type=float, help="weight of feature")
     add(
         "--feature-loss",

@@ -9,7 +9,7 @@ from ...command.errors import UserError
 from ...command.flag_fields import flag
 from ...network.cfg_of import own_cfg
 
-DistillKind = Literal["1", "2", "response", "feature"]
+DistillKind = Literal["1", "2", "response", "feature", "cross"]
 FeatureLoss = Literal["cwd", "mse", "pkd"]
 
 
