@@ -78,7 +78,7 @@ def build_run(
     decay, later = options.optimizer.weight_decay, bool(freezing.until)
     optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
     share, plain_too = (ranks.rank, ranks.world), bool(options.remeasured)
-    loaders = make_loaders(options.images, spec, model, device, options.seed, plain_too, share)
+    loaders = make_loaders(options, spec, model, device, plain_too, share)
     per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
     if options.schedule.max_batches and resumed is None:
         options = replace(options, epochs=epochs_for(options.schedule.max_batches, per_epoch))

@@ -30,4 +30,9 @@ def add_distillation_flags(parser: Parser) -> None:
         "Pearson's correlation, which leaves scale and offset to the student",
     )
     add("--temperature", type=float, help="of the softmaxes")
+    add(
+        "--unlabelled",
+        metavar="FOLDER",
+        help="further images to train on, of which the teacher's part of the loss alone is learned",
+    )
     add("--t-plan", metavar="FILE", help="left out: the .plan.json beside --cfg")

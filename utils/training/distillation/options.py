@@ -32,13 +32,15 @@ class TeacherOptions:
     """A network that teaches: its cfg ('' is no teacher) and weights, and what it teaches.
 
     plan: the .plan.json that links its channels to the student's; None is the one beside the
-    student's cfg. Left out, the cfg is what the weights have of their own. Raises UserError for a
-    cfg without weights, and for weights that hold none.
+    student's cfg. unlabelled: a folder of further images of which it teaches alone. Left out, the
+    cfg is what the weights have of their own. Raises UserError for a cfg without weights, for
+    weights that hold none, and for images without labels or a teacher.
     """
 
     cfg: str = field(default="", metadata=flag("t_cfg"))
     weights: str = field(default="", metadata=flag("t_weights"))
     plan: str | None = field(default=None, metadata=flag("t_plan"))
+    unlabelled: str = ""
     lessons: DistillOptions = field(default_factory=DistillOptions)
 
     def __post_init__(self) -> None:
@@ -49,3 +51,7 @@ class TeacherOptions:
             object.__setattr__(self, "cfg", own)  # frozen
         if self.cfg and not self.weights:
             raise UserError("--t-cfg: a teacher without --t-weights knows nothing")
+        if self.unlabelled and not self.weights:
+            raise UserError(
+                "--unlabelled: images without labels need a teacher that knows them: --t-weights"
+            )
