@@ -58,7 +58,10 @@ ARGS_OF_5C8975C = """{
 "min_side_px": 2.0, "close_mosaic": 5, "loss_from_cfg": [], "lr_marks": [], "burn_in": null,
 "max_batches": null}"""
 # Flags that came later.
-SINCE = {"project": "runs/train", "exist_ok": False, "noplots": False, "unlabelled": ""}
+SINCE = {
+    "project": "runs/train", "exist_ok": False, "noplots": False, "unlabelled": "",
+    "t_img_size": None,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

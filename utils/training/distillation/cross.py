@@ -29,7 +29,7 @@ from ...command.errors import UserError
 from ...network.channel_links import Link
 from ...network.darknet import Network
 from ...network.layers import INPUT, Head, Layer
-from .response import RESPONSES, response_loss
+from .response import RESPONSES, Pair, response_loss
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def cross_loss(
             for link in crossing.entry
         }
         raw = _through(teacher, crossing, values)
-        answer = taught[crossing.place].float()
-        pairs.append((teacher.heads[crossing.place], raw.float(), answer))
+        head, answer = teacher.heads[crossing.place], taught[crossing.place].float()
+        pairs.append(Pair(head, raw.float(), head, answer))
     return response_loss(pairs, img_hw)
 
 

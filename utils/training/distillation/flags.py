@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ...command.cli import Parser
+from ...command.cli import Parser, positive_int
 from .options import DistillKind, FeatureLoss
 
 
@@ -34,5 +34,13 @@ def add_distillation_flags(parser: Parser) -> None:
         "--unlabelled",
         metavar="FOLDER",
         help="further images to train on, of which the teacher's part of the loss alone is learned",
+    )
+    add(
+        "--t-img-size",
+        type=positive_int,
+        nargs="+",
+        metavar="N",
+        help="size at which the teacher sees the images: one number, or height and width; left "
+        "out, the student's",
     )
     add("--t-plan", metavar="FILE", help="left out: the .plan.json beside --cfg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...command.cli import img_size
 from ...command.errors import UserError
 from ...command.flag_fields import flag
 from ...network.cfg_of import own_cfg
@@ -32,7 +33,8 @@ class TeacherOptions:
     """A network that teaches: its cfg ('' is no teacher) and weights, and what it teaches.
 
     plan: the .plan.json that links its channels to the student's; None is the one beside the
-    student's cfg. unlabelled: a folder of further images of which it teaches alone. Left out, the
+    student's cfg. size: (height, width) at which it sees the images, None is the student's.
+    unlabelled: a folder of further images of which it teaches alone. Left out, the
     cfg is what the weights have of their own. Raises UserError for a cfg without weights, for
     weights that hold none, and for images without labels or a teacher.
     """
@@ -40,8 +42,9 @@ class TeacherOptions:
     cfg: str = field(default="", metadata=flag("t_cfg"))
     weights: str = field(default="", metadata=flag("t_weights"))
     plan: str | None = field(default=None, metadata=flag("t_plan"))
-    unlabelled: str = ""
     lessons: DistillOptions = field(default_factory=DistillOptions)
+    size: tuple[int, int] | None = field(default=None, metadata=flag("t_img_size", read=img_size))
+    unlabelled: str = ""
 
     def __post_init__(self) -> None:
         if self.weights and not self.cfg:
