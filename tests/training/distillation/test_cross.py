@@ -15,9 +15,10 @@ from tests.support.dfl_net import two_levels
 from tests.support.nets import conv, head, healthy, healthy_state, net, section, small_detector
 from utils.cfg import parse_cfg, plain_text
 from utils.command.errors import UserError
+from utils.network.cfg_of import read_cfg
 from utils.network.channel_links import Link, plan_path, write_links
 from utils.network.graph import channel_graph
-from utils.network.layers import Head, Layer
+from utils.network.layers import Head, Layer, build_layers
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import make_plan
 from utils.pruning.surgery import links_of, prune
@@ -187,3 +188,14 @@ def test_what_links_no_entry_is_refused_and_response_named(tmp_path: Path) -> No
     found = links_to_teach(asked(path), "small.cfg", student.rules, student.rules)
     assert [(c.own, c.entry[0].layer) for c in found.crossings] == [((3, 4), 2)]
     assert found.features == ()
+
+
+@pytest.mark.parametrize("name", ["demo", "yolov3-tiny", "yolov4", "yolov8n"])
+def test_every_head_of_the_zoo_begins_at_features_of_its_own_scale(name: str) -> None:
+    rules = build_layers(read_cfg(Path(__file__).parents[3] / "cfg" / f"{name}.cfg"))
+    heads = [rule for rule in rules if isinstance(rule, Head)]
+    for one in heads:
+        own, (entry,) = own_layers(one, rules)
+        assert rules[entry].shape[1:] == one.shape[1:]
+        assert set(one.sources) <= set(own)
+    assert len({own_layers(one, rules) for one in heads}) == len(heads)
