@@ -181,3 +181,27 @@ def test_a_region_student_is_refused_in_one_line() -> None:
         Distiller(other_teacher(), student.heads, RESPONSE)
     assert "\n" not in str(got.value)
     Distiller(other_teacher(), small_detector().heads, RESPONSE)  # negative control
+
+
+def test_autocast_does_not_round_boxes() -> None:
+    student, teacher = healthy(two_levels(), 1), healthy(net(conv(8, stride=4), head(3)))
+    sight = Sight(1.0, 4)
+    distiller = Distiller(teacher, student.heads, RESPONSE, sight=sight)
+    x = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+    raw = student.raw_heads(x)
+    taught = teacher.raw_heads(x)
+    exact = distiller._response([], raw, taught, (48, 64)).item()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (raw[0].flatten(1) @ raw[0].flatten(1).T).dtype == torch.bfloat16  # control
+        assert distiller._response([], raw, taught, (48, 64)).item() == exact
+
+
+def test_what_leaves_0_to_1_is_held_there() -> None:
+    last = conv(14, 1, batch_normalize=None, activation="linear")
+    region = "[region]\nanchors=1,1,2,2\nclasses=2\nnum=2\ncoords=4\n\n"
+    teacher = Darknet(net(conv(8, stride=8), last, region))
+    raw = torch.zeros(1, 14, 4, 4)
+    raw[0, 5, 1, 1], raw[0, 6, 1, 1] = 7.0, -2.0  # classes as they are
+    found = seen(teacher.heads, [raw], (32, 32))
+    assert found.classes.tolist() == [[1, 0]]
+    assert boxes_loss([yolo()], [torch.zeros(1, 14, 4, 4)], found, (32, 32)).isfinite()

@@ -118,6 +118,8 @@ def _anchored(
 def _decoded(head: Head, raw: Tensor, img_hw: Size) -> Tensor:
     """(B, N, 5 + nc): xywh in pixels, how sure an object is, each class if there is one."""
     boxes = head.decode(raw, img_hw)
+    # Heads that put out numbers as they are may leave 0..1.
+    boxes[..., 4:].clamp_(0, 1)
     if not isinstance(head, Dfl):
         return boxes
     best = boxes[..., 5:].amax(2, keepdim=True).clamp(min=1e-9)

@@ -134,5 +134,7 @@ class Distiller:
     ) -> Tensor:
         if pairs:
             return response_loss(pairs, hw, self.sight.factor)
-        found = seen(self.teacher.heads, taught, self.sight.size(hw))
-        return boxes_loss(self.heads, [x.float() for x in raw], found, hw)
+        # Coordinates are too fine for the types that autocast multiplies in.
+        with torch.autocast(raw[0].device.type, enabled=False):
+            found = seen(self.teacher.heads, taught, self.sight.size(hw))
+            return boxes_loss(self.heads, [x.float() for x in raw], found, hw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +29,10 @@ class DistillOptions:
     feature_loss: FeatureLoss = "cwd"
 
 
+def _size(values: Sequence[int] | None) -> tuple[int, int] | None:
+    return img_size(values, "--t-img-size")
+
+
 @dataclass(frozen=True)
 class TeacherOptions:
     """A network that teaches: its cfg ('' is no teacher) and weights, and what it teaches.
@@ -43,7 +48,7 @@ class TeacherOptions:
     weights: str = field(default="", metadata=flag("t_weights"))
     plan: str | None = field(default=None, metadata=flag("t_plan"))
     lessons: DistillOptions = field(default_factory=DistillOptions)
-    size: tuple[int, int] | None = field(default=None, metadata=flag("t_img_size", read=img_size))
+    size: tuple[int, int] | None = field(default=None, metadata=flag("t_img_size", read=_size))
     unlabelled: str = ""
 
     def __post_init__(self) -> None:
