@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_the_labels_loss_is_that_of_the_labelled_images_alone(from_cfg: frozense
 def test_a_batch_without_any_label_has_no_loss_but_all_its_names() -> None:
     loss = DetectionLoss(small_detector().heads)
     raw = raw_head()
-    batch = Batch(**{**vars(batch_of([10, 11, 12, 13])), "targets": torch.zeros(0, 6)})
+    batch = replace(batch_of([10, 11, 12, 13]), targets=torch.zeros(0, 6))
     got = labels_loss(loss, [raw], batch, 10, Ranks())
     assert got.keys() == loss([raw], TARGETS, (32, 32)).keys()
     assert [part.item() for part in got.values()] == [0, 0, 0]
@@ -75,6 +76,32 @@ def test_a_batch_without_any_label_has_no_loss_but_all_its_names() -> None:
     assert not bool(gradient.any())
     plain = labels_loss(loss, [raw], batch, 14, Ranks())  # negative control: all are labelled
     assert plain["obj"].item() > 0
+
+
+class TwoRanks(Ranks):
+    """A rank of two that have 1.5 labelled images on average."""
+
+    def mean(self, value: float) -> float:
+        return 1.5
+
+
+@pytest.mark.parametrize("ranks", [TwoRanks(world=2), Ranks()])
+def test_processes_with_more_and_fewer_labelled_images_make_one_loss(ranks: Ranks) -> None:
+    """Where the cfg decides, the loss is divided by images: by those of all processes."""
+    loss = DetectionLoss(small_detector().heads, LossOptions(from_cfg=frozenset(("box",))))
+    raw = raw_head()
+    whole = labels_loss(loss, [raw], batch_of([5, 11, 6, 7]), 10, Ranks())  # 0, 2 and 3
+    own = [batch_of(indices) for indices in ([5, 6], [11, 7])]
+    targets = TARGETS.clone()
+    targets[1, 0] = 1
+    rows = [targets, torch.zeros(0, 6)]
+    parts = [
+        labels_loss(loss, [raw[k::2]], replace(own[k], targets=rows[k]), 10, ranks)
+        for k in range(2)
+    ]
+    means = {name: (parts[0][name] + parts[1][name]).item() / 2 for name in whole}
+    alike = [means[name] == pytest.approx(whole[name].item(), rel=1e-5) for name in whole]
+    assert all(alike) is (ranks.world == 2)  # negative control: each by its own
 
 
 def test_no_mosaic_mixes_tiles_of_both_sorts(tmp_path: Path) -> None:
