@@ -70,6 +70,17 @@ def test_a_wider_box_costs_its_ciou_and_the_more_the_surer_the_teacher_is() -> N
     assert got == pytest.approx(by_hand / 2, rel=1e-3)
 
 
+def test_two_heads_that_answer_alike_cost_no_more_than_one() -> None:
+    """As labels' parts are divided by the positives: else more anchors would weigh more."""
+    raw = answer(0.9)
+    raw[0, 9, 1, 2] = math.log(2)
+    found = Found(*(torch.cat((x, x)) for x in vars(one_box(0.9)).values()))  # sums above 1
+    once = boxes_loss([yolo()], [raw], found, (32, 32)).item()
+    twice = boxes_loss([yolo()] * 2, [raw] * 2, found, (32, 32)).item()
+    assert twice == pytest.approx(once, rel=1e-4)
+    assert once > 0.5
+
+
 def test_a_student_that_says_the_same_has_nothing_to_learn() -> None:
     assert boxes_loss([yolo()], [answer()], one_box(), (32, 32)).item() == pytest.approx(
         0, abs=1e-5

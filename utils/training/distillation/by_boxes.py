@@ -9,7 +9,8 @@ probability where a head has none):
     [yolo] heads:  over the anchors that would answer for such a label, o * (1 - CIoU) and o * KL of
                    the binary distributions of each class; over all cells KL of the objectness, with
                    o as the aim where a box is, 0 elsewhere, but for cells whose box overlaps one of
-                   them by more than ignore_thresh; divided by the sum of o
+                   them by more than ignore_thresh; divided by the sum of o over those anchors, as
+                   labels' parts are by the number of positives
     YOLOv8's:      the loss of labels (dfl_loss.py), its aims times o, of the likeliest class alone
 
 What a teacher says below that, such as how its doubts are spread over neighbouring cells, is lost:
@@ -88,7 +89,8 @@ def boxes_loss(heads: Sequence[Any], raw: Sequence[Tensor], found: Found, img_hw
         _anchored(loss, x, grid, match, found, truth)
         for loss, x, grid, match in zip(losses, raw, grids, matches, strict=True)
     ]
-    return torch.stack(parts).sum() / found.sure.sum().clamp(min=1)
+    answering = torch.cat([found.sure[match.target] for match in matches]).sum()
+    return torch.stack(parts).sum() / answering.clamp(min=1)
 
 
 def _anchored(
