@@ -7,6 +7,8 @@
     python train.py --cfg cfg/my.cfg --data data/my.data --hyp-from-cfg
     python train.py --cfg cfg/prune_0.8_my.cfg --data data/my.data --weights prune_0.8_my.weights \\
         --t-cfg cfg/my.cfg --t-weights best.pt --distill feature
+    python train.py --cfg cfg/small.cfg --data data/my.data --unlabelled more \\
+        --t-weights large.pt --t-img-size 640
     python train.py --resume --name my
     torchrun --nproc_per_node=4 -- train.py --cfg cfg/my.cfg --data data/my.data
 

@@ -57,7 +57,11 @@ ARGS_OF_5C8975C = """{
 "flip": 0.5, "degrees": 0.0, "translate": 0.1, "scale": 0.5, "shear": 0.0, "min_visible": 0.1,
 "min_side_px": 2.0, "close_mosaic": 5, "loss_from_cfg": [], "lr_marks": [], "burn_in": null,
 "max_batches": null}"""
-SINCE = {"project": "runs/train", "exist_ok": False, "noplots": False}  # flags that came later
+# Flags that came later.
+SINCE = {
+    "project": "runs/train", "exist_ok": False, "noplots": False, "unlabelled": "",
+    "t_img_size": None,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -134,15 +134,15 @@ def add_workers(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def img_size(values: Sequence[int] | None) -> tuple[int, int] | None:
-    """(height, width) of an `--img-size`, None when it was left out.
+def img_size(values: Sequence[int] | None, flag: str = "--img-size") -> tuple[int, int] | None:
+    """(height, width) of an `--img-size`, or another `flag` like it, None when it was left out.
 
     Raises UserError for more than two numbers.
     """
     if values is None:
         return None
     if len(values) > 2:
-        raise UserError(f"--img-size takes one number or two (height width), got {len(values)}")
+        raise UserError(f"{flag} takes one number or two (height width), got {len(values)}")
     return values[0], values[-1]
 
 

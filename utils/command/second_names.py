@@ -23,6 +23,7 @@ _THEIRS = {
     "t_cfg": ("teacher_cfg",),
     "t_weights": ("teacher_weights", "teacher"),
     "distill": ("KDstr",),
+    "unlabelled": ("unlabeled",),
     "sparsity_regularization": ("sr", "sparse"),
     "device": ("gpu", "gpus"),
     "force": ("exist_ok", "overwrite"),

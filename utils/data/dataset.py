@@ -25,7 +25,7 @@ from .letterbox import Geometry, identity, pad
 from .options import AugmentOptions, Fit
 from .pixels import ByteArray
 from .problems import Problem, report_problems
-from .samples import Sample, load_samples, without_label_files
+from .samples import Sample, load_samples, samples_without_labels, without_label_files
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ class DetectionDataset(Dataset[Item]):
     UserError instead of a warning. rect: the loader makes batches of similar aspect ratio, with
     little padding. channels: as many as the network reads (see pixels.py). `samples` and `problems`
     tell what is used and what was left out; an image whose header is sound but whose pixels do not
-    decode stays in `samples`, and the loader leaves it out.
+    decode stays in `samples`, and the loader leaves it out. unlabelled: images whose labels nobody
+    knows; their samples come last, from number `labelled` on, and no mosaic mixes them with others.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class DetectionDataset(Dataset[Item]):
         seed: int = 0,
         rect: bool = False,
         channels: int = 3,
+        unlabelled: Sequence[Path] = (),
     ) -> None:
         if rect and fit == "stretch":
             raise UserError("rectangular batches keep the aspect ratio: they need fit 'letterbox'")
@@ -95,7 +97,10 @@ class DetectionDataset(Dataset[Item]):
         samples, problems = load_samples(list_path, nc)
         if without_label_files(samples):
             logger.warning("%s: none of its images has a label file; right path?", self.source)
-        self.samples: tuple[Sample, ...] = tuple(samples)
+        self.labelled = len(samples)
+        more, unread = samples_without_labels(unlabelled)
+        problems += unread
+        self.samples: tuple[Sample, ...] = (*samples, *more)
         self._contents = Contents(self.samples, img_size, fit, channels)
         unreadable = self._contents.cache(self.source) if cache else {}
         self.problems: tuple[Problem, ...] = (*problems, *unreadable.values())
@@ -122,7 +127,9 @@ class DetectionDataset(Dataset[Item]):
             return self._plain(draw.sample, net_hw)
         rng = np.random.default_rng((_ITEM_STREAM, self.seed, draw.epoch, draw.sample, draw.repeat))
         mosaic = rng.random() < self.augment.mosaic
-        others = rng.integers(len(self), size=MOSAIC_TILES - 1).tolist()
+        # A tile without labels would pass for background beside others.
+        alike = (0, self.labelled) if draw.sample < self.labelled else (self.labelled, len(self))
+        others = rng.integers(*alike, size=MOSAIC_TILES - 1).tolist()
         own, problems = self._tiles([draw.sample])
         if not own:
             return None, problems

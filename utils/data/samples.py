@@ -48,6 +48,20 @@ def load_samples(list_path: str | Path, nc: int) -> tuple[list[Sample], list[Pro
     return samples, problems
 
 
+def samples_without_labels(paths: Sequence[Path]) -> tuple[list[Sample], list[Problem]]:
+    """The same for images whose labels nobody knows; no list names them, so their folder does."""
+    samples: list[Sample] = []
+    problems: list[Problem] = []
+    for path in progress_bar(paths, "reading images without labels", "img"):
+        try:
+            hw = image_size(path)
+        except UnreadableImageError as error:
+            problems.append(Problem(str(path.parent), f"{path.name}: {error}"))
+        else:
+            samples.append(Sample(path, np.zeros((0, 5), np.float32), hw, str(path.parent)))
+    return samples, problems
+
+
 def without_label_files(samples: Sequence[Sample]) -> bool:
     """Whether no image at all has a label file: likely a wrong path, not all negatives."""
     return not any(len(s.labels) or label_path(s.path).is_file() for s in samples)

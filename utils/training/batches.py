@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from ..data.options import AugmentOptions, Fit
 from ..data.samples import class_balance_weights
 from ..detection.as_the_cfg_says import FROM_CFG, chosen_fit
 from ..network.darknet import Network
-from .options import ImageOptions
+from .distillation.unlabelled import images_without_labels
+from .options import ImageOptions, TrainOptions
 
 MOST_WORKERS = 8
 BATCHES_PER_SIZE = 10
@@ -40,11 +42,10 @@ class Loaders:
 
 
 def make_loaders(
-    options: ImageOptions,
+    training: TrainOptions,
     spec: DataSpec,
     network: Network,
     device: torch.device,
-    seed: int,
     plain_too: bool,
     share: tuple[int, int] = (0, 1),
 ) -> Loaders:
@@ -53,12 +54,18 @@ def make_loaders(
     With `share` (rank, of), this process's part of each batch. Raises UserError when there is
     nothing to train on.
     """
+    options, seed = training.images, training.seed
     fit = fit_of_run(options, network.cfg)
     if spec.train is None:
         raise UserError(f"{spec.source}: names no list of training images (train=)")
     _require_even_shares(options.batch_size, share[1])
 
-    def dataset(path: Path, cache: bool, augment: AugmentOptions | None = None) -> DetectionDataset:
+    def dataset(
+        path: Path,
+        cache: bool,
+        augment: AugmentOptions | None = None,
+        more: Sequence[Path] = (),
+    ) -> DetectionDataset:
         return DetectionDataset(
             str(path),
             spec.nc,
@@ -70,9 +77,11 @@ def make_loaders(
             seed=seed,
             rect=options.rect and augment is not None,
             channels=network.in_channels,
+            unlabelled=more,
         )
 
-    images = dataset(spec.train, options.cache, options.augment)
+    more = images_without_labels(training.teacher.unlabelled, (spec.train, spec.valid))
+    images = dataset(spec.train, options.cache, options.augment, more)
     valid = None if spec.valid is None else dataset(spec.valid, options.cache)
     # A few images now and then: not worth the memory of a cache.
     plain = dataset(spec.train, False) if plain_too else None

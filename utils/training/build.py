@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,8 @@ from .batches import make_loaders
 from .checkpoint import Trainee
 from .distillation.distiller import Distiller
 from .distillation.links import links_to_teach
+from .distillation.matching import require_same_subject
+from .distillation.sight import Sight
 from .losses.loss import DetectionLoss
 from .optimization.ema import make_ema
 from .optimization.freezing import Freezing
@@ -78,7 +80,7 @@ def build_run(
     decay, later = options.optimizer.weight_decay, bool(freezing.until)
     optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
     share, plain_too = (ranks.rank, ranks.world), bool(options.remeasured)
-    loaders = make_loaders(options.images, spec, model, device, options.seed, plain_too, share)
+    loaders = make_loaders(options, spec, model, device, plain_too, share)
     per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
     if options.schedule.max_batches and resumed is None:
         options = replace(options, epochs=epochs_for(options.schedule.max_batches, per_epoch))
@@ -87,7 +89,7 @@ def build_run(
     sparsity = make_sparsity(found, options.sparsity, rates, schedule)
     # A resumed run pulls as it did, whatever its gammas are by then.
     options = replace(options, sparsity=replace(options.sparsity, strength=sparsity.s))
-    distiller = build_distiller(options, build, model, device)
+    distiller = build_distiller(options, build, model, device, spec.names)
     loss = DetectionLoss(model.heads, options.loss, ranks)
     network = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
     if options.machine.compile:
@@ -172,26 +174,28 @@ def _load_start(model: Any, start: StartOptions) -> None:
 
 
 def build_distiller(
-    options: TrainOptions, build: Build, student: Network, device: torch.device
+    options: TrainOptions,
+    build: Build,
+    student: Network,
+    device: torch.device,
+    names: Sequence[str] = (),
 ) -> Distiller | None:
     """The teacher, frozen, with what it is asked; None without one.
 
-    Raises UserError where it has nothing to say to this student.
+    `names`: of the classes. Raises UserError where it has nothing to say to this student.
     """
     asked = options.teacher
     if not asked.cfg:
         return None
-    teacher = build(read_cfg(asked.cfg), student.img_size)
+    teacher = build(read_cfg(asked.cfg), asked.size or student.img_size)
     teacher.load_weights(asked.weights)
-    if teacher.nc != student.nc:
-        raise UserError(
-            f"--t-cfg: the teacher knows {teacher.nc} classes, the student {student.nc}"
-        )
+    require_same_subject(teacher, student, names)
     teacher.fuse().eval().requires_grad_(False).to(device)
     if options.machine.channels_last:
         teacher.to(memory_format=torch.channels_last)
-    links = links_to_teach(asked, options.cfg, student.rules, teacher.rules)
-    return Distiller(teacher, student.heads, asked.lessons, links, options.loss.iou_t)
+    linked = links_to_teach(asked, options.cfg, student.rules, teacher.rules)
+    sight = Sight.of(teacher, student.img_size)
+    return Distiller(teacher, student.heads, asked.lessons, linked, options.loss.iou_t, sight)
 
 
 def _held_masks(start: StartOptions, resumed: Resumed | None, model: nn.Module) -> HeldMasks | None:

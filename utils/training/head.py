@@ -85,7 +85,7 @@ def _start(run: Run) -> str:
 def _data(run: Run) -> str:
     names = run.spec.names
     shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
-    count = len(run.loader.dataset)
+    count = run.loader.dataset.labelled
     valid = f"{len(run.valid.dataset)} to validate" if run.valid else "none to validate"
     classes = f"{len(names)} class{'es' if len(names) > 1 else ''}"
     return f"{run.spec.source}: {classes} ({shown}), {count} images to train on, {valid}"
@@ -198,6 +198,17 @@ def _scoring(run: Run) -> str:
     return ", ".join(parts)
 
 
+def _manner(run: Run) -> str:
+    """At which size the teacher sees the images, where that is another; how it answers."""
+    distiller = run.distiller
+    assert distiller is not None
+    height, width = distiller.teacher.img_size
+    size = f", sees them at {width}x{height}" if distiller.sight.factor != 1 else ""
+    if "response" not in distiller.options.kinds:
+        return size
+    return f"{size}, compared {'cell by cell' if distiller.pairs else 'by its boxes'}"
+
+
 def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
     """Rows about what most runs do without."""
     options = run.options
@@ -211,7 +222,11 @@ def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
     if teacher.cfg:
         kinds = ", ".join(teacher.lessons.kinds)
         own = f" of {teacher.cfg}" if teacher.cfg != teacher.weights else ""
-        yield "teacher", f"{teacher.weights}{own}, taught by: {kinds}"
+        yield "teacher", f"{teacher.weights}{own}, taught by: {kinds}{_manner(run)}"
+    if teacher.unlabelled:
+        images = run.loader.dataset
+        count = _counted(len(images) - images.labelled, "more image")
+        yield "unlabelled", f"{count} of {teacher.unlabelled}, learned from the teacher alone"
     if options.start.masks:
         yield "masks", f"weights masked in {options.start.masks} stay 0"
     if run.freezing.layers or run.freezing.statistics or options.freeze.but_heads:

@@ -21,6 +21,7 @@ from ..network.batch_norm.statistics import recalibrate_
 from ..network.darknet import Network
 from .batches import pick_size
 from .checkpoint import Progress, Row, save, training_content, weights_content
+from .distillation.unlabelled import labels_loss
 from .epoch_lines import Pace, epoch_line
 from .losses.loss import Losses, total
 from .optimization.optimizer import set_rates
@@ -156,7 +157,8 @@ def batch_losses(run: Run, batch: Batch) -> Losses:
             return run.loss(run.network(images), batch.targets, size_of(batch))
         raw, values = run.network(images, observe=distiller.observed)
         taught = distiller(images, raw, values, batch.targets)
-    return {**run.loss(raw, batch.targets, size_of(batch)), **taught}
+    labelled = run.loader.dataset.labelled
+    return {**labels_loss(run.loss, raw, batch, labelled, run.ranks), **taught}
 
 
 def update(run: Run, progress: Progress) -> float:

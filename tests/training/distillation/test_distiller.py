@@ -20,35 +20,34 @@ from utils.network.graph import channel_graph
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import make_plan
 from utils.pruning.surgery import links_of, prune
-from utils.training.distillation.distiller import (
-    Distiller,
-    channel_wise,
-    divergence,
-    matched_heads,
-    relative_error,
-)
-from utils.training.distillation.links import default_links
+from utils.training.distillation.cross import crossings
+from utils.training.distillation.distiller import Distiller
+from utils.training.distillation.features import channel_wise, divergence, relative_error
+from utils.training.distillation.links import Linked, default_links
+from utils.training.distillation.matching import matched_heads
 from utils.training.distillation.options import DistillKind, DistillOptions
 
 TARGETS = torch.tensor([[0, 1, 0.4, 0.6, 0.3, 0.3], [1, 0, 0.7, 0.2, 0.5, 0.4]])
-KINDS: tuple[DistillKind, ...] = ("1", "2", "response", "feature")
+KINDS: tuple[DistillKind, ...] = ("1", "2", "response", "feature", "cross")
 
 
 def images() -> Tensor:
     return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def own_links(student: Darknet) -> tuple[Link, ...]:
+def own_links(student: Darknet, teacher: Darknet, kind: DistillKind) -> Linked:
     every = {
         rule.index: Link(rule.index, rule.index, tuple(range(rule.shape[0])))
         for rule in student.rules
     }
-    return default_links(every, student.rules)
+    if kind == "cross":
+        return Linked(crossings=crossings(every, student.rules, teacher.rules))
+    return Linked(default_links(every, student.rules) if kind == "feature" else ())
 
 
 def taught(student: Darknet, teacher: Darknet, kind: DistillKind, iou_t: float = 0.2635) -> float:
-    links = own_links(student) if kind == "feature" else ()
-    distiller = Distiller(teacher, student.heads, DistillOptions(kinds=(kind,)), links, iou_t)
+    linked = own_links(student, teacher, kind)
+    distiller = Distiller(teacher, student.heads, DistillOptions(kinds=(kind,)), linked, iou_t)
     with torch.no_grad():
         raw, values = student.observe(images(), distiller.observed)
         return float(distiller(images(), raw, values, TARGETS)["kd"])
@@ -116,7 +115,7 @@ def test_a_student_that_equals_its_teacher_learns_nothing(kind: DistillKind) -> 
     assert taught(small_detector(1), small_detector(), kind) > 1e-4  # negative control
 
 
-@pytest.mark.parametrize("loss", ["cwd", "mse"])
+@pytest.mark.parametrize("loss", ["cwd", "mse", "pkd"])
 def test_features_of_a_pruned_student_without_its_dead_channels_are_the_teachers(
     loss: str, tmp_path: Path
 ) -> None:
@@ -139,7 +138,7 @@ def test_features_of_a_pruned_student_without_its_dead_channels_are_the_teachers
     options = DistillOptions(kinds=("feature",), feature_loss=loss)  # type: ignore[arg-type]
 
     def value(chosen: tuple[Link, ...]) -> float:
-        distiller = Distiller(teacher, student.heads, options, chosen)
+        distiller = Distiller(teacher, student.heads, options, Linked(chosen))
         with torch.no_grad():
             raw, values = student.observe(images(), distiller.observed)
             return float(distiller(images(), raw, values, TARGETS)["kd"])

@@ -6,13 +6,14 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.support.dfl_net import raw_heads, two_heads
 from tests.support.nets import small_detector
-from utils.network.layers import Yolo
+from utils.network.layers import Head, Yolo
 from utils.training.distillation.distiller import Distiller
 from utils.training.distillation.options import DistillOptions
-from utils.training.distillation.response import response_loss
+from utils.training.distillation.response import Pair, response_loss
 
 KL = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)  # of the probabilities (3/4, 1/4) from (1/2, 1/2)
 THREE_TO_ONE = math.log(3.0)
@@ -24,13 +25,18 @@ def yolo() -> Yolo:
     return found
 
 
+def pair(head: Head, raw: Tensor, taught: Tensor) -> Pair:
+    """Of a teacher with the same head."""
+    return Pair(head, raw, head, taught)
+
+
 def test_objectness_and_classes_by_hand() -> None:
     """Anchors 2, 4 x 4 cells; the teacher is 3/4 sure of objects, and so of class 0 of 2."""
     student = torch.zeros(1, 14, 4, 4)
     teacher = student.clone()
     teacher[:, [4, 11, 5, 12]] = THREE_TO_ONE
     by_hand = (KL + 0.5 * 0.75 * KL) / 0.75  # every cell alike; the boxes agree
-    got = float(response_loss([(yolo(), student, teacher)], (32, 32)))
+    got = float(response_loss([pair(yolo(), student, teacher)], (32, 32)))
     assert got == pytest.approx(by_hand, rel=1e-5)
 
 
@@ -44,10 +50,10 @@ def test_boxes_by_hand() -> None:
     teacher[0, 2, 1, 2] = math.log(2)
     v = 4 / math.pi**2 * (math.atan(12 / 5) - math.atan(6 / 5)) ** 2
     by_hand = 2.0 * (1 - (0.5 - v * v / (0.5 + v)))
-    got = float(response_loss([(yolo(), student, teacher)], (32, 32)))
+    got = float(response_loss([pair(yolo(), student, teacher)], (32, 32)))
     assert got == pytest.approx(by_hand, rel=1e-4)
     teacher[0, 4, 1, 2] = student[0, 4, 1, 2] = -20  # nothing there: no box to learn
-    assert float(response_loss([(yolo(), student, teacher)], (32, 32))) < 1e-5
+    assert float(response_loss([pair(yolo(), student, teacher)], (32, 32))) < 1e-5
 
 
 def test_sides_and_classes_of_yolov8_by_hand() -> None:
@@ -60,7 +66,7 @@ def test_sides_and_classes_of_yolov8_by_hand() -> None:
     first, rest = 3 / 18, 1 / 18
     sides = (first * math.log(first * 16) + 15 * rest * math.log(rest * 16)) / 4
     by_hand = (0.5 * KL + 1.5 * 0.75 * sides) / 0.75
-    got = float(response_loss([(head, student, teacher)], (48, 64)))
+    got = float(response_loss([pair(head, student, teacher)], (48, 64)))
     assert got == pytest.approx(by_hand, rel=1e-5)
 
 
@@ -69,8 +75,8 @@ def test_an_equal_teaches_nothing_and_another_does() -> None:
     a, b = (torch.randn(2, 14, 4, 4, generator=maker) for _ in range(2))
     levels = list(zip(two_heads(), raw_heads(0), raw_heads(1), strict=True))
     for same, other, size in (
-        ([(yolo(), a, a)], [(yolo(), a, b)], (32, 32)),
-        ([(h, x, x) for h, x, _ in levels], [(h, x, y) for h, x, y in levels], (48, 64)),
+        ([pair(yolo(), a, a)], [pair(yolo(), a, b)], (32, 32)),
+        ([pair(h, x, x) for h, x, _ in levels], [pair(*each) for each in levels], (48, 64)),
     ):
         assert response_loss(same, size).item() == pytest.approx(0, abs=1e-5)
         assert response_loss(other, size).item() > 0.1

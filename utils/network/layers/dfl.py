@@ -89,8 +89,8 @@ class Dfl(Head):
         """(B, 4 * reg_max + nc, H, W)."""
         return torch.cat(list(inputs), 1)
 
-    def answers_as(self, other: Head) -> bool:
-        """With the same grid, bins and classes."""
+    def answers_as(self, other: Head, factor: float = 1.0) -> bool:
+        """With the same grid, bins and classes: sides are in cells."""
         return (
             isinstance(other, Dfl) and self.shape == other.shape and self.reg_max == other.reg_max
         )

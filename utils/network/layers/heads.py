@@ -67,8 +67,11 @@ class Head(Layer):
         found = self.all_anchors_px
         return tuple(found[k] for k in self.mask)
 
-    def answers_as(self, other: Head) -> bool:
-        """Whether a raw value of `other` means what one of its own does, number by number."""
+    def answers_as(self, other: Head, factor: float = 1.0) -> bool:
+        """Whether a raw value of `other` means what one of its own does, number by number.
+
+        The input of `other` is `factor` times as large, and shows the same.
+        """
         return False
 
     def set_priors_(self, source: int, bias: Tensor) -> None:
@@ -148,7 +151,7 @@ class Yolo(Head):
         self.new_coords = s.flag("new_coords")
         self.entries = 5 + self.nc
 
-    def answers_as(self, other: Head) -> bool:
+    def answers_as(self, other: Head, factor: float = 1.0) -> bool:
         """With the same grid, anchors and classes, and the same way to put them."""
         return (
             isinstance(other, Yolo)
@@ -156,7 +159,10 @@ class Yolo(Head):
             and self.shape == other.shape
             and self.nc == other.nc
             and self.new_coords == other.new_coords
-            and all(abs(a - b) <= 0.5 for a, b in zip(self._sides(), other._sides(), strict=True))
+            and all(
+                abs(a - b / factor) <= 0.5
+                for a, b in zip(self._sides(), other._sides(), strict=True)
+            )
         )
 
     def _sides(self) -> list[float]:

@@ -1,35 +1,67 @@
-"""Which layers of a student and its teacher `--distill feature` compares."""
+"""Which layers of a student and its teacher a plan links, for the lessons that need it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...command.errors import UserError
 from ...network.channel_links import Link, plan_path, read_links
 from ...network.layers import INPUT, Head, Layer
+from .cross import Crossing, crossings
 from .options import TeacherOptions
+
+
+@dataclass(frozen=True)
+class Linked:
+    """features: layers that `--distill feature` compares; crossings: heads that `cross` enters."""
+
+    features: tuple[Link, ...] = ()
+    crossings: tuple[Crossing, ...] = ()
+
+    @property
+    def of_student(self) -> tuple[int, ...]:
+        """The student's layers whose values are needed."""
+        return tuple(sorted({link.layer for link in self._all()}))
+
+    @property
+    def of_teacher(self) -> tuple[int, ...]:
+        """The teacher's."""
+        return tuple(sorted({link.teacher_layer for link in self._all()}))
+
+    def _all(self) -> list[Link]:
+        entries = [link for crossing in self.crossings for link in crossing.entry]
+        return [*self.features, *entries]
+
+
+UNLINKED = Linked()
 
 
 def links_to_teach(
     options: TeacherOptions, cfg: str, rules: Sequence[Layer], teacher: Sequence[Layer]
-) -> tuple[Link, ...]:
-    """The links of the student with these layers, whose cfg this is; none without "feature".
+) -> Linked:
+    """What is linked of the student with these layers, whose cfg this is; for what is asked only.
 
     Raises UserError where there is no plan, and where it links no layer that counts.
     """
-    if "feature" not in options.lessons.kinds:
-        return ()
+    asked = [kind for kind in options.lessons.kinds if kind in ("feature", "cross")]
+    if not asked:
+        return UNLINKED
     path = Path(options.plan) if options.plan else plan_path(cfg)
     if not path.is_file():
         raise UserError(
-            f"--distill feature: {path} is not there; the prune scripts write it beside the "
-            "pruned cfg (--t-plan names another; --distill 1 and 2 need none)"
+            f"--distill {asked[0]}: {path} is not there; the prune scripts write it beside the "
+            "pruned cfg (--t-plan names another; --distill response needs none)"
         )
-    links = default_links(read_links(path, rules, teacher), rules)
-    if not links:
+    try:
+        links = read_links(path, rules, teacher)
+    except UserError as error:
+        raise UserError(f"{error} (--distill response needs none)") from None
+    features = default_links(links, rules) if "feature" in asked else ()
+    if "feature" in asked and not features:
         raise UserError(f"{path}: links none of the layers that end a scale or feed a head")
-    return links
+    return Linked(features, crossings(links, rules, teacher) if "cross" in asked else ())
 
 
 def default_links(links: Mapping[int, Link], rules: Sequence[Layer]) -> tuple[Link, ...]:

@@ -18,62 +18,77 @@ the teacher's distribution to the student's: 0 where both answer alike, as CIoU'
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...detection.boxes import iou, xywh_to_xyxy
-from ...network.layers import Dfl, Head, Yolo
+from ...network.layers import Dfl, Yolo
 from ..losses.assign import Matches, reach_of
 from ..losses.box_loss import decode_px, grid_of
 from ..losses.options import DFL_GAINS, GAINS
 from ..losses.yolo_loss import cross_entropy
 
-Pair = tuple[Head, Tensor, Tensor]  # a head, the student's raw value of it, the teacher's
+
+class Pair(NamedTuple):
+    """A head of the student and its raw value; the teacher's that answers to it, and its value."""
+
+    head: Any  # heads of a kind know what its losses ask of them
+    raw: Tensor
+    by: Any
+    taught: Tensor
+
 
 # Boxes of which the teacher is less sure teach nothing.
 _WORTH_TEACHING = 0.01
 
 
-def response_loss(pairs: Sequence[Pair], img_hw: tuple[int, int]) -> Tensor:
+def response_loss(pairs: Sequence[Pair], img_hw: tuple[int, int], factor: float = 1.0) -> Tensor:
     """The scalar; raw values (B, C, H, W) float32, of inputs of (height, width) `img_hw`.
 
-    The heads are of the kinds in RESPONSES.
+    The heads are of the kinds in RESPONSES. The teacher's input is `factor` times as large.
     """
-    sums = [RESPONSES[head.loss_kind](head, mine, taught, img_hw) for head, mine, taught in pairs]
+    sums = [RESPONSES[pair.head.loss_kind](pair, img_hw, factor) for pair in pairs]
     loss, objects = (torch.stack(parts).sum() for parts in zip(*sums, strict=True))
     return loss / objects.clamp(min=1)
 
 
-def _yolo(
-    head: Yolo, raw: Tensor, taught: Tensor, img_hw: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+def _yolo(pair: Pair, img_hw: tuple[int, int], factor: float) -> tuple[Tensor, Tensor]:
     """Weighted sum over a head's cells, and the teacher's count of objects."""
-    mine, answers = head.split(raw), head.split(head.activate(taught))  # (B, n, entries, H, W)
+    head: Yolo = pair.head
+    by: Yolo = pair.by  # its anchors and scale_x_y may be a little other
+    mine, answers = (
+        head.split(pair.raw),
+        by.split(by.activate(pair.taught)),
+    )  # (B, n, entries, H, W)
     sure = answers[:, :, head.objectness_entry]
-    objectness = _binary(head, mine[:, :, head.objectness_entry], sure).sum()
+    objectness = binary(head, mine[:, :, head.objectness_entry], sure).sum()
     image, anchor, row, column = (sure > _WORTH_TEACHING).nonzero(as_tuple=True)
     cells = Matches(image, anchor, row, column, target=image)
     own, theirs, aims = (
-        x[image, anchor, :, row, column] for x in (mine, head.split(taught), answers)
+        x[image, anchor, :, row, column] for x in (mine, by.split(pair.taught), answers)
     )
-    grid = grid_of(head, raw, reach_of(head.scale_x_y))
+    grids = [grid_of(h, pair.raw, reach_of(h.scale_x_y)) for h in (head, by)]
+    grids[1] = replace(grids[1], anchors_px=grids[1].anchors_px / factor)
     boxes = [
-        xywh_to_xyxy(decode_px(head, grid, rows[:, head.box_entries], cells, img_hw))
-        for rows in (own, theirs)
+        xywh_to_xyxy(decode_px(h, grid, rows[:, h.box_entries], cells, img_hw))
+        for h, grid, rows in zip((head, by), grids, (own, theirs), strict=True)
     ]
     weight = sure[image, anchor, row, column]
     box = (weight * (1 - iou(boxes[0], boxes[1], "ciou"))).sum()
     first = head.entries - head.nc
-    classes = (weight[:, None] * _binary(head, own[:, first:], aims[:, first:])).sum()
+    classes = (weight[:, None] * binary(head, own[:, first:], aims[:, first:])).sum()
     parts = GAINS["box"] * box + GAINS["objectness"] * objectness + GAINS["classes"] * classes
     return parts, sure.sum()
 
 
-def _dfl(head: Dfl, raw: Tensor, taught: Tensor, _hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _dfl(pair: Pair, _hw: tuple[int, int], _factor: float) -> tuple[Tensor, Tensor]:
     """The same for a head of YOLOv8, which needs no size: its sides are in cells."""
+    head: Dfl = pair.head
+    raw, taught = pair.raw, pair.taught
     bins = 4 * head.reg_max
     aims = taught[:, bins:].sigmoid()
     classes = _kl(F.binary_cross_entropy_with_logits(raw[:, bins:], aims, reduction="none"), aims)
@@ -85,7 +100,8 @@ def _dfl(head: Dfl, raw: Tensor, taught: Tensor, _hw: tuple[int, int]) -> tuple[
     return parts, sure.sum()
 
 
-def _binary(head: Yolo, raw: Tensor, aims: Tensor) -> Tensor:
+def binary(head: Yolo, raw: Tensor, aims: Tensor) -> Tensor:
+    """KL of binary distributions: of the probabilities `aims` from what is raw, elementwise."""
     return _kl(cross_entropy(head, raw, aims), aims)
 
 
@@ -95,7 +111,7 @@ def _kl(crossed: Tensor, aims: Tensor) -> Tensor:
 
 
 # A head's `loss_kind` -> what is compared, as (weighted sum, the teacher's count of objects).
-RESPONSES: dict[str, Callable[[Any, Tensor, Tensor, tuple[int, int]], tuple[Tensor, Tensor]]] = {
+RESPONSES: dict[str, Callable[[Pair, tuple[int, int], float], tuple[Tensor, Tensor]]] = {
     "yolo": _yolo,
     "dfl": _dfl,
 }

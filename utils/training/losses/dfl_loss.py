@@ -12,7 +12,7 @@ Focal Loss, arXiv:2006.04388).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +89,8 @@ class DflLoss:
             distances = self._distances(self._per_side(bins).softmax(3))
             boxes = boxes_px(distances, anchors.centres_px, anchors.strides_px)
             found = assign(boxes, logits.sigmoid(), anchors, truth)
+            if truth.sure is not None:
+                found = replace(found, aim=found.aim * truth.sure[found.target])
         # The mean of the ranks' gradients is to be that of all images over the sum of all aims.
         share = max(self._ranks.mean(float(found.aim.sum())), 1 / self._ranks.world)
         picked = self._per_side(bins.flatten(0, 1)[found.cell])  # (M, 4, reg_max)

@@ -14,19 +14,23 @@ from ...detection.boxes import xywh_to_xyxy
 class Truth:
     """The targets of a batch: rows (T, 6), and boxes (B, most, 4) xyxy in pixels, 0 where none.
 
-    numbers (B, most): the row of each of these boxes.
+    numbers (B, most): the row of each of these boxes. sure (T,): how sure each target is (0..1),
+    where it is a teacher's; None is certain. DflLoss heeds it.
     """
 
     rows: Tensor
     boxes_px: Tensor
     numbers: Tensor
     img_hw: tuple[int, int]
+    sure: Tensor | None = None
 
     @staticmethod
-    def of_batch(targets: Tensor, images: int, img_hw: tuple[int, int]) -> Truth:
+    def of_batch(
+        targets: Tensor, images: int, img_hw: tuple[int, int], sure: Tensor | None = None
+    ) -> Truth:
         """`targets` (T, 6): image, class, xc, yc, w, h, normalised to the input."""
         rows = targets.float()
-        return Truth(rows, *_by_image(rows, images, img_hw), img_hw)
+        return Truth(rows, *_by_image(rows, images, img_hw), img_hw, sure)
 
     def full(self, device: torch.device) -> Tensor:
         """Width, height, width, height of the input in pixels (4,)."""

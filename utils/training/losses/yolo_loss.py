@@ -43,7 +43,7 @@ class YoloLoss:
         """Boxes and classes over the positives, objectness over all cells."""
         head, rules = self.head, self.rules
         cells = head.split(raw)  # (B, n, entries, H, W)
-        ignored, surplus = self._overlapping(cells, grid, truth)
+        ignored, surplus = self.overlapping(cells, grid, truth)
         if rules.truth_thresh < 1:
             match = _joined(match, surplus)
         # Indices on both sides of a slice: the positives become the first dimension. (M, entries)
@@ -78,7 +78,7 @@ class YoloLoss:
         return cells[:, :, self.head.objectness_entry].float().contiguous()  # (B, n, H, W)
 
     @torch.no_grad()
-    def _overlapping(self, cells: Tensor, grid: Grid, truth: Truth) -> tuple[Tensor, Matches]:
+    def overlapping(self, cells: Tensor, grid: Grid, truth: Truth) -> tuple[Tensor, Matches]:
         """Where boxes overlap a target of their image by more than `ignore_thresh`: flat places.
 
         (K,) in (B, n, H, W). Second, those that do by more than `truth_thresh`, with the target.
