@@ -133,10 +133,10 @@ def test_a_run_with_a_larger_teacher_says_how_it_is_asked(
     Darknet("t.cfg").save_weights(project / "t.weights")
     teacher = ["--t-cfg", "t.cfg", "--t-weights", "t.weights", "--epochs", "1"]
     run(*teacher, "--t-img-size", "64", "--name", "large")
-    assert "asked for: response, sees them at 64x64, compared by its boxes" in caplog.text
+    assert "taught by: response, sees them at 64x64, compared by its boxes" in caplog.text
     caplog.clear()
     Darknet("my.cfg").save_weights(project / "twin.weights")
     run("--t-cfg", "my.cfg", "--t-weights", "twin.weights", "--epochs", "1")
-    assert "asked for: response, compared cell by cell" in caplog.text
+    assert "taught by: response, compared cell by cell" in caplog.text
     with pytest.raises(UserError, match="--t-img-size"):
         train.main(["--cfg", "my.cfg", "--data", "my.data", *teacher, "--t-img-size", "50"])
