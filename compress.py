@@ -33,7 +33,7 @@ from utils.command.folders import first_free
 from utils.command.optional import NEEDS, require
 from utils.command.words.short_names import run_name
 from utils.detection.inputs import require_data, require_inputs
-from utils.translate.recognise import is_ultralytics
+from utils.network.cfg_of import is_ultralytics
 
 COMMAND = "compress.py"  # whose journals these are
 RUNS = Path("runs/compress")

@@ -21,6 +21,7 @@ from torch import nn
 from tests.support import ultralytics_like as theirs
 from translate import main
 from utils.command.errors import UserError
+from utils.network.cfg_of import is_ultralytics
 from utils.translate.checkpoint import load_stubs
 from utils.translate.stubs import Stub
 from utils.translate.translation import translate_checkpoint
@@ -248,3 +249,14 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     with torch.no_grad():
         model.model[0].conv.weight[0, 0, 0, 0] = float("nan")
     assert "not finite" in refusal(theirs.save(tmp_path / "a.pt", model), tmp_path)
+
+
+def test_a_checkpoint_of_ultralytics_is_known_by_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "some.pt"
+    for content, theirs in ((b"cultralytics.nn.tasks\nX\n", True), (b"ccollections\nX\n", False)):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("some/data.pkl", content)
+        assert is_ultralytics(path) is theirs
+    path.write_bytes(b"ultralytics.")
+    assert not is_ultralytics(path)
+    assert not is_ultralytics(tmp_path / "gone.pt")

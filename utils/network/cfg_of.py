@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 from ..cfg import Cfg, load_cfg, parse_cfg
@@ -10,6 +11,7 @@ from ..command.files import require_file
 
 _CHECKPOINTS = (".pt", ".pth")
 _ZIP_START = b"PK\x03\x04"  # of what torch.save writes
+_PICKLE, _MOST_BYTES = "/data.pkl", 64 << 20
 
 
 def read_cfg(path: str | Path) -> Cfg:
@@ -44,3 +46,18 @@ def own_cfg(weights: str | Path) -> str | None:
     stem = path.stem.removesuffix(".ncnn").removesuffix("-int8").removesuffix("-half")
     beside = (path.with_name(stem + suffix) for suffix in (".cfg", ".pt"))
     return next((str(found) for found in beside if found.is_file()), None)
+
+
+def is_ultralytics(path: str | Path) -> bool:
+    """Whether a checkpoint's pickle names a class of that library, by its bytes: it is not opened.
+
+    False for what is no archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [entry for entry in archive.infolist() if entry.filename.endswith(_PICKLE)]
+            if len(found) != 1 or found[0].file_size > _MOST_BYTES:
+                return False
+            return b"ultralytics." in archive.read(found[0])
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError):
+        return False

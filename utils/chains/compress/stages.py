@@ -15,14 +15,13 @@ from ...command.words.next_step import Words
 from ...detection.figures import ModelFigures, figures
 from ...detection.inputs import model_words
 from ...detection.options import Inputs, Scoring
-from ...network.cfg_of import read_cfg
+from ...network.cfg_of import is_ultralytics, read_cfg
 from ...network.darknet import Build, Network
 from ...pruning.command.flags import prune_flags
 from ...pruning.command.run import prune_network, score_cut
 from ...pruning.strategy import Strategy
 from ...training.run_folder import RunFolder
 from ...translate.options import TranslateOptions
-from ...translate.recognise import is_ultralytics
 from ...translate.run import write_translated
 from ..journal import Journal, Train, is_finished
 
