@@ -253,10 +253,13 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_ultralytics_is_known_by_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "some.pt"
-    for content, theirs in ((b"cultralytics.nn.tasks\nX\n", True), (b"ccollections\nX\n", False)):
+    for content, is_theirs in (
+        (b"cultralytics.nn.tasks\nX\n", True),
+        (b"ccollections\nX\n", False),
+    ):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("some/data.pkl", content)
-        assert is_ultralytics(path) is theirs
+        assert is_ultralytics(path) is is_theirs
     path.write_bytes(b"ultralytics.")
     assert not is_ultralytics(path)
     assert not is_ultralytics(tmp_path / "gone.pt")
