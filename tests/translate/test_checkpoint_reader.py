@@ -253,7 +253,8 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_ultralytics_is_known_by_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "some.pt"
-    for content, is_theirs in (
+    contents = ((b"cultralytics.nn.tasks\nX\n", True), (b"ccollections\nX\n", False))
+    for content, is_theirs in contents:
         (b"cultralytics.nn.tasks\nX\n", True),
         (b"ccollections\nX\n", False),
     ):
