@@ -255,9 +255,6 @@ def test_a_checkpoint_of_ultralytics_is_known_by_its_bytes(tmp_path: Path) -> No
     path = tmp_path / "some.pt"
     contents = ((b"cultralytics.nn.tasks\nX\n", True), (b"ccollections\nX\n", False))
     for content, is_theirs in contents:
-        (b"cultralytics.nn.tasks\nX\n", True),
-        (b"ccollections\nX\n", False),
-    ):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("some/data.pkl", content)
         assert is_ultralytics(path) is is_theirs
