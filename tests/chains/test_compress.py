@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,9 +52,9 @@ def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def run(*flags: str, output: str = "out") -> object:
-    goal = flags if any(flag.startswith("--keep") or "drop" in flag for flag in flags) else (
-        "--keep-params", "0.5", *flags,
-    )  # fmt: skip
+    goals = ("--keep", "--latency", "--max-map")
+    named = any(flag.startswith(goals) for flag in flags)
+    goal = flags if named else ("--keep-params", "0.5", *flags)
     words = ["--weights", "base.pt", "--data", "my.data", "--img-size", "32", *QUICK]
     return compress.main([*words, *goal, "--output", output])
 
@@ -171,6 +172,33 @@ def test_as_small_as_a_drop_allows(
     monkeypatch.setattr("utils.chains.compress.run._drop", lambda job, found: 0.5)
     with pytest.raises(UserError, match="even 80% of the parameters lose more in 6 epochs"):
         run("--max-map-drop", "0.1", output="out2")
+
+
+def test_a_latency_is_measured_in_the_end(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The goal is that of a table in which time is MACs; the network itself is a thousandth off."""
+    from utils.command.machine.timing import Latency
+    from utils.network.graph import channel_graph
+    from utils.pruning.goals.latency import LatencyTable, WidthTimes
+
+    layers = Darknet("my.cfg", (32, 32)).rules
+    times = {
+        layer.index: WidthTimes(
+            np.array([0.0, layer.inputs[0][0]]), np.array([0.0, layer.shape[0]]),
+            np.array([[0.0, 0.0], [0.0, layer.macs() / 1e3]]),
+        )
+        for layer in layers
+        if layer.macs()
+    }  # fmt: skip
+    whole = sum(float(each.times_ms[-1, -1]) for each in times.values())
+    table = LatencyTable(channel_graph(layers), times, Latency(whole, whole, whole))
+    monkeypatch.setattr("utils.pruning.goals.latency_goal.measure_table", lambda *_: table)
+    monkeypatch.setattr(decisions, "FREE", 1.0)  # no pull
+    run("--latency-ms", f"{0.7 * whole:.1f}")
+    said = capsys.readouterr().out
+    assert re.search(r"Milliseconds of an image in torch: \S+ \(.*\) -> .*: held\)", said)
+    assert "--round-to" in commands_of("out")["cut"]
 
 
 def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

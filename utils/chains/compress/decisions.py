@@ -20,6 +20,7 @@ TRIAL_SHARE = 1 / 8  # of the epochs, for each size that --max-map-drop tries
 # Shares of the parameters, from one to the next smaller by a third.
 SIZES = (0.7, 0.47, 0.31, 0.21, 0.14, 0.09, 0.06, 0.04, 0.027)
 AFTER_THE_CUT = (("--recalibrate", "200"), ("--repair", "64"))
+ROUND_TO = "4"  # where time counts: what the kernels of every runtime handle whole
 FINETUNING = ("--lr0", "0.002", "--warmup-epochs", "1")
 PULLING = (
     "--lr0", "0.001", "--sparsity-regularization", "--s", "auto", "--sparsity-update", "prox",
@@ -78,7 +79,7 @@ def cut_words(goal_words: Sequence[str], ranking: str, seed: int, goals: Goals) 
     """The flags of slim_prune.py for a goal."""
     small = min(goals.keep_params or 1.0, goals.keep_macs or 1.0) < 0.1
     floor = "0.02" if small or goals.file_kb is not None else "0.05"
-    rounded = ["--round-to", "8"] if goals.latency_ms is not None else []
+    rounded = ["--round-to", ROUND_TO] if goals.latency_ms is not None else []
     return [
         *goal_words, "--at-most", "--importance", ranking, "--layer-keep", floor, *rounded,
         "--seed", str(seed),

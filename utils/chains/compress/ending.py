@@ -8,20 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...command.files import atomic_write
+from ...command.machine.timing import time_alternately_ms
 from ...command.table import table
 from ...command.words.next_step import next_steps
-from ...detection.figures import ModelFigures
+from ...detection.figures import ModelFigures, shown_latency
 from ...detection.options import Inputs, Scoring
+from ...network.cfg_of import read_cfg
 from ...network.cost import short_count
 from ...pruning.report.chain import write_chain
 from ...pruning.report.chain_options import ChainOptions
 from ...runtimes.export.options import ExportOptions, target_files
 from ...runtimes.export.run import export_model
+from ...runtimes.passes import make_pass
 from .decisions import Epochs
 from .options import CompressOptions
 from .stages import Line
 
 RECIPE = "recipe.yaml"
+_RUNS, _WARMUP, _MOST_S = 40, 3, 30.0
+_ALLOWED = 1.1  # what a time measured again may be above the goal
 
 
 def finish(
@@ -44,11 +49,27 @@ def finish(
     chain = ChainOptions(tuple(models.values()), how, str(page), force=True)
     write_chain(chain, line.tools.build, ["python", "compress.py", "--output", str(line.folder)])
     print(_table(scores))
+    if options.goals.latency_ms is not None:
+        print(_in_time(options, line, base, pair))
     print(_verdict(options, scores["base"], scores["final"]))
     print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {line.folder / RECIPE}")
     print(f"Wrote {page / 'report.html'}")
     print(_next(options, pair))
     return pair
+
+
+def _in_time(options: CompressOptions, line: Line, base: Inputs, pair: Inputs) -> str:
+    """Milliseconds of one image through both, in turns, and whether the goal is met."""
+    goals, build = options.goals, line.tools.build
+    networks = [build(read_cfg(m.cfg), m.img_size, weights=m.weights) for m in (base, pair)]
+    calls = [make_pass(goals.runtime, build, n.cfg, n.img_size, n.state_dict()) for n in networks]
+    before, after = time_alternately_ms(calls, _RUNS, _WARMUP, _MOST_S)
+    assert goals.latency_ms is not None
+    held = "held" if after.p10_ms <= goals.latency_ms * _ALLOWED else "not held"
+    return (
+        f"Milliseconds of an image in {goals.runtime}: {shown_latency(before)} -> "
+        f"{shown_latency(after)} (--latency-ms {goals.latency_ms:g}, of the fastest runs: {held})"
+    )
 
 
 def _worth(line: Line, name: str, model: Inputs, how: Scoring) -> ModelFigures:

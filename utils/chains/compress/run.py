@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from .stages import Line, Tools, copied
 
 DEVELOPMENT = Development(0.3, most=100)
 
-logger = logging.getLogger("compress")
+_GOALS = {"--target-latency": "--latency", "--target-file": "--file-kb", "--target-": "--keep-"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,10 @@ def _scored(job: Job, model: Inputs, words: list[str]) -> float:
         return job.line.tried(model, words).map50 or 0.0
     except UserError as error:
         # The flags of the scripts are not those that this user typed.
-        raise UserError(str(error).replace("--target-", "--keep-", 1)) from None
+        told = str(error)
+        for theirs, ours in _GOALS.items():
+            told = told.replace(theirs, ours)
+        raise UserError(told) from None
 
 
 def _ranking(job: Job) -> str:

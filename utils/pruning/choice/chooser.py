@@ -88,7 +88,7 @@ class Chooser:
         def holds(plan: PrunePlan) -> bool:
             return all(cost_of(self.cfg, plan, b.measure) <= b.share * wholes[b] for b in budgets)
 
-        return meet_latency(order, goal.table, goal.ms, holds)
+        return meet_latency(order, goal.table, goal.ms, holds, self.at_most)
 
     def _order(self, start: PrunePlan, costs: LayerCosts) -> RemovalOrder:
         assert self.strategy.channels is not None  # the flags are theirs

@@ -78,18 +78,20 @@ def meet_latency(
     table: LatencyTable,
     goal_ms: float,
     holds: Callable[[PrunePlan], bool] = lambda plan: True,
+    at_most: bool = False,
 ) -> PrunePlan:
     """The plan whose sum in the table comes within 1% of `goal_ms`; `start`'s blocks are gone.
 
-    Where that plan does not hold in other ways, the first of the order that does both. Raises
-    UserError when it cannot be met.
+    Where that plan does not hold in other ways, the first of the order that does both. With
+    `at_most` it may take less than that, where channels go in large groups. Raises UserError when
+    it cannot be met.
     """
     gone = order.start.stand_in
 
     def sum_ms(removed: Ids) -> float:
         return table.sum_ms(order.kept(removed), gone)
 
-    found = order.plan(_enough(order.sequence, goal_ms, sum_ms))
+    found = order.plan(_enough(order.sequence, goal_ms, sum_ms, at_most))
     if holds(found):
         return found
     low, high = 0, len(order.sequence)
@@ -103,7 +105,7 @@ def meet_latency(
     return order.plan(order.sequence[:high])
 
 
-def _enough(sequence: Ids, goal_ms: float, sum_ms: Callable[[Ids], float]) -> Ids:
+def _enough(sequence: Ids, goal_ms: float, sum_ms: Callable[[Ids], float], at_most: bool) -> Ids:
     """What of the sequence has to go to come within 1% of the goal. Raises UserError."""
     flag = f"--target-latency-ms {goal_ms:g}"
     if sum_ms(sequence[:0]) <= goal_ms:
@@ -117,7 +119,7 @@ def _enough(sequence: Ids, goal_ms: float, sum_ms: Callable[[Ids], float]) -> Id
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if sum_ms(sequence[:middle]) > goal_ms else (low, middle)
-    if sum_ms(sequence[:high]) >= goal_ms * (1 - _ACCURACY):
+    if at_most or sum_ms(sequence[:high]) >= goal_ms * (1 - _ACCURACY):
         return sequence[:high]
     # The channel that crosses the goal overshoots: those after it may save less.
     found = sequence[:low]
