@@ -134,7 +134,8 @@ class _Lockstep:
         values = self._values[name]
         owner = self._layers[name][layer.owner]
         inputs = [values[source] for source in layer.sources]
-        silent = None if kept is None or kept.all() else layer.silent(params, ~kept)
+        cut = kept is not None and bool(kept.any()) and not bool(kept.all())
+        silent = layer.silent(params, ~kept) if cut and kept is not None else None
         if kept is None or silent is None:
             value = layer.forward(self._shells.module(owner, params, self._padding), inputs)
             if mute and kept is not None:
