@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
 from translate import main
 from utils.command.errors import UserError
-from utils.translate.checkpoint import load_stubs
-from utils.translate.stubs import Stub
+from utils.translate.reading.checkpoint import load_stubs
+from utils.translate.reading.stubs import Stub
 from utils.translate.translation import translate_checkpoint
 
 

@@ -17,13 +17,13 @@ from ..network.cost import count_parameters
 from ..network.darknet import Build
 from ..network.layers import build_layers, input_shape
 from ..network.retarget import heads_of, with_img_size
+from .blocks.writer import NAMES_NOTE, Translated
 from .bn_export import for_export
 from .for_classes import for_classes
 from .guard import guarded, lowest_by_statistics, lowest_swish_inputs, sample_images
 from .options import DANGER, TranslateOptions, output_paths
 from .output import write_all
 from .translation import translate_checkpoint
-from .writer import NAMES_NOTE, Translated
 from .yolo_head import with_yolo_heads
 
 DEFAULT_SIDE_PX = 640

@@ -120,9 +120,16 @@ class Draft:
         """Make `source` the layer that the next section follows; returns what then is the last."""
         return source if source == self.last else self.route(source)
 
-    def maxpool(self, size: int, stride: int) -> int:
-        """Max pooling."""
-        return self._layer("maxpool", size=size, stride=stride)
+    def maxpool(self, size: int, stride: int, padding: int | None = None) -> int:
+        """Max pooling; `padding` counts both sides, None is Darknet's own, size - 1."""
+        options: dict[str, Value] = {"size": size, "stride": stride}
+        if padding is not None:
+            options["padding"] = padding
+        return self._layer("maxpool", **options)
+
+    def spread(self, stride: int) -> int:
+        """`[reorg] reverse=1`: stride * stride channels become one of a larger map."""
+        return self._layer("reorg", stride=stride, reverse=1)
 
     def upsample(self) -> int:
         """Nearest neighbour, twice the size."""
