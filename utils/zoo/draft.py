@@ -137,7 +137,8 @@ class Draft:
 
     def shortcut(self, source: int) -> int:
         """Sum of the last layer and `source`."""
-        return self._layer("shortcut", **{"from": self._reference(source)}, activation="linear")
+        options: dict[str, Value] = {"from": self._reference(source)}
+        return self._layer("shortcut", **options, activation="linear")
 
     def route(self, *sources: int) -> int:
         """Concatenation of the layers `sources`, along the channels."""
@@ -149,6 +150,16 @@ class Draft:
         self._section("route", options, f"# darkslim {HEAD_NOTE} {json.dumps(note)}")
         self._layers += 1
         return self.last
+
+    def attention(
+        self, queries: int, keys: int, values: int, heads: int, scale: float, area: int = 1
+    ) -> int:
+        """Attention over cells: neither Darknet nor OpenCV's importer knows it."""
+        sources = self._references((queries, keys, values))
+        options: dict[str, Value] = {"from": sources, "heads": heads}
+        if area > 1:
+            options["area"] = area
+        return self._layer("attention", **options, scale=f"{scale:.17f}".rstrip("0"))
 
     def half(self, source: int, which: int) -> int:
         """The lower (0) or upper (1) half of the channels of `source`."""

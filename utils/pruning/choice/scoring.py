@@ -17,6 +17,7 @@ from ...network.weights import State
 from ..importance.kernels import random_scores
 from ..importance.kinds import FROM_STATE
 from ..importance.options import Ranking
+from ..importance.pairs import with_pairs
 from ..importance.scores import Scores, normalize
 from ..importance.taylor import taylor
 
@@ -28,11 +29,14 @@ def channel_scores(
 
     Raises UserError where they cannot be had.
     """
-    if ranking.importance in FROM_STATE:
-        return FROM_STATE[ranking.importance](graph, state)
-    if ranking.importance == "random":
-        return random_scores(graph, how.seed)
-    return _taylor(graph, network, ranking.taylor_batches, how)
+    kind = ranking.importance
+    if kind in FROM_STATE:
+        found = FROM_STATE[kind](graph, state)
+    elif kind == "random":
+        found = random_scores(graph, how.seed)
+    else:
+        found = _taylor(graph, network, ranking.taylor_batches, how)
+    return with_pairs(graph, state, found, kind)
 
 
 def comparable(scores: Scores, ranking: Ranking) -> Scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import v3, v6, v7, v8, v9, v10, v11
+from . import attention, v3, v6, v7, v8, v9, v10, v11
 from .heads import HEADS
 from .writer import Emitter, Joiner
 
@@ -14,5 +14,6 @@ EMITTERS: dict[str, Emitter] = {
     **v9.EMITTERS,
     **v10.EMITTERS,
     **v11.EMITTERS,
+    **attention.EMITTERS,
 }
 JOINERS: dict[str, Joiner] = {**v8.JOINERS, **HEADS}
