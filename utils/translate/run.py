@@ -15,6 +15,7 @@ from ..data.darknet_files import load_data_file
 from ..data.images import read_image
 from ..network.cost import count_parameters
 from ..network.darknet import Build
+from ..network.importers import ONNX_WAY, require_darknet
 from ..network.layers import build_layers, input_shape
 from ..network.retarget import heads_of, with_img_size
 from .blocks.writer import NAMES_NOTE, Translated
@@ -53,6 +54,7 @@ def write_translated(options: TranslateOptions, build: Build) -> Path:
             "runtimes do not need it", len(deep), DANGER, min(deep.values()),
         )  # fmt: skip
     if options.head == "yolo":
+        require_darknet(build_layers(cfg))
         cfg, state = with_yolo_heads(cfg, state)
     cfg, state = for_export(cfg, state, options.bn_export)
     if options.strict_darknet:
@@ -122,4 +124,5 @@ def _summary(cfg: Cfg, options: TranslateOptions, guards: int) -> str:
             f"batch normalisation: {options.bn_export}, for runtimes; translate with "
             "--bn-export native what is to be trained or pruned"
         )
+    lines += sorted({f"{layer.only_by_onnx}: {ONNX_WAY}" for layer in layers if layer.only_by_onnx})
     return "\n".join(lines)
