@@ -18,7 +18,7 @@ from ..network.darknet import Build
 from ..network.importers import ONNX_WAY, require_darknet
 from ..network.layers import build_layers, input_shape
 from ..network.retarget import heads_of, with_img_size
-from .blocks.writer import NAMES_NOTE, Translated
+from .blocks.writer import NAMES_NOTE, Answer, Translated
 from .bn_export import for_export
 from .for_classes import for_classes
 from .guard import guarded, lowest_by_statistics, lowest_swish_inputs, sample_images
@@ -47,7 +47,7 @@ def write_translated(options: TranslateOptions, build: Build) -> Path:
     deep = deep_layers(found, options.samples, build)
     if options.guard:
         cfg, state = guarded(cfg, state, deep)
-    elif deep:
+    elif deep and not any(layer.only_by_onnx for layer in build_layers(cfg)):
         logger.warning(
             "%d layers may give their swish values below %g (lowest: %.0f): builds of Darknet "
             "with -Ofast, AlexeyAB's default, may answer NaN; --guard cures it, -O3 and other "
@@ -68,8 +68,17 @@ def write_translated(options: TranslateOptions, build: Build) -> Path:
 def _read(options: TranslateOptions, build: Build) -> Translated:
     """A checkpoint of ultralytics, translated; with a cfg, a model of this program as it is."""
     size = options.img_size
+    chosen: Answer = "own"
+    if options.head == "one2many" or options.head == "one2one":
+        chosen = options.head
+    if options.cfg and chosen != "own":
+        raise UserError(
+            f"--head {chosen}: chooses branches of a checkpoint of ultralytics; with --cfg, "
+            "--weights is a model of this program, which has one set of them"
+        )
     if not options.cfg:
-        theirs = translate_checkpoint(options.weights, size or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX))
+        both = size or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
+        theirs = translate_checkpoint(options.weights, both, chosen)
         return Translated(_checked_size(theirs.cfg, size), theirs.state, theirs.names)
     cfg = _checked_size(load_cfg(options.cfg), size)
     network = build(cfg, weights=options.weights)

@@ -27,6 +27,7 @@ from .heads import Head, cell_corners, logit
 from .ties import Ids, Ties
 
 _MOST_BINS = 1024
+_FIRST_SIDE_CELLS = 2.0
 
 
 class Dfl(Head):
@@ -104,7 +105,12 @@ class Dfl(Head):
         )
 
     def set_priors_(self, source: int, bias: Tensor) -> None:
-        """Of the class branch: 5 objects per image of 640 px, among the cells of the level."""
+        """Of the class branch: 5 objects per image of 640 px, among the cells of the level.
+
+        Sides that are plain numbers start at 2 cells: boxes without an area overlap nothing.
+        """
+        if source == self.sources[0] and self.reg_max == 1:
+            bias.fill_(_FIRST_SIDE_CELLS)
         if source == self.sources[-1]:
             cells = (640 / self.stride_px) ** 2
             bias.fill_(logit(min(0.5, 5 / self.nc / cells)))
@@ -142,7 +148,7 @@ class Dfl(Head):
             return boxes
         bins = torch.arange(self.reg_max, dtype=boxes.dtype, device=boxes.device)
         spread = boxes.view(len(boxes), 4, self.reg_max, *boxes.shape[2:]).softmax(2)
-        return torch.einsum("bksij,s->bkij", spread, bins)
+        return (spread * bins.view(-1, 1, 1)).sum(2)  # OpenCV's importer of ONNX reads no einsum
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
         """Each channel means something: none can go."""
