@@ -58,9 +58,9 @@ def prove(
     masked = folded = border = 0.0
     for cut in cut_layers(state, plan, torch.float64):
         silenced = cut.layer.silence(cut.original, cut.kept)
-        theirs = circular.reference("masked", cut.layer, silenced)
+        theirs = circular.masked(cut.layer, silenced, cut.kept)
         theirs_folded = zeros.reference("folded", cut.left, cut.folded, mute=cut.kept)
-        theirs_padded = zeros.reference("masked", cut.layer, silenced)
+        theirs_padded = zeros.masked(cut.layer, silenced, cut.kept)
         small = circular.place(cut.layer)
         if small is None:
             continue
@@ -112,6 +112,13 @@ class _Lockstep:
                 self._advance("compact", self._layers["compact"][index], {})
                 self._seen.add(index)
         return self._advance("compact", layer, params)
+
+    def masked(self, layer: Layer, params: Params, kept: Tensor) -> Tensor:
+        """The masked full-size network's value."""
+        value = layer.masked(self._advance("masked", layer, params), kept)
+        if layer.index in self._values["masked"]:
+            self._values["masked"][layer.index] = value
+        return value
 
     def reference(
         self, name: str, layer: Layer, params: Params, mute: Tensor | None = None

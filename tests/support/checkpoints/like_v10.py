@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -179,7 +181,9 @@ PLACES["ultralytics.nn.modules.block"] += (
 PLACES["ultralytics.nn.modules.head"] += (LightDetect,)
 
 
-def around(*blocks: nn.Module, width: int, head: type[Detect] | None = None) -> DetectionModel:
+def around(
+    *blocks: nn.Module, width: int, head: Callable[..., Detect] | None = None
+) -> DetectionModel:
     """A network of these blocks between a stem of 16 channels and three heads.
 
     `width`: channels that the last of them gives.

@@ -217,6 +217,10 @@ class Layer:
         """
         return params
 
+    def masked(self, value: Tensor, kept: Tensor) -> Tensor:
+        """Its value (B, C, H, W) in the masked network, where removed channels are constants."""
+        return value
+
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Its parameters with the inputs' constants moved into a mean or bias."""
         return params
