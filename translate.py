@@ -53,7 +53,8 @@ def build_parser() -> Parser:
         choices=HEAD_FORMS,
         default="raw",
         help="raw: any runtime, decoded by the caller; yolo: decoded inside AlexeyAB's Darknet, "
-        "and nowhere else",
+        "and nowhere else; of YOLOv10 and YOLO26, which have two sets of branches, one2many (for "
+        "NMS, raw takes these as their own program does) or one2one (needs no NMS)",
     )
     add("--force", action="store_true", help="replace existing files")
     add_strict_darknet(parser)

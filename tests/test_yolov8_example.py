@@ -14,7 +14,7 @@ import torch
 import translate
 from examples import yolov8_opencv
 from models import Darknet
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
 from utils.data.letterbox import letterbox
 from utils.detection.nms import nms
 from utils.runtimes.opencv import OpenCVDarknet

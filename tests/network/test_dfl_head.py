@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from models import Darknet
+from tests.support.checkpoints.like_v8 import decoded
 from tests.support.dfl_net import NC, dfl_heads, head, note, two_levels
 from tests.support.nets import conv, healthy_state, net
-from tests.support.ultralytics_like import decoded
 from utils.cfg import (
     CfgError,
     drop_layers,
@@ -60,7 +60,8 @@ def test_notes_can_be_replaced_and_removed() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"reg_max": 1}, "reg_max"),
+        ({"reg_max": 0}, "reg_max"),
+        ({"one2one": 1}, "one2one"),
         ({"reg_max": "16"}, "reg_max"),
         ({"classes": 4}, "channels"),
         ({"classes": 0}, "classes"),

@@ -190,7 +190,6 @@ def test_the_output_of_a_network_without_heads_is_pinned() -> None:
     [
         ([conv(4, activation="normalize_channels")], "normalize_channels at layer 0"),
         ([conv(4), section("softmax")], "read by [softmax] at layer 1"),
-        ([conv(4), section("reorg", stride=2, reverse=1)], "[reorg] at layer 1"),
         ([conv(16), section("reorg3d", stride=2, reverse=1)], "[reorg3d] at layer 1"),
         ([conv(4), conv(1), section("scale_channels", frm=0, scale_wh=1)], "scale_wh at layer 2"),
     ],

@@ -169,6 +169,26 @@ def attended(draw: Draw, sketch: Sketch) -> None:
     sketch.add(section("sam", frm=at))
 
 
+def attending(draw: Draw, sketch: Sketch) -> None:
+    """Queries, keys and values of one layer, with or without a convolution of the values' place."""
+    at, heads = sketch.index - 1, draw(st.sampled_from((1, 2)))
+    pairs, values = (heads * draw(st.sampled_from((1, 2, 4))) for _ in range(2))
+    chosen = draw(st.sampled_from(("linear", "leaky")))
+    for count in (pairs, pairs, values):
+        if sketch.index - 1 != at:
+            sketch.add(section("route", layers=at))
+        sketch.add(conv(count, draw(st.sampled_from((1, 3))), activation=chosen))
+    read = f"{at + 1},{at + 3},{at + 5}"
+    area = draw(st.sampled_from((1, 2) if sketch.last[1] * sketch.last[2] % 2 == 0 else (1,)))
+    placed = draw(st.booleans())
+    if placed:
+        sketch.add(conv(values, 3, groups=values, activation="linear"))
+    scale = draw(st.sampled_from((0.3, -1.0)))
+    sketch.add(section("attention", frm=read, heads=heads, area=area, scale=scale))
+    if placed:
+        sketch.add(section("shortcut", frm=-2, activation="linear"))
+
+
 def mapped(draw: Draw, sketch: Sketch) -> None:
     """One factor per position."""
     at = sketch.index - 1
@@ -207,6 +227,6 @@ def across_channels(draw: Draw, sketch: Sketch) -> None:
 
 STEPS = (
     plain_conv, plain_conv, grouped_conv, shared_conv, residual, residual, joined, routed, routed,
-    pooled, over_channels, upsampled, squeezed, attended, mapped, reorganised, normalised,
-    activated, scaled_by_implicit, passed_on, across_channels,
+    pooled, over_channels, upsampled, squeezed, attended, attending, mapped, reorganised,
+    normalised, activated, scaled_by_implicit, passed_on, across_channels,
 )  # fmt: skip

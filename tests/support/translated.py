@@ -10,11 +10,11 @@ import torch
 
 import slim_prune
 from models import Darknet
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
 from tests.support.prune_case import prune_by_flags
 from translate import main
 from utils.pruning.report.result import Pruned
-from utils.translate.writer import Translated
+from utils.translate.blocks.writer import Translated
 
 SIZE = (64, 96)
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from models import Darknet
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
+from tests.support.checkpoints.like_v7 import Detect
 from tests.support.nets import conv, head, healthy, net
 from tests.support.translated import SIZE, images, largest_difference, opencv_raw, ours
-from tests.support.yolov7_like import Detect
 from translate import main
 from utils.cfg import load_cfg, plain_text, read_note
 from utils.cfg.strict import strict_cfg

@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
 from translate import main
 from utils.command.errors import UserError
 from utils.network.cfg_of import is_ultralytics
-from utils.translate.checkpoint import load_stubs
-from utils.translate.stubs import Stub
+from utils.translate.reading.checkpoint import load_stubs
+from utils.translate.reading.stubs import Stub
 from utils.translate.translation import translate_checkpoint
 
 
@@ -226,13 +226,13 @@ def test_checkpoints_of_other_networks(tmp_path: Path) -> None:
     assert "no module" in refusal(tmp_path / "list.pt", tmp_path)
 
 
-def test_attention_is_refused_by_name(tmp_path: Path) -> None:
-    """As in YOLO11: a C2PSA behind the SPPF."""
+def test_what_has_no_sections_is_refused_by_name(tmp_path: Path) -> None:
+    """A layer of a transformer, with its normalisation over channels."""
     blocks = [(block, block.f) for block in theirs.yolov8(width=0.03).model]
-    blocks.insert(10, (theirs.C2PSA(32), -1))
+    blocks.insert(10, (theirs.AIFI(32), -1))
     path = theirs.save(tmp_path / "eleven.pt", theirs.DetectionModel(blocks))
     message = refusal(path, tmp_path)
-    assert "C2PSA" in message and "attention" in message
+    assert "model.10 (AIFI)" in message and "known blocks: A2C2f" in message
 
 
 def test_blocks_that_do_not_fit_each_other(tmp_path: Path) -> None:

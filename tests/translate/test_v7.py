@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
+from tests.support.checkpoints.like_v7 import BottleneckCSP, Focus, ReOrg, RepConv, yolov7
 from tests.support.translated import SIZE, assert_prunes, images, ours
-from tests.support.yolov7_like import BottleneckCSP, Focus, ReOrg, RepConv, yolov7
 from translate import main
 from utils.command.errors import UserError
 from utils.runtimes.opencv import OpenCVDarknet
+from utils.translate.blocks.writer import Translated
 from utils.translate.translation import translate_checkpoint
-from utils.translate.writer import Translated
 
 
 def reference_model(first: nn.Module | None = None) -> theirs.DetectionModel:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
+from tests.support.checkpoints.like_v9 import AConv, ADown, RepConv, yolov9
 from tests.support.translated import assert_prunes, images, largest_difference, opencv_raw, ours
-from tests.support.ultralytics_v9 import AConv, ADown, RepConv, yolov9
 from translate import main
 from utils.command.errors import UserError
 from utils.translate.translation import translate_checkpoint

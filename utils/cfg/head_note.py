@@ -7,8 +7,13 @@ from typing import Any
 HEAD_NOTE = "head"
 
 
-def dfl_note(level: int, levels: int, stride: int, reg_max: int, nc: int) -> dict[str, Any]:
-    """The note of a head: its place among the levels, cell in pixels, bins per side, classes."""
+def dfl_note(
+    level: int, levels: int, stride: int, reg_max: int, nc: int, one2one: bool = False
+) -> dict[str, Any]:
+    """The note of a head: its place among the levels, cell in pixels, bins per side, classes.
+
+    A side of one bin is a number itself. `one2one`: each object has one box, and NMS no work.
+    """
     return {
         "kind": "dfl",
         "level": level,
@@ -16,4 +21,5 @@ def dfl_note(level: int, levels: int, stride: int, reg_max: int, nc: int) -> dic
         "stride": stride,
         "reg_max": reg_max,
         "classes": nc,
+        **({"one2one": True} if one2one else {}),
     }

@@ -13,12 +13,13 @@ REFERENCE_KEYS: dict[str, tuple[str, ...]] = {
     "shortcut": ("from",),
     "sam": ("from",),
     "scale_channels": ("from",),
+    "attention": ("from",),
     "contrastive": ("yolo_layer",),
     "yolo": ("embedding_layer",),
 }
 
 # Sections whose value does not depend on the layer before them.
-_SELF_CONTAINED = frozenset({"route", "implicit"})
+_SELF_CONTAINED = frozenset({"route", "implicit", "attention"})
 
 
 def reads_previous(section: Section) -> bool:

@@ -109,7 +109,10 @@ def strict_cfg(cfg: Cfg) -> Cfg:
     layers = []
     for section in cfg.layers:
         if section.kind not in _KEYS:
-            raise section.error("hank-ai's Darknet has no such section")
+            raise section.error(
+                "hank-ai's Darknet has no such section; export.py --format onnx makes a file that "
+                "OpenCV and ONNX Runtime run"
+            )
         if section.text("weights_type", "none") == "per_layer":
             section = set_option(section, "weights_type", "per_feature")  # its other name
         layers.append(_cleaned(section, _KEYS[section.kind] | _ANY_LAYER))

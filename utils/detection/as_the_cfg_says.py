@@ -4,7 +4,7 @@ Every command that feeds images to a network has them, with one rule, so that a 
 scored after each epoch, pruned, validated and run in the same way without a flag:
 
     --fit cfg    letterbox where [net] says letter_box=1, else stretch, as Darknet does
-    --nms cfg    the nms_kind (and beta_nms) of the last head, as Darknet does
+    --nms cfg    the nms_kind (and beta_nms) of the last head, as Darknet does; none for one2one
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def add_nms(parser: argparse._ActionsContainer) -> None:
         choices=(FROM_CFG, *get_args(NmsName)),
         default=FROM_CFG,
         help="boxes that NMS takes for one object: by IoU (default), or less so where centres "
-        "differ (greedynms, diounms); cfg: its last head's nms_kind, as Darknet",
+        "differ (greedynms, diounms), or none; cfg: its last head's nms_kind, as Darknet, and none "
+        "for heads that are trained to need none (one2one)",
     )
 
 

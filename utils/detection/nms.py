@@ -112,6 +112,8 @@ def suppress(
     """
     if len(scores) == 0 or max_det < 1:
         return np.zeros(0, dtype=np.int64)
+    if kind.name == "none":
+        return np.arange(min(len(scores), max_det), dtype=np.int64)
     corners = boxes_xyxy.clip(-_MAX_COORDINATE_PX, _MAX_COORDINATE_PX)
     if kind.exponent is None:
         return _suppress_plain(corners, scores, classes, iou_thres, max_det)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from ..cfg import Section
+from ..cfg import Section, read_note
+from ..cfg.head_note import HEAD_NOTE
 from ..command.errors import UserError
 from ..command.option_values import require_count
 
-NmsName = Literal["default", "greedynms", "diounms"]
+NmsName = Literal["default", "greedynms", "diounms", "none"]
 IouKind = Literal["iou", "giou", "diou", "ciou"]
 
 CONF_THRES = 0.001
@@ -84,6 +85,7 @@ class NmsKind:
     diounms     IoU - (d2 / c2)^beta does: d2 is the squared distance of the centres, c2 the
                 squared diagonal of the enclosing box, so boxes with different centres are spared
     greedynms   as diounms with beta .6, whatever `beta` says
+    none        nothing does: of a network that answers each object once, the best boxes are all
     """
 
     name: NmsName = "default"
@@ -93,9 +95,12 @@ class NmsKind:
     def of_head(cls, section: Section) -> NmsKind:
         """The kind that a head's section asks for; Darknet goes by the last head of the cfg.
 
+        "none" for a head whose note says that it is trained to need none (one2one).
         Raises CfgError for a kind that does not exist or is not supported.
         """
-        name = section.text("nms_kind", "default")
+        note = read_note(section, HEAD_NOTE)
+        own = "none" if isinstance(note, dict) and note.get("one2one") is True else "default"
+        name = section.text("nms_kind", own)
         beta = section.number("beta_nms", 0.6)
         # cornersnms merges left-top with right-bottom boxes, and is plain where all are centred.
         if name == "cornersnms" and section.text("yolo_point", "center") == "center":
@@ -109,7 +114,7 @@ class NmsKind:
     @property
     def exponent(self) -> float | None:
         """Of d2 / c2; None: the distance does not count."""
-        return {"default": None, "greedynms": _GREEDY_EXPONENT, "diounms": self.beta}[self.name]
+        return {"greedynms": _GREEDY_EXPONENT, "diounms": self.beta}.get(self.name)
 
 
 PLAIN = NmsKind()

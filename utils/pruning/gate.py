@@ -61,9 +61,9 @@ def prove(
     for cut in cut_layers(state, plan, torch.float64):
         shells.forget()
         silenced = cut.layer.silence(cut.original, cut.kept)
-        theirs = circular.reference("masked", cut.layer, silenced, cut.kept)
-        theirs_folded = zeros.reference("folded", cut.left, cut.folded, cut.kept)
-        theirs_padded = zeros.reference("masked", cut.layer, silenced, cut.kept)
+        theirs = circular.masked(cut.layer, silenced, cut.kept)
+        theirs_folded = zeros.folded(cut.left, cut.folded, cut.kept)
+        theirs_padded = zeros.masked(cut.layer, silenced, cut.kept)
         small = circular.place(cut.layer)
         if small is None:
             continue
@@ -119,9 +119,16 @@ class _Lockstep:
             self._advance("compact", inserted, {})
         return self._advance("compact", layer, params)
 
-    def reference(self, name: str, layer: Layer, params: Params, kept: Tensor) -> Tensor:
-        """A full-size network's value; in the folded one, channels outside `kept` are held at 0."""
-        return self._advance(name, layer, params, kept, name == "folded")
+    def masked(self, layer: Layer, params: Params, kept: Tensor) -> Tensor:
+        """The masked full-size network's value."""
+        value = layer.masked(self._advance("masked", layer, params, kept), kept)
+        if layer.index in self._values["masked"]:
+            self._values["masked"][layer.index] = value
+        return value
+
+    def folded(self, layer: Layer, params: Params, kept: Tensor) -> Tensor:
+        """The folded full-size network's value, with channels outside `kept` held at 0."""
+        return self._advance("folded", layer, params, kept, mute=True)
 
     def _advance(
         self,

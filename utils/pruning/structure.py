@@ -38,6 +38,9 @@ def _walk_without(layers: Sequence[Layer], block: ResidualBlock) -> None:
         kept = np.full(layer.shape[0], layer.index not in block.inside)
         if layer.index == block.shortcut and layer.index not in block.layers:
             return activation_alone(layer, block).carried(inputs[:1], kept)
+        gone = [source in block.inside for source in layer.sources]
+        keeps = [np.full(len(m), not g) for m, g in zip(inputs, gone, strict=True)]
+        layer.require_carried(inputs, keeps)
         return layer.carried(inputs, kept)
 
     interpret(layers, rule, np.zeros(layers[0].inputs[0][0], bool))

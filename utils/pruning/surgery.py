@@ -52,6 +52,10 @@ def walk_constants(state: Mapping[str, Tensor], plan: PrunePlan) -> dict[int, Te
             # The activation is applied to the source plus a constant, and takes that as its bias.
             incoming = [sum(incoming, torch.zeros_like(incoming[0]))]
             params = left.absorb(_ones_and_zeros(layer.shape[0], torch.float64), incoming)
+        else:
+            sources = [source for source in layer.sources if source != INPUT]
+            arrives = [(constants[source] != 0).numpy() for source in sources]
+            layer.require_carried(arrives, [plan.kept(source).numpy() for source in sources])
         constants[layer.index] = left.constants(params, incoming, kept)
     return constants
 

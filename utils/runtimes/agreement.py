@@ -40,11 +40,15 @@ def finds_something(predictions: Tensor) -> bool:
 
 
 def _apart(found: Tensor, expected: Tensor, conf: float) -> Tensor:
-    """(N,) bools: rows (N, 5 + nc) that matter in `expected` and are something else in `found`."""
+    """(N,) bools: rows (N, 5 + nc) that matter in `expected` and are something else in `found`.
+
+    A box without an area, as plain sides can give, is dropped before any detection.
+    """
     score, label = _scores(expected).max(-1, keepdim=True)
     overlap = _iou_by_row(found[:, :4], expected[:, :4])
     near = (_scores(found).gather(1, label) - score).abs() < Agreement.score_tolerance(conf)
-    return (score > conf)[:, 0] & ~(near[:, 0] & (overlap > _SAME_IOU))
+    has_area = (expected[:, 2:4] > 0).all(1)
+    return (score > conf)[:, 0] & has_area & ~(near[:, 0] & (overlap > _SAME_IOU))
 
 
 def _iou_by_row(a_xywh: Tensor, b_xywh: Tensor) -> Tensor:

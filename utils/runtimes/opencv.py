@@ -20,6 +20,7 @@ from torch import Tensor
 from ..cfg import Cfg, format_cfg, load_cfg, remove_option, replace_layers, set_option
 from ..command.errors import UserError
 from ..network.batch_norm.epsilon import for_epsilon
+from ..network.importers import require_opencv
 from ..network.layers import Dfl, Layer, build_layers
 from ..network.weights import is_checkpoint, load_darknet_weights, save_darknet_weights
 
@@ -47,6 +48,8 @@ class OpenCVDarknet:
         cfg = cfg if isinstance(cfg, Cfg) else load_cfg(cfg)
         if is_checkpoint(weights_path):
             raise UserError(f"{weights_path}: OpenCV reads .weights files; convert it first")
+        layers = build_layers(cfg)
+        require_opencv(layers)
         weights = _file_bytes(cfg, weights_path, bn_epsilon_fix)
         text = format_cfg(_without_thresholds(cfg)).encode("utf-8", "surrogateescape")
         self._net = read_net(text, weights, cfg.source)
@@ -55,7 +58,7 @@ class OpenCVDarknet:
         self._decoded = [name for name in names if name.startswith("yolo_")]
         self._raw = [name for name in names if name.startswith("permute_")]
         # To the importer the heads of YOLOv8 are routes; their decoding is ours.
-        self._dfl = [layer for layer in build_layers(cfg) if isinstance(layer, Dfl)]
+        self._dfl = [layer for layer in layers if isinstance(layer, Dfl)]
         if not (self._decoded or self._dfl):
             raise UserError(
                 f"{cfg.source}: has no [yolo] and no head of YOLOv8; only such nets can be run here"

@@ -12,7 +12,7 @@ from ..cfg import with_net, with_note
 from ..network.initialize import initialize
 from ..network.layers import Head, build_layers
 from ..network.retarget import with_classes
-from .writer import NAMES_NOTE, Translated
+from .blocks.writer import NAMES_NOTE, Translated
 
 
 def for_classes(found: Translated, names: Sequence[str]) -> Translated:

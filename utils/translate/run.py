@@ -15,15 +15,16 @@ from ..data.darknet_files import load_data_file
 from ..data.images import read_image
 from ..network.cost import count_parameters
 from ..network.darknet import Build
+from ..network.importers import ONNX_WAY, require_darknet
 from ..network.layers import build_layers, input_shape
 from ..network.retarget import heads_of, with_img_size
+from .blocks.writer import NAMES_NOTE, Answer, Translated
 from .bn_export import for_export
 from .for_classes import for_classes
 from .guard import guarded, lowest_by_statistics, lowest_swish_inputs, sample_images
 from .options import DANGER, TranslateOptions, output_paths
 from .output import write_all
 from .translation import translate_checkpoint
-from .writer import NAMES_NOTE, Translated
 from .yolo_head import with_yolo_heads
 
 DEFAULT_SIDE_PX = 640
@@ -46,13 +47,14 @@ def write_translated(options: TranslateOptions, build: Build) -> Path:
     deep = deep_layers(found, options.samples, build)
     if options.guard:
         cfg, state = guarded(cfg, state, deep)
-    elif deep:
+    elif deep and not any(layer.only_by_onnx for layer in build_layers(cfg)):
         logger.warning(
             "%d layers may give their swish values below %g (lowest: %.0f): builds of Darknet "
             "with -Ofast, AlexeyAB's default, may answer NaN; --guard cures it, -O3 and other "
             "runtimes do not need it", len(deep), DANGER, min(deep.values()),
         )  # fmt: skip
     if options.head == "yolo":
+        require_darknet(build_layers(cfg))
         cfg, state = with_yolo_heads(cfg, state)
     cfg, state = for_export(cfg, state, options.bn_export)
     if options.strict_darknet:
@@ -66,8 +68,17 @@ def write_translated(options: TranslateOptions, build: Build) -> Path:
 def _read(options: TranslateOptions, build: Build) -> Translated:
     """A checkpoint of ultralytics, translated; with a cfg, a model of this program as it is."""
     size = options.img_size
+    chosen: Answer = "own"
+    if options.head == "one2many" or options.head == "one2one":
+        chosen = options.head
+    if options.cfg and chosen != "own":
+        raise UserError(
+            f"--head {chosen}: chooses branches of a checkpoint of ultralytics; with --cfg, "
+            "--weights is a model of this program, which has one set of them"
+        )
     if not options.cfg:
-        theirs = translate_checkpoint(options.weights, size or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX))
+        both = size or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
+        theirs = translate_checkpoint(options.weights, both, chosen)
         return Translated(_checked_size(theirs.cfg, size), theirs.state, theirs.names)
     cfg = _checked_size(load_cfg(options.cfg), size)
     network = build(cfg, weights=options.weights)
@@ -122,4 +133,5 @@ def _summary(cfg: Cfg, options: TranslateOptions, guards: int) -> str:
             f"batch normalisation: {options.bn_export}, for runtimes; translate with "
             "--bn-export native what is to be trained or pruned"
         )
+    lines += sorted({f"{layer.only_by_onnx}: {ONNX_WAY}" for layer in layers if layer.only_by_onnx})
     return "\n".join(lines)

@@ -7,21 +7,23 @@ from pathlib import Path
 from ..command.errors import UserError
 from ..network.layers import build_layers
 from ..network.weights import key_of, require_usable
-from .blocks import EMITTERS, JOINERS
-from .blocks_v7 import V7_EMITTERS
-from .blocks_v9 import V9_EMITTERS
-from .checkpoint import load_stubs
-from .writer import Translated, translate
+from .blocks import families
+from .blocks.writer import Answer, Translated, translate
+from .reading.checkpoint import load_stubs
 
 
-def translate_checkpoint(path: str | Path, img_hw: tuple[int, int] = (640, 640)) -> Translated:
+def translate_checkpoint(
+    path: str | Path, img_hw: tuple[int, int] = (640, 640), answer: Answer = "own"
+) -> Translated:
     """The network of a checkpoint as cfg and state, for an input of (height, width).
 
-    Raises UserError for a file that is none, holds something else, or a block without sections.
+    `answer`: which branches of its head. Raises UserError for a file that is none, holds something
+    else, a block without sections, or a head without these branches.
     """
-    emitters = {**EMITTERS, **V7_EMITTERS, **V9_EMITTERS}
     try:
-        found = translate(load_stubs(path), str(path), img_hw, emitters, JOINERS)
+        checkpoint = load_stubs(path)
+        known = families.EMITTERS, families.JOINERS
+        found = translate(checkpoint, str(path), img_hw, *known, answer)
     except RuntimeError as error:  # torch's, for tensors that it cannot add, multiply or stack
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(f"{path}: its tensors do not fit each other ({reason})") from None

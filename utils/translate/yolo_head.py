@@ -31,6 +31,9 @@ def with_yolo_heads(cfg: Cfg, state: Mapping[str, Tensor]) -> tuple[Cfg, State]:
     heads = [layer for layer in build_layers(cfg) if isinstance(layer, Dfl)]
     if not heads:
         raise UserError(f"{cfg.source}: has no head of YOLOv8 to be written as [yolo]")
+    for head in heads:
+        if head.reg_max == 1:
+            raise head.error("its sides are plain numbers (reg_max 1), which no [yolo] decodes")
     strides = [head.stride_px for head in heads]
     expansions: dict[int, Expansion] = {}
     for level, head in enumerate(heads):

@@ -120,9 +120,16 @@ class Draft:
         """Make `source` the layer that the next section follows; returns what then is the last."""
         return source if source == self.last else self.route(source)
 
-    def maxpool(self, size: int, stride: int) -> int:
-        """Max pooling."""
-        return self._layer("maxpool", size=size, stride=stride)
+    def maxpool(self, size: int, stride: int, padding: int | None = None) -> int:
+        """Max pooling; `padding` counts both sides, None is Darknet's own, size - 1."""
+        options: dict[str, Value] = {"size": size, "stride": stride}
+        if padding is not None:
+            options["padding"] = padding
+        return self._layer("maxpool", **options)
+
+    def spread(self, stride: int) -> int:
+        """`[reorg] reverse=1`: stride * stride channels become one of a larger map."""
+        return self._layer("reorg", stride=stride, reverse=1)
 
     def upsample(self) -> int:
         """Nearest neighbour, twice the size."""
@@ -130,7 +137,8 @@ class Draft:
 
     def shortcut(self, source: int) -> int:
         """Sum of the last layer and `source`."""
-        return self._layer("shortcut", **{"from": self._reference(source)}, activation="linear")
+        options: dict[str, Value] = {"from": self._reference(source)}
+        return self._layer("shortcut", **options, activation="linear")
 
     def route(self, *sources: int) -> int:
         """Concatenation of the layers `sources`, along the channels."""
@@ -142,6 +150,16 @@ class Draft:
         self._section("route", options, f"# darkslim {HEAD_NOTE} {json.dumps(note)}")
         self._layers += 1
         return self.last
+
+    def attention(
+        self, queries: int, keys: int, values: int, heads: int, scale: float, area: int = 1
+    ) -> int:
+        """Attention over cells: neither Darknet nor OpenCV's importer knows it."""
+        sources = self._references((queries, keys, values))
+        options: dict[str, Value] = {"from": sources, "heads": heads}
+        if area > 1:
+            options["area"] = area
+        return self._layer("attention", **options, scale=f"{scale:.17f}".rstrip("0"))
 
     def half(self, source: int, which: int) -> int:
         """The lower (0) or upper (1) half of the channels of `source`."""

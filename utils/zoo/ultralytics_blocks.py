@@ -5,13 +5,16 @@ What a block reads is the draft's last layer; each function returns the layer th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..cfg.head_note import dfl_note
 from .draft import ConvSpec, Draft
 
 SPPF_POOLS = 3
+
+# What stands inside a block: reads the draft's last layer, returns the one that it ends with.
+Step = Callable[[Draft], int]
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,10 @@ def bottleneck(draft: Draft, spec: BottleneckSpec) -> int:
 def c2f(
     draft: Draft,
     halves: tuple[ConvSpec, ConvSpec],
-    bottlenecks: Sequence[BottleneckSpec],
+    inner: Sequence[Step],
     last: ConvSpec,
 ) -> int:
-    """Two halves, bottlenecks one after the other from the second; all of these side by side.
+    """Two halves, inner blocks one after the other from the second; all of these side by side.
 
     The halves are one convolution in the original. As two, each half has channels that can go,
     and they need not stay equal.
@@ -45,7 +48,7 @@ def c2f(
     parts = [draft.put(halves[0])]
     draft.route(source)
     parts.append(draft.put(halves[1]))
-    parts += [bottleneck(draft, spec) for spec in bottlenecks]
+    parts += [step(draft) for step in inner]
     draft.route(*parts)
     return draft.put(last)
 
@@ -53,26 +56,28 @@ def c2f(
 def c3(
     draft: Draft,
     through: ConvSpec,
-    bottlenecks: Sequence[BottleneckSpec],
+    inner: Sequence[Step],
     around: ConvSpec,
     last: ConvSpec,
 ) -> int:
-    """Bottlenecks on one way, one convolution on the other."""
+    """Inner blocks on one way, one convolution on the other."""
     source = draft.last
     draft.put(through)
-    for spec in bottlenecks:
-        bottleneck(draft, spec)
-    inner = draft.last
-    draft.route(source)
+    for step in inner:
+        step(draft)
+    end = draft.last
+    draft.read(source)
     beside = draft.put(around)
-    draft.route(inner, beside)
+    draft.route(end, beside)
     return draft.put(last)
 
 
-def sppf(draft: Draft, first: ConvSpec, last: ConvSpec, size: int = 5) -> int:
-    """The same pooling three times, one after the other, all of them side by side."""
+def sppf(
+    draft: Draft, first: ConvSpec, last: ConvSpec, size: int = 5, pools: int = SPPF_POOLS
+) -> int:
+    """The same pooling several times, one after the other, all of them side by side."""
     parts = [draft.put(first)]
-    parts += [draft.maxpool(size, 1) for _ in range(SPPF_POOLS)]
+    parts += [draft.maxpool(size, 1) for _ in range(pools)]
     draft.route(*parts)
     return draft.put(last)
 
@@ -84,8 +89,12 @@ def detect(
     classes: Sequence[Sequence[ConvSpec]],
     strides: Sequence[int],
     reg_max: int,
+    one2one: bool = False,
 ) -> None:
-    """Per level a branch of boxes and one of classes, joined as a dfl head."""
+    """Per level a branch of boxes and one of classes, joined as a dfl head.
+
+    `one2one`: what they answer needs no NMS.
+    """
     nc = classes[0][-1].filters
     for level, source in enumerate(sources):
         draft.note(f"Head at stride {strides[level]}")
@@ -95,4 +104,5 @@ def detect(
             for spec in branch:
                 draft.put(spec)
             ends.append(draft.last)
-        draft.head(dfl_note(level, len(sources), strides[level], reg_max, nc), *ends)
+        note = dfl_note(level, len(sources), strides[level], reg_max, nc, one2one)
+        draft.head(note, *ends)

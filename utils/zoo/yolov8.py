@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .draft import COCO_CLASSES, ConvSpec, Draft
-from .ultralytics_blocks import BottleneckSpec, c2f, detect, sppf
+from .ultralytics_blocks import BottleneckSpec, bottleneck, c2f, detect, sppf
 
 REG_MAX = 16
 STRIDES = (8, 16, 32)
@@ -94,7 +94,7 @@ def _c2f(draft: Draft, size: Size, channels: int, blocks: int, add: bool) -> int
     width = size.channels(channels)
     half = ConvSpec(width // 2)
     inner = ConvSpec(width // 2, 3)
-    block = BottleneckSpec((inner, inner), add)
+    block = partial(bottleneck, spec=BottleneckSpec((inner, inner), add))
     return c2f(draft, (half, half), [block] * size.blocks(blocks), ConvSpec(width))
 
 

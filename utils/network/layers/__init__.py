@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
 from ...cfg.head_note import HEAD_NOTE
+from .attention import Attention
 from .base import (
     INPUT,
     Field,
@@ -64,6 +65,7 @@ LAYERS: dict[str, type[Layer]] = {
     layer.kind: layer
     for layer in (
         Activation,
+        Attention,
         AvgPool,
         BatchNorm,
         Connected,

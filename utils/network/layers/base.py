@@ -79,6 +79,8 @@ class Layer:
     normalized: bool = False  # whether `bn.weight` scales each of its output channels
     activation: str = "linear"  # the name of what its sum or product goes through at the end
     groups: int = 1  # equal parts of its channels that it treats apart
+    only_by_onnx: str = ""  # why neither Darknet nor OpenCV's importer runs it, where that is so
+    not_in_opencv: str = ""  # why OpenCV's importer computes something else than Darknet
 
     def __init__(
         self, section: Section, index: int, sources: tuple[int, ...], inputs: tuple[Shape, ...]
@@ -116,6 +118,13 @@ class Layer:
     def identity_source(self) -> int | None:
         """The layer that can stand for this one, but for its activation, when its other input is a
         constant; or none.
+        """
+        return None
+
+    @property
+    def paired(self) -> tuple[int, int] | None:
+        """Two sources whose channels are multiplied one by one, so that a pair costs what its
+        product is worth: constant parts of the second's are worth nothing.
         """
         return None
 
@@ -195,6 +204,12 @@ class Layer:
         """
         return inputs[0]
 
+    def require_carried(self, carried: Sequence[Mask], keeps: Sequence[Mask]) -> None:
+        """Raise UnfoldableError where a constant arrives that this layer cannot carry, by source.
+
+        For those that do not hand all their inputs' channels on: the others see it in `kept`.
+        """
+
     def silence(self, params: Params, kept: Tensor) -> Params:
         """Its parameters with the pruned output channels made deaf to the input: gamma 0.
 
@@ -209,6 +224,10 @@ class Layer:
         value depends on others': then it has to be run.
         """
         return None
+
+    def masked(self, value: Tensor, kept: Tensor) -> Tensor:
+        """Its value (B, C, H, W) in the masked network, where removed channels are constants."""
+        return value
 
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Its parameters with the inputs' constants moved into a mean or bias."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from ...cfg import Section, references, set_option
 from ...command.later import torch
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
-from .antialias import BLURS, blur, blurred_shape, blurred_window
 from .base import (
     Field,
     Layer,
@@ -22,6 +21,7 @@ from .base import (
     wrapped,
 )
 from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
+from .pooling import BLURS, blur, blurred_shape, blurred_window
 from .ties import Ids, Mask, Ties
 
 

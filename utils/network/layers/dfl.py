@@ -1,4 +1,6 @@
-"""The head of YOLOv8: no anchors, no objectness; each side of a box is a distribution.
+"""The head of YOLOv8 to YOLO26: no anchors, no objectness; a side of a box is a distribution.
+
+(Of YOLO26 a plain number: `reg_max` 1.)
 
 Darknet has no section for it. In a cfg it is a `[route]` that joins the box branch (4 * reg_max
 channels) and the class branch (nc channels) of one level, with a note that says so:
@@ -25,6 +27,7 @@ from .heads import Head, cell_corners, logit
 from .ties import Ids, Ties
 
 _MOST_BINS = 1024
+_FIRST_SIDE_CELLS = 2.0
 
 
 class Dfl(Head):
@@ -48,9 +51,12 @@ class Dfl(Head):
     def infer_shape(self) -> Shape:
         """Reads the note; the branches must have the channels that it says."""
         note = read_note(self.section, HEAD_NOTE)
-        self.reg_max = self._count(note, "reg_max", 2, _MOST_BINS)
+        self.reg_max = self._count(note, "reg_max", 1, _MOST_BINS)
         self.nc = self._count(note, "classes", 1, 1 << 20)
         self.stride_px = self._count(note, "stride", 1, 1 << 10)
+        self.one2one = note.get("one2one", False)
+        if type(self.one2one) is not bool:
+            raise self.error(f"its note needs a one2one of true or false, not {self.one2one!r}")
         self.entries = 4 * self.reg_max + self.nc
         self.require_same_size(self.inputs)
         wanted = (4 * self.reg_max, self.nc)
@@ -78,8 +84,9 @@ class Dfl(Head):
         return with_note(self.section, HEAD_NOTE, {**note, "classes": nc})
 
     def traits(self) -> str:
-        """Bins and classes."""
-        return f"{self.reg_max} bins, {self.nc} classes"
+        """Bins, classes, and whether it needs no NMS."""
+        bins = f"{self.reg_max} bin{'s' if self.reg_max > 1 else ''}"
+        return f"{bins}, {self.nc} classes{', one2one' if self.one2one else ''}"
 
     def split(self, x: Tensor) -> Tensor:
         """(B, entries, H, W) as (B, 1, entries, H, W)."""
@@ -90,13 +97,20 @@ class Dfl(Head):
         return torch.cat(list(inputs), 1)
 
     def answers_as(self, other: Head, factor: float = 1.0) -> bool:
-        """With the same grid, bins and classes: sides are in cells."""
+        """With the same grid, bins and classes, for the same task: sides are in cells."""
         return (
-            isinstance(other, Dfl) and self.shape == other.shape and self.reg_max == other.reg_max
+            isinstance(other, Dfl)
+            and self.shape == other.shape
+            and (self.reg_max, self.one2one) == (other.reg_max, other.one2one)
         )
 
     def set_priors_(self, source: int, bias: Tensor) -> None:
-        """Of the class branch: 5 objects per image of 640 px, among the cells of the level."""
+        """Of the class branch: 5 objects per image of 640 px, among the cells of the level.
+
+        Sides that are plain numbers start at 2 cells: boxes without an area overlap nothing.
+        """
+        if source == self.sources[0] and self.reg_max == 1:
+            bias.fill_(_FIRST_SIDE_CELLS)
         if source == self.sources[-1]:
             cells = (640 / self.stride_px) ** 2
             bias.fill_(logit(min(0.5, 5 / self.nc / cells)))
@@ -126,10 +140,15 @@ class Dfl(Head):
         return torch.cat(parts, 1).flatten(2).transpose(1, 2)
 
     def sides(self, boxes: Tensor) -> Tensor:
-        """(B, 4 * reg_max, H, W) logits -> (B, 4, H, W): left, top, right, bottom, in cells."""
+        """(B, 4 * reg_max, H, W) logits -> (B, 4, H, W): left, top, right, bottom, in cells.
+
+        With one bin they are the sides themselves, which then can be negative.
+        """
+        if self.reg_max == 1:
+            return boxes
         bins = torch.arange(self.reg_max, dtype=boxes.dtype, device=boxes.device)
         spread = boxes.view(len(boxes), 4, self.reg_max, *boxes.shape[2:]).softmax(2)
-        return torch.einsum("bksij,s->bkij", spread, bins)
+        return (spread * bins.view(-1, 1, 1)).sum(2)  # OpenCV's importer of ONNX reads no einsum
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
         """Each channel means something: none can go."""

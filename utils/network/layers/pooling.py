@@ -1,4 +1,7 @@
-"""`[maxpool]`, `[local_avgpool]`, `[avgpool]`, `[upsample]` (dialect: sections 4, 5, 8)."""
+"""`[maxpool]`, `[local_avgpool]`, `[avgpool]`, `[upsample]` (dialect: sections 4, 5, 8).
+
+Also the fixed blur behind a convolution or pooling with `antialiasing` (section 3.3).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import numpy as np
 
 from ...cfg import Section, set_option
 from ...command.later import torch
-from .antialias import BLURS, blur, blurred_shape, blurred_window
 from .base import (
     WHOLE,
     Layer,
@@ -21,8 +23,38 @@ from .base import (
     Window,
     apply_to_removed,
     carried_by_removed,
+    wrapped,
 )
 from .ties import Ids, Mask, Ties
+
+# kind -> (1-d kernel, zero padding per side)
+BLURS: dict[int, tuple[tuple[float, ...], int]] = {1: ((0.25, 0.5, 0.25), 1), 2: ((0.5, 0.5), 0)}
+
+
+def blurred_shape(shape: Shape, kind: int, stride: tuple[int, int]) -> Shape:
+    """Shape behind the blur; `stride` is (y, x)."""
+    kernel, pad = BLURS[kind]
+    height, width = (
+        (length + 2 * pad - len(kernel)) // step + 1
+        for length, step in zip(shape[1:], stride, strict=True)
+    )
+    return shape[0], height, width
+
+
+def blurred_window(window: Window, kind: int, stride: int) -> Window:
+    """What a cell behind the blur reads, where one before it reads `window` (of stride 1)."""
+    kernel, pad = BLURS[kind]
+    return Window(stride, window.before + pad, window.after + len(kernel) - 1 - pad)
+
+
+def blur(x: Tensor, kind: int, stride: tuple[int, int], padding_mode: PaddingMode) -> Tensor:
+    """Depthwise blur of (B, C, H, W) with the given stride (y, x)."""
+    taps, pad = BLURS[kind]
+    if padding_mode == "circular":
+        x, pad = wrapped(x, pad), 0
+    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
+    kernel = torch.outer(line, line).expand(x.shape[1], 1, -1, -1)
+    return torch.nn.functional.conv2d(x, kernel, stride=stride, padding=pad, groups=x.shape[1])
 
 
 class _Pooling(Layer):

@@ -13,6 +13,7 @@ from .base import (
     Params,
     Shape,
     Tensor,
+    UnfoldableError,
     Window,
     carried_by_removed,
     require_no_constant,
@@ -128,6 +129,12 @@ class Reorg(_Reorg):
 
     kind = "reorg"
 
+    def infer_shape(self) -> Shape:
+        """As any; of OpenCV's importer the direction is known."""
+        shape = super().infer_shape()
+        self.not_in_opencv = "OpenCV's cfg importer ignores reverse=1" if self.reverse else ""
+        return shape
+
     @property
     def _channel_multiple(self) -> int:
         return self.stride**2
@@ -162,7 +169,16 @@ class Reorg(_Reorg):
         return not self.reverse and self.inputs[0][1] % self.stride**2 == 0
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
-        """s*s neighbouring channels are read as one, and go together."""
+        """s*s neighbouring channels are read as one, and go together.
+
+        With `reverse` the s*s channels that one is made of, an equal step apart, go with it.
+        """
+        if self.reverse:
+            per_channel = inputs[0].reshape(self.stride**2, -1)
+            for other in per_channel[1:]:
+                ties.unite(per_channel[0], other)
+            ids: Ids = per_channel[0]
+            return ids
         if not self._one_to_one:
             return self._pin(inputs[0], ties, "mixes channels at this height")
         per_group = inputs[0].reshape(-1, self.stride**2)
@@ -172,12 +188,39 @@ class Reorg(_Reorg):
 
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """Output channel (offset, group, part) comes from input channel (group, part)."""
+        if self.reverse:
+            return self._spread_constants(inputs[0], kept)
         if not self._one_to_one:
             return super().constants(params, inputs, kept)
         return inputs[0].repeat(self.stride**2)
 
     def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
         """As the channels."""
+        if self.reverse:
+            parts = inputs[0].reshape(self.stride**2, -1)
+            return self._only_on_removed(np.logical_or.reduce(parts), kept)
         if not self._one_to_one:
             return super().carried(inputs, kept)
         return np.tile(inputs[0], self.stride**2)
+
+    def _spread_constants(self, constants: Tensor, kept: Tensor) -> Tensor:
+        """The mean of the s*s constants of each channel, as `masked` has it.
+
+        On a kept channel they must be equal, or the offset would differ from cell to cell.
+        """
+        parts = constants.view(self.stride**2, -1)
+        uneven = (parts != parts[0]).any(0)
+        self._only_on_removed(uneven.numpy(), kept.numpy())
+        return torch.where(uneven, parts.mean(0), parts[0])
+
+    def _only_on_removed(self, found: Mask, kept: Mask) -> Mask:
+        if (found & kept).any():
+            raise UnfoldableError(f"a constant on a kept channel meets [{self.kind}] reverse=1")
+        return found
+
+    def masked(self, value: Tensor, kept: Tensor) -> Tensor:
+        """Removed channels emit one constant, not a pattern of s*s: the mean of these."""
+        if not self.reverse:
+            return value
+        level = value.mean((2, 3), keepdim=True).expand_as(value)
+        return torch.where(kept.view(1, -1, 1, 1), value, level)

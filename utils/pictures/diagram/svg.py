@@ -37,7 +37,7 @@ _FAMILIES = (
     ("grouped, depthwise", "#cdeeee", "#3f9a9a", ("depthwise", "grouped convolution")),
     ("pooling", "#fde3c4", "#d08a35", ("maxpool", "avgpool", "local_avgpool")),
     ("upsample, reorg", "#e7dcf6", "#8b69bd", ("upsample", "reorg", "reorg3d")),
-    ("sum, product", "#d7efd2", "#5da24f", ("shortcut", "sam", "scale_channels")),
+    ("sum, product", "#d7efd2", "#5da24f", ("shortcut", "sam", "scale_channels", "attention")),
     ("route", "#eeeeee", "#999999", ("route",)),
     ("head", "#f9d3d3", "#c94f4f", ("yolo", "region", "Gaussian_yolo", "softmax", "cost")),
     ("other", "#fbf6d0", "#b3a132", ()),

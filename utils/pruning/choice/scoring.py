@@ -18,6 +18,7 @@ from ..importance.kernels import random_scores
 from ..importance.kinds import FROM_STATE
 from ..importance.obd import obd
 from ..importance.options import Ranking
+from ..importance.pairs import with_pairs
 from ..importance.scores import Scores, normalize
 from ..importance.taylor import taylor
 
@@ -29,11 +30,14 @@ def channel_scores(
 
     Raises UserError where they cannot be had.
     """
-    if ranking.importance in FROM_STATE:
-        return FROM_STATE[ranking.importance](graph, state)
-    if ranking.importance == "random":
-        return random_scores(graph, how.seed)
-    return _by_loss(graph, network, ranking, how)
+    kind = ranking.importance
+    if kind in FROM_STATE:
+        found = FROM_STATE[kind](graph, state)
+    elif kind == "random":
+        found = random_scores(graph, how.seed)
+    else:
+        found = _by_loss(graph, network, ranking, how)
+    return with_pairs(graph, state, found, kind)
 
 
 def comparable(scores: Scores, ranking: Ranking) -> Scores:

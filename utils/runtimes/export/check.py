@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor
 from ...command.optional import load
 from ...network.darknet import Network
 from ..agreement import compare_outputs
+from ..onnx.best import contradictions as contradictions_of_best
+from ..onnx.best import needs_no_nms, run_between
 from ..onnx.export import INPUT_NAME, OUTPUT_NAME
 from ..onnx.nms_rule import contradictions
 from ..real_images import Images, as_batch
@@ -28,16 +32,37 @@ def check_files(network: Network, stem: Path, options: FileOptions, images: Imag
     expected = fused(batch)
     if options.nms:
         return _check_nms(target_files(stem, "onnx")[0], batch, expected, options.nms)
+    if options.kind == "onnx" and not options.calibration and needs_no_nms(network):
+        return _check_best(target_files(stem, "onnx")[0], _sizes(batch, network, options), fused)
     run = open_exported(options.kind, stem, network)
     agreement = compare_outputs(run(batch), expected)
-    if options.dynamic:  # another size than the one that was traced
-        stride = network.stride
-        smaller = batch[..., : batch.shape[2] - stride, :] if batch.shape[2] > stride else batch
-        other = compare_outputs(run(smaller), fused(smaller))
-        difference = max(agreement.difference, other.difference)
-        moved = agreement.moved + other.moved
-        agreement = replace(agreement, difference=difference, moved=moved)
+    for smaller in _sizes(batch, network, options)[1:]:
+        agreement = _worse(agreement, compare_outputs(run(smaller), fused(smaller)))
     return agreement
+
+
+def _sizes(batch: Tensor, network: Network, options: FileOptions) -> list[Tensor]:
+    """The images, and where any size is taken at another than the one that was traced."""
+    if not options.dynamic:
+        return [batch]
+    stride = network.stride
+    return [batch, batch[..., : max(stride, batch.shape[2] - stride), :]]
+
+
+def _worse(agreement: Agreement, other: Agreement) -> Agreement:
+    difference = max(agreement.difference, other.difference)
+    return replace(agreement, difference=difference, moved=agreement.moved + other.moved)
+
+
+def _check_best(path: Path, batches: Sequence[Tensor], fused: Network) -> Agreement:
+    """The graph's boxes against PyTorch's, and its best ones against those."""
+    found: list[Agreement] = []
+    for images in batches:
+        rows, boxes = run_between(path, images)
+        wrong = sum(contradictions_of_best(*pair) for pair in zip(rows, boxes, strict=True))
+        agreement = compare_outputs(boxes, fused(images))
+        found.append(replace(agreement, moved=agreement.moved + wrong))
+    return reduce(_worse, found)
 
 
 def _check_nms(path: Path, images: Tensor, expected: Tensor, chosen: NmsOptions) -> Agreement:

@@ -11,6 +11,7 @@ from ...detection.evaluate import Predict
 from ...network.darknet import Network
 from ..int8 import quantize_onnx, quantize_openvino
 from ..ncnn_runtime import NcnnNetwork, ncnn_from_onnx
+from ..onnx.best import append_best, needs_no_nms
 from ..onnx.export import OnnxOptions, save_onnx
 from ..onnx.nms import append_nms
 from ..onnx.run import OnnxNetwork
@@ -61,6 +62,10 @@ def write_files(
             quantize_onnx(onnx_path, targets[0], options.calibration)
         else:
             onnx_path.replace(targets[0])
+            if needs_no_nms(network):
+                heads = network.heads
+                cells = sum(head.shape[1] * head.shape[2] for head in heads)
+                append_best(targets[0], heads[-1].nc, None if options.dynamic else cells)
         if options.nms:
             nms = options.nms
             append_nms(targets[0], nms.conf_thres, nms.iou_thres, nms.max_per_class)

@@ -14,6 +14,7 @@ from ...command.machine.timing import time_forward_ms
 from ...detection.evaluate import Predict
 from ...network.batch_norm.epsilon import for_epsilon
 from ...network.darknet import Build, Network
+from ...network.importers import require_darknet, require_opencv
 from ...network.retarget import with_img_size
 from ...network.weights import save_checked_weights
 from ..agreement import compare_outputs
@@ -36,6 +37,7 @@ def export_pair(
     "opencv" runs the pair by OpenCV's importer, "darknet" by what reads Darknet's files here.
     Raises UserError when the results differ from the network's, and leaves nothing then.
     """
+    (require_opencv if kind == "opencv" else require_darknet)(network.rules)
     fused: Network = copy.deepcopy(network).eval().fuse()
     batch = as_batch(images)
     try:

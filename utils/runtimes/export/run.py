@@ -18,6 +18,7 @@ from ...detection.score import require_classes, score
 from ...network.darknet import Build, Network, names_of
 from ..agreement import finds_something
 from ..choose import torch_backend, with_weights
+from ..onnx.best import needs_no_nms
 from ..onnx.export import onnx_metadata
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
 from ..results import Agreement
@@ -48,6 +49,8 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     images = checked_images(spec, network, fit)
     if not images:
         raise UserError(f"{options.data}: none of the first images of its list opens")
+    if options.nms and needs_no_nms(network):
+        raise UserError("--nms: this network needs none (one2one): its file ends with its best 300")
     made = target_files(options.stem, options.format)
     if options.format == "darknet" or options.format == "opencv":
         agreement = export_pair(network, options.stem, options.format, images, build, TOLERANCE)

@@ -136,7 +136,7 @@ def onnx_metadata(network: Network, names: Sequence[str], fit: str = "cfg") -> d
         }
         for head in network.heads
     ]
-    preprocessing = {
+    preprocessing: dict[str, object] = {
         "layout": "NCHW",
         "channels": "RGB",
         "range": [0, 1],

@@ -12,6 +12,8 @@ from torch import Tensor
 from ...command.errors import UserError
 from ...command.files import require_file
 from ...command.optional import load
+from .best import as_predictions
+from .nms import DETECTIONS
 
 _ERRORS_ONLY = 3
 
@@ -43,6 +45,15 @@ class OnnxNetwork:
         self._input = inputs[0].name
         self._shape = inputs[0].shape
         self._source = found
+        self._classes = self._classes_of_best()
+
+    def _classes_of_best(self) -> int:
+        """How many classes a file has that ends with the best boxes; 0 for any other."""
+        output = self._session.get_outputs()[0]
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if output.name != DETECTIONS or len(output.shape) != 3 or "classes" not in metadata:
+            return 0
+        return int(metadata["classes"])
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -61,4 +72,5 @@ class OnnxNetwork:
             )
         parts = [blob] if not isinstance(self._shape[0], int) else np.split(blob, len(blob))
         found = [self._session.run(None, {self._input: part})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(found))
+        boxes = torch.from_numpy(np.concatenate(found))
+        return as_predictions(boxes, self._classes) if self._classes else boxes

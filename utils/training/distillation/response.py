@@ -93,9 +93,12 @@ def _dfl(pair: Pair, _hw: tuple[int, int], _factor: float) -> tuple[Tensor, Tens
     aims = taught[:, bins:].sigmoid()
     classes = _kl(F.binary_cross_entropy_with_logits(raw[:, bins:], aims, reduction="none"), aims)
     sure = aims.amax(1)
-    shape = (len(raw), 4, head.reg_max, *raw.shape[2:])
-    mine, theirs = (x[:, :bins].reshape(shape).log_softmax(2) for x in (raw, taught))
-    sides = (theirs.exp() * (theirs - mine)).sum(2).mean(1)  # (B, H, W)
+    if head.reg_max == 1:
+        sides = (raw[:, :bins] - taught[:, :bins]).abs().mean(1)  # (B, H, W)
+    else:
+        shape = (len(raw), 4, head.reg_max, *raw.shape[2:])
+        mine, theirs = (x[:, :bins].reshape(shape).log_softmax(2) for x in (raw, taught))
+        sides = (theirs.exp() * (theirs - mine)).sum(2).mean(1)
     parts = DFL_GAINS["classes"] * classes.sum() + DFL_GAINS["dfl"] * (sure * sides).sum()
     return parts, sure.sum()
 

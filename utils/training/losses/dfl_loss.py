@@ -6,7 +6,9 @@ the predicted box (Feng et al., TOOD, arXiv:2108.07755). An anchor that several 
 to the one it overlaps best. A positive's class aims at its alignment, scaled so that a target's
 best anchor aims at its best CIoU; that aim also weighs its box. Sides are learnt as expectations
 of distributions over whole cells, by cross-entropy of the two nearest (Li et al., Generalized
-Focal Loss, arXiv:2006.04388).
+Focal Loss, arXiv:2006.04388). Heads of YOLO26 have no distributions (`reg_max` 1): their sides
+learn by the absolute difference, as a share of the input. Heads that need no NMS (one2one) have one
+positive per target, as in YOLOv10 (arXiv:2405.14458), and so learn to answer once.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from ..optimization.ranks import Ranks
 from .options import DFL_GAINS, LossOptions
 from .truth import Truth
 
-TOP_ANCHORS = 10
+TOP_ANCHORS, TOP_OF_ONE2ONE = 10, 1
 CLASS_POWER, OVERLAP_POWER = 0.5, 6.0
 _SMALLEST_IN_CELLS = 2.0  # targets with shorter sides are looked for in a box of this size
 _MARGIN = 0.01  # a side keeps so far from the last bin, in cells
@@ -74,6 +76,9 @@ class DflLoss:
         for head in heads:
             if (head.reg_max, head.nc) != (self.reg_max, self.nc):
                 raise head.error("all dfl heads need the same classes and bins")
+            if head.one2one != heads[0].one2one:
+                raise head.error("heads with and without NMS cannot be trained together here")
+        self._top = TOP_OF_ONE2ONE if heads[0].one2one else TOP_ANCHORS
         self.gains = {
             "box": DFL_GAINS["box"] if options.box is None else options.box,
             "cls": DFL_GAINS["classes"] if options.classes is None else options.classes,
@@ -86,9 +91,9 @@ class DflLoss:
         bins, logits = torch.split(cells, [4 * self.reg_max, self.nc], 2)
         anchors = Anchors.of(raw, truth.img_hw)
         with torch.no_grad():
-            distances = self._distances(self._per_side(bins).softmax(3))
+            distances = self._distances(self._per_side(bins))
             boxes = boxes_px(distances, anchors.centres_px, anchors.strides_px)
-            found = assign(boxes, logits.sigmoid(), anchors, truth)
+            found = assign(boxes, logits.sigmoid(), anchors, truth, self._top)
             if truth.sure is not None:
                 found = replace(found, aim=found.aim * truth.sure[found.target])
         # The mean of the ranks' gradients is to be that of all images over the sum of all aims.
@@ -104,29 +109,37 @@ class DflLoss:
     def _sides(
         self, bins: Tensor, found: Positives, anchors: Anchors, truth: Truth
     ) -> tuple[Tensor, Tensor]:
-        """Sums over the positives: 1 - CIoU, and the cross-entropy of the four sides."""
-        log_p = bins.log_softmax(2)
+        """Sums over the positives: 1 - CIoU, and what the four sides are off by."""
         centres, strides = anchors.centres_px[found.anchor], anchors.strides_px[found.anchor]
-        predicted = boxes_px(self._distances(log_p.exp()), centres, strides)
+        distances = self._distances(bins)
+        predicted = boxes_px(distances, centres, strides)
         wanted = xywh_to_xyxy(truth.rows[found.target, 2:6] * truth.full(bins.device))
         box = (found.aim * (1 - iou(predicted, wanted, "ciou"))).sum()
         sides = torch.cat((centres - wanted[:, :2], wanted[:, 2:] - centres), 1) / strides
-        sides = sides.clamp(0, self.reg_max - 1 - _MARGIN)  # (M, 4)
+        if self.reg_max == 1:
+            off = (distances - sides).abs() * strides / truth.full(bins.device)
+        else:
+            off = self._entropy(bins, sides)
+        return box, (found.aim * off.mean(1)).sum()
+
+    def _entropy(self, bins: Tensor, sides: Tensor) -> Tensor:
+        """Cross-entropy of bins (M, 4, reg_max) with sides (M, 4) in cells."""
+        log_p = bins.log_softmax(2)
+        sides = sides.clamp(0, self.reg_max - 1 - _MARGIN)
         low = sides.floor()
         at_low = log_p.gather(2, low.long()[..., None])[..., 0]
         at_high = log_p.gather(2, low.long()[..., None] + 1)[..., 0]
-        entropy = -(at_low * (low + 1 - sides) + at_high * (sides - low)).mean(1)
-        return box, (found.aim * entropy).sum()
+        return -(at_low * (low + 1 - sides) + at_high * (sides - low))
 
     def _per_side(self, bins: Tensor) -> Tensor:
         """(..., 4 * reg_max) -> (..., 4, reg_max)."""
         return bins.reshape(*bins.shape[:-1], 4, self.reg_max)
 
-    def _distances(self, probabilities: Tensor) -> Tensor:
-        """(..., 4, reg_max) -> (..., 4): the expectations, in cells."""
-        return probabilities @ torch.arange(
-            self.reg_max, dtype=probabilities.dtype, device=probabilities.device
-        )
+    def _distances(self, bins: Tensor) -> Tensor:
+        """Logits (..., 4, reg_max) -> (..., 4): the expectations, in cells; of one bin itself."""
+        if self.reg_max == 1:
+            return bins[..., 0]
+        return bins.softmax(-1) @ torch.arange(self.reg_max, dtype=bins.dtype, device=bins.device)
 
 
 def flatten_levels(raw: Sequence[Tensor]) -> Tensor:
@@ -141,8 +154,17 @@ def boxes_px(distances: Tensor, centres_px: Tensor, strides_px: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def assign(boxes: Tensor, probabilities: Tensor, anchors: Anchors, truth: Truth) -> Positives:
-    """The positives for predicted boxes (B, A, 4), xyxy in pixels, and classes (B, A, nc)."""
+def assign(
+    boxes: Tensor,
+    probabilities: Tensor,
+    anchors: Anchors,
+    truth: Truth,
+    top: int = TOP_ANCHORS,
+) -> Positives:
+    """The positives for predicted boxes (B, A, 4), xyxy in pixels, and classes (B, A, nc).
+
+    `top`: how many anchors a target takes.
+    """
     count = boxes.shape[1]
     wanted = xywh_to_xyxy(truth.rows[:, 2:6] * truth.full(boxes.device))  # (T, 4)
     target, anchor = _inside(wanted, anchors).nonzero(as_tuple=True)  # candidates (P,)
@@ -150,7 +172,7 @@ def assign(boxes: Tensor, probabilities: Tensor, anchors: Anchors, truth: Truth)
     overlap = iou(boxes.flatten(0, 1)[cell], wanted[target], "ciou").clamp(min=0)
     p = probabilities.flatten(0, 1)[cell, truth.rows[target, 1].long()]
     alignment = p.pow(CLASS_POWER) * overlap.pow(OVERLAP_POWER)
-    best = _first_of_each(target, alignment, TOP_ANCHORS)
+    best = _first_of_each(target, alignment, top)
     best = best[_first_of_each(cell[best], overlap[best], 1)]
     target, cell, alignment, overlap = target[best], cell[best], alignment[best], overlap[best]
     most = alignment.new_zeros(2, len(wanted))

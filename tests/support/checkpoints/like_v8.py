@@ -92,8 +92,8 @@ class SPPF(nn.Module):
         return y
 
 
-class C2PSA(nn.Module):
-    """Attention, in name only: it is never run."""
+class AIFI(nn.Module):
+    """A transformer's layer, in name only: it is never run."""
 
     def __init__(self, c: int):
         super().__init__()
@@ -151,7 +151,7 @@ class DetectionModel(nn.Module):
 
 PLACES = {
     "ultralytics.nn.modules.conv": (Conv, Concat),
-    "ultralytics.nn.modules.block": (Bottleneck, C2f, C3, SPPF, C2PSA),
+    "ultralytics.nn.modules.block": (Bottleneck, C2f, C3, SPPF, AIFI),
     "ultralytics.nn.modules.head": (Detect,),
     "ultralytics.nn.tasks": (DetectionModel,),
 }

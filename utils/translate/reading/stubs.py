@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..command.errors import UserError
+from ...command.errors import UserError
 
 
 class Stub:

@@ -1,4 +1,4 @@
-"""YOLOv7's blocks, and YOLOv5's older ones, as ultralytics_like has the blocks of YOLOv8."""
+"""YOLOv7's blocks, and YOLOv5's older ones, as like_v8 has the blocks of YOLOv8."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tests.support.ultralytics_like import PLACES, Bottleneck, Concat, Conv, DetectionModel
+from tests.support.checkpoints.like_v8 import PLACES, Bottleneck, Concat, Conv, DetectionModel
 
 STRIDES = (8.0, 16.0, 32.0)
 

@@ -4,37 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..zoo import ultralytics_blocks as sections
-from ..zoo.ultralytics_blocks import BottleneckSpec
-from .blocks import halves_of, pool_size
+from ...zoo import ultralytics_blocks as sections
+from ..reading.stubs import Node
 from .convs import fixed_conv, read_conv
-from .rep_conv import rep_conv
-from .stubs import Node
+from .v8 import c3, halves_of, pool_size
 from .writer import Emitter, Writer
-
-
-def _rep_csp(writer: Writer, node: Node) -> int:
-    inner = []
-    for m in node.child("m").children():
-        if m.kind != "RepBottleneck":
-            raise m.error("a block inside a block that is not translated")
-        convs = (rep_conv(m.child("cv1")), read_conv(m.child("cv2")))
-        inner.append(BottleneckSpec(convs, bool(m.value("add", False))))
-    through, around, last = (read_conv(node.child(f"cv{k}")) for k in (1, 2, 3))
-    return sections.c3(writer, through, inner, around, last)
-
-
-def _stage(writer: Writer, node: Node) -> int:
-    """What ELAN has in its rows: convolutions and RepCSP, one after the other."""
-    if node.kind == "Conv":
-        return writer.put(read_conv(node))
-    if node.kind == "RepCSP":
-        return _rep_csp(writer, node)
-    if node.kind != "Sequential":
-        raise node.error("a block inside a block that is not translated")
-    for child in node.children():
-        _stage(writer, child)
-    return writer.last
 
 
 def _elan(writer: Writer, node: Node) -> int:
@@ -44,7 +18,7 @@ def _elan(writer: Writer, node: Node) -> int:
     parts = [writer.put(first)]
     writer.route(source)
     parts.append(writer.put(second))
-    parts += [_stage(writer, node.child(name)) for name in ("cv2", "cv3")]
+    parts += [writer.block(node.child(name)) for name in ("cv2", "cv3")]
     writer.route(*parts)
     return writer.put(read_conv(node.child("cv4")))
 
@@ -87,11 +61,11 @@ def _a_down(writer: Writer, node: Node) -> int:
     return writer.route(first, second)
 
 
-V9_EMITTERS: dict[str, Emitter] = {
+EMITTERS: dict[str, Emitter] = {
     "AConv": _a_conv,
     "ADown": _a_down,
     "ELAN1": _elan,
-    "RepCSP": _rep_csp,
+    "RepCSP": c3,
     "RepNCSPELAN4": _elan,
     "SPPELAN": _spp_elan,
 }

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..network.layers.normalization import BN_EPS
-from ..network.weights import State
-from ..zoo.draft import ConvSpec
-from .stubs import Node
+from ...network.layers.normalization import BN_EPS
+from ...network.weights import State
+from ...zoo.draft import ConvSpec
+from ..reading.stubs import Node
 
 # Activations of PyTorch by their Darknet names.
 _ACTIVATIONS = {
@@ -71,8 +71,10 @@ def bare_conv(node: Node, activation: str) -> TensorConv:
     )
 
 
-def fixed_conv(kernel: Tensor, stride: int = 1, groups: int = 1) -> TensorConv:
-    """A convolution by a kernel (O, C, k, k) of our own: no bias, activation, BN or padding."""
+def fixed_conv(
+    kernel: Tensor, stride: int = 1, groups: int = 1, padding: int | None = 0
+) -> TensorConv:
+    """A convolution by a kernel (O, C, k, k) of our own: no bias, activation or BN."""
     return TensorConv(
         filters=kernel.shape[0],
         size=kernel.shape[2],
@@ -80,7 +82,7 @@ def fixed_conv(kernel: Tensor, stride: int = 1, groups: int = 1) -> TensorConv:
         groups=groups,
         activation="linear",
         batch_normalize=False,
-        padding=0,
+        padding=padding,
         tensors={"conv.weight": kernel, "conv.bias": torch.zeros(kernel.shape[0])},
     )
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .blocks import parallel_pools, pool_size
+from ..reading.stubs import Node
 from .convs import fixed_conv, read_conv
 from .rep_conv import rep_conv
-from .stubs import Node
+from .v8 import parallel_pools, pool_size
 from .writer import INPUT, Emitter, Writer
 
 _IMAGE_CHANNELS = 3
@@ -87,7 +87,7 @@ def _unfolded(kernel: Tensor) -> Tensor:
     return whole
 
 
-V7_EMITTERS: dict[str, Emitter] = {
+EMITTERS: dict[str, Emitter] = {
     "Focus": _focus,
     "MP": _halving_pool,
     "ReOrg": _reorg,

@@ -1,28 +1,34 @@
 """A checkpoint's modules -> cfg and state: one emitter per block.
 
-An emitter writes sections and their tensors together, so that neither drifts from the other.
+An emitter writes sections and their tensors together, so that neither drifts from the other. What a
+block holds it hands back to the writer, which looks for the emitter again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..cfg import Cfg, parse_cfg, with_net, with_note
-from ..command.errors import UserError
-from ..network.weights import State, key_of
-from ..zoo.draft import ConvSpec, Draft
-from .stubs import Node
+from ...cfg import Cfg, parse_cfg, with_net, with_note
+from ...command.errors import UserError
+from ...network.layers import build_layers
+from ...network.weights import State, key_of
+from ...zoo.draft import ConvSpec, Draft
+from ...zoo.ultralytics_blocks import Step
+from ..reading.stubs import Node
 
 NAMES_NOTE = "names"
 INPUT = -1
 
-_ATTENTION = {
-    "A2C2f", "AAttn", "ABlock", "AIFI", "Attention", "C2PSA", "C2fAttn", "C2fPSA", "C3TR", "PSA",
-    "PSABlock", "RTDETRDecoder", "TransformerBlock", "TransformerLayer",
-}  # fmt: skip
+# Which branches of a head that has two sets: those trained for NMS, those that need none, or what
+# the library itself answers with.
+Answer = Literal["own", "one2many", "one2one"]
+
+# A file can hold a block inside itself, or one block a million times.
+_MOST_BLOCKS, _DEEPEST = 20_000, 30
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,29 @@ class Translated:
     names: tuple[str, ...]
 
 
-class Writer(Draft):
-    """A draft that keeps the tensors of what is put into it."""
+# Reads what stands before it, returns the layer that it ends with.
+Emitter = Callable[["Writer", Node], int]
+# Reads the layers given; a head returns nothing that others could read.
+Joiner = Callable[["Writer", Node, Sequence[int]], int]
 
-    def __init__(self, *title: str) -> None:
+
+class Writer(Draft):
+    """A draft that keeps the tensors of what is put into it, and knows the blocks."""
+
+    def __init__(
+        self,
+        *title: str,
+        emitters: Mapping[str, Emitter],
+        joiners: Mapping[str, Joiner],
+        answer: Answer = "own",
+    ) -> None:
+        """`emitters` and `joiners`: by class, the blocks with one input, and with several."""
         super().__init__(*title)
+        self.answer = answer
         self.state: State = {}
         self.names: tuple[str, ...] = ()
+        self._emitters, self.joiners = emitters, joiners
+        self._blocks = self._depth = 0
 
     def put(self, spec: ConvSpec) -> int:
         """The section of a convolution and, if it has them, its tensors."""
@@ -49,11 +71,33 @@ class Writer(Draft):
             self.state[key_of(index, name)] = tensor
         return index
 
+    def block(self, node: Node) -> int:
+        """A block that reads the last layer; returns the layer that it ends with.
 
-# Reads what stands before it, returns the layer that it ends with.
-Emitter = Callable[[Writer, Node], int]
-# Reads the layers given; a head returns nothing that others could read.
-Joiner = Callable[[Writer, Node, Sequence[int]], int]
+        Raises UserError for a class without an emitter.
+        """
+        emitter = self._emitters.get(node.kind)
+        if emitter is None:
+            known = ", ".join(sorted({*self._emitters, *self.joiners}))
+            raise node.error(f"not translated; known blocks: {known}")
+        self._blocks += 1
+        if self._blocks > _MOST_BLOCKS or self._depth > _DEEPEST:
+            raise node.error("more blocks, or deeper ones, than any network has")
+        self._depth += 1
+        end = emitter(self, node)
+        self._depth -= 1
+        return end
+
+    def steps(self, holder: Node) -> list[Step]:
+        """The blocks of a list, to be written one by one when a block's sections are."""
+        return [partial(self._step, node) for node in holder.children()]
+
+    def _step(self, node: Node, _: Draft) -> int:
+        return self.block(node)
+
+    def channels(self) -> int:
+        """Those of the last layer."""
+        return build_layers(parse_cfg(self.text(), "the translated layers"))[-1].shape[0]
 
 
 def translate(
@@ -62,15 +106,17 @@ def translate(
     img_hw: tuple[int, int],
     emitters: dict[str, Emitter],
     joiners: dict[str, Joiner],
+    answer: Answer = "own",
 ) -> Translated:
     """The network of a checkpoint as `load_stubs` gives it; `source` names it in errors.
 
     `emitters` and `joiners`: by class, the blocks with one input, and with several.
-    Raises UserError for anything that is no network of such blocks; attention by its class's name.
+    Raises UserError for anything that is no network of such blocks.
     """
     model = _model_of(checkpoint, source)
     # A cfg is handed on: the folders of the machine that it was made on stay out of it.
-    writer = Writer(f"Translated from {_printable(Path(source).name)}")
+    title = f"Translated from {_printable(Path(source).name)}"
+    writer = Writer(title, emitters=emitters, joiners=joiners, answer=answer)
     height, width = img_hw
     writer.net(batch=1, subdivisions=1, width=width, height=height, channels=3, letter_box=1)
     layers = model.child("model")
@@ -82,33 +128,16 @@ def translate(
         if block.kind in joiners:
             ends.append(joiners[block.kind](writer, block, sources))
         else:
-            ends.append(_emit(writer, block, sources, emitters, joiners))
+            if len(sources) != 1:
+                raise block.error(f"reads {len(sources)} layers, which this block cannot")
+            writer.read(sources[0])  # the network's input, -1, is the last of an empty draft
+            ends.append(writer.block(block))
     if not any(key.startswith("layers.") for key in writer.state):
         raise UserError(f"{source}: holds no network")
     names = _names(model, len(writer.names), writer.names)
     cfg = parse_cfg(writer.text(), source)
     cfg = with_net(cfg, with_note(cfg.net, NAMES_NOTE, list(names)))
     return Translated(cfg, writer.state, names)
-
-
-def _emit(
-    writer: Writer,
-    block: Node,
-    sources: Sequence[int],
-    emitters: dict[str, Emitter],
-    joiners: dict[str, Joiner],
-) -> int:
-    emitter = emitters.get(block.kind)
-    if emitter is None:
-        if block.kind in _ATTENTION:
-            why = "attention multiplies two feature maps over positions, which no layer can say"
-        else:
-            why = f"not translated; known blocks: {', '.join(sorted({*emitters, *joiners}))}"
-        raise block.error(why)
-    if len(sources) != 1:
-        raise block.error(f"reads {len(sources)} layers, which this block cannot")
-    writer.read(sources[0])  # the network's input, -1, is the last of an empty draft
-    return emitter(writer, block)
 
 
 def _model_of(checkpoint: Any, source: str) -> Node:

@@ -1,4 +1,4 @@
-"""YOLOv9's blocks, as ultralytics_like has those of YOLOv8; importing it lets them pose, too."""
+"""YOLOv9's blocks, as like_v8 has those of YOLOv8; importing it lets them pose, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.support.ultralytics_like import (
+from tests.support.checkpoints.like_v8 import (
     BN_EPS,
     C3,
     PLACES,

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..command.errors import UserError
-from ..command.files import require_file
+from ...command.errors import UserError
+from ...command.files import require_file
 from .stubs import Stub, stub_class
 
 _LARGEST_PROGRAM_BYTES = 64 << 20  # that of yolov8x has 0.3 MB

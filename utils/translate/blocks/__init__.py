@@ -1,0 +1,1 @@
+"""What each block of a checkpoint is in sections: a file per family, and what they share."""
