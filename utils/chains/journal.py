@@ -1,11 +1,13 @@
 """The journal of a command that chains others for hours: killed at any moment, it goes on.
 
 One JSON file in the command's folder says what is done. It is replaced whole after each part, and a
-training in between goes on from its own last checkpoint.
+training in between goes on from its own last checkpoint. A digest in it tells a file that a hand or
+a bad disk has changed: what such a file makes a command do for hours, nobody could foresee.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +17,12 @@ from typing import Any
 from ..command.errors import UserError
 from ..command.files import atomic_write, require_file
 from ..command.folders import first_free, require_free
+from ..command.outside.json_file import read_json
 from ..training.run_folder import RunFolder
 
-FORMAT = 1
+FORMAT = 2
 _NAME = "state.json"
+_MOST_BYTES = 64 << 20
 
 Train = Callable[[Sequence[str]], Path]
 
@@ -61,12 +65,14 @@ class Journal:
         """The journal of `command` in a folder. Raises UserError where there is none."""
         path = require_file(Path(folder) / _NAME, f"the state that {flag} needs")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, "a state", _MOST_BYTES)
             if (content["format"], content["command"]) != (FORMAT, command):
                 raise ValueError
+            if content.pop("digest") != _digest(content):
+                raise UserError(f"{path}: was changed since it was written; begin anew elsewhere")
             if not all(Path(name).name == name for name in content["runs"].values()):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise UserError(f"{path}: is no state of {command}") from None
         return Journal(Path(folder), content)
 
@@ -78,7 +84,8 @@ class Journal:
     def save(self) -> None:
         """Replace the file."""
         with atomic_write(self.folder / _NAME) as temporary:
-            temporary.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
+            content = {"digest": _digest(self.content), **self.content}
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def trained(self, key: str, flags: Sequence[str], trainer: Trainer) -> RunFolder:
         """The run of the training `key`: as it is if done, resumed if begun, else made anew."""
@@ -92,6 +99,12 @@ class Journal:
         runs[key] = first_free(trainer.runs / f"{self.folder.name}-{key}").name
         self.save()
         return RunFolder(trainer.train([*flags, "--name", runs[key]]))
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Of what a journal says, whatever the spaces and the order of its text."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_finished(last: Path) -> bool:
