@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..command.errors import UserError
-from ..command.files import atomic_write, require_file
+from ..command.files import alone, atomic_write, require_file
 from ..command.folders import first_free, require_free
 from ..command.outside.json_file import read_json
 from ..training.run_folder import RunFolder
@@ -37,10 +39,17 @@ class Trainer:
 
 @dataclass
 class Journal:
-    """What a command has done; `content` is plain JSON."""
+    """What a command has done; `content` is plain JSON.
+
+    As long as it is there, no other command writes to its folder (`held`).
+    """
 
     folder: Path
     content: dict[str, Any]
+    held: ExitStack = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.held.close)
 
     @staticmethod
     def start(
@@ -51,19 +60,23 @@ class Journal:
         `parts` are noted from the first moment on. Raises UserError where the place is taken.
         """
         path = require_free(folder, flag)
+        held = _held(path)
+        require_free(folder, flag)  # also where another command has just begun there
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{flag} {path}: cannot be made ({error.strerror})") from None
         content = {"format": FORMAT, "command": command, "args": dict(args), "runs": {}, **parts}
-        journal = Journal(path, content)
+        journal = Journal(path, content, held)
         journal.save()
         return journal
 
     @staticmethod
     def load(folder: str | Path, flag: str, command: str) -> Journal:
-        """The journal of `command` in a folder. Raises UserError where there is none."""
+        """The journal of `command` in a folder. Raises UserError where there is none, and where
+        another command is at work on it."""
         path = require_file(Path(folder) / _NAME, f"the state that {flag} needs")
+        held = _held(Path(folder))
         try:
             content = read_json(path, "a state", _MOST_BYTES)
             if (content["format"], content["command"]) != (FORMAT, command):
@@ -74,7 +87,7 @@ class Journal:
                 raise ValueError
         except (ValueError, LookupError, TypeError, AttributeError):
             raise UserError(f"{path}: is no state of {command}") from None
-        return Journal(Path(folder), content)
+        return Journal(Path(folder), content, held)
 
     def note(self, **parts: Any) -> None:
         """Write down what is done."""
@@ -99,6 +112,13 @@ class Journal:
         runs[key] = first_free(trainer.runs / f"{self.folder.name}-{key}").name
         self.save()
         return RunFolder(trainer.train([*flags, "--name", runs[key]]))
+
+
+def _held(folder: Path) -> ExitStack:
+    """The folder, kept from other commands until this is closed. Raises UserError."""
+    stack = ExitStack()
+    stack.enter_context(alone(folder))
+    return stack
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,6 +56,23 @@ def whole_folder(folder: str | Path, flag: str, force: bool = False) -> Iterator
             raise cannot_write(f"{flag} {target}", error) from None
 
 
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """A folder for work beside `beside`, which goes with all in it. Raises UserError."""
+    try:
+        with temporary_folder(beside) as folder:
+            yield folder
+    except OSError as error:
+        raise cannot_write(beside, error) from None
+
+
+def put_together(made: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Move files of one file system to their places, all or none. Raises UserError."""
+    with all_or_none(*targets) as fresh:
+        for source, place in zip(made, fresh, strict=True):
+            source.replace(place)
+
+
 def _put(fresh: Path, target: Path) -> None:
     """Move a finished folder, or where the place is taken its files, into place."""
     _sync_below(fresh)
@@ -63,9 +80,7 @@ def _put(fresh: Path, target: Path) -> None:
     if target.is_dir() and any(target.iterdir()):
         if any(file.is_dir() for file in files):
             raise UserError(f"{target}: holds other files; name a new folder")
-        with all_or_none(*(target / file.name for file in files)) as places:
-            for file, place in zip(files, places, strict=True):
-                file.replace(place)
+        put_together(files, [target / file.name for file in files])
         return
     if target.is_dir():
         target.rmdir()
