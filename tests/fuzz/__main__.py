@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tallies = _known(state) if state.is_file() else {}
     end = time.monotonic() + 60 * args.minutes
     kinds = [kind for kind in KINDS if kind in (args.only or KINDS)]
-    with tempfile.TemporaryDirectory(prefix="darkslim-fuzz-") as name:
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of small files
+    with tempfile.TemporaryDirectory(prefix="darkslim-fuzz-", dir=memory) as name:
         shares = [kinds[k :: args.processes] for k in range(args.processes)]
         with ThreadPoolExecutor(args.processes) as pool:
             jobs = [

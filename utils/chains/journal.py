@@ -19,12 +19,10 @@ from typing import Any
 from ..command.errors import UserError
 from ..command.files import alone, atomic_write, require_file
 from ..command.folders import first_free, require_free
-from ..command.outside.json_file import read_json
 from ..training.run_folder import RunFolder
 
 FORMAT = 2
 _NAME = "state.json"
-_MOST_BYTES = 64 << 20
 
 Train = Callable[[Sequence[str]], Path]
 
@@ -78,14 +76,14 @@ class Journal:
         path = require_file(Path(folder) / _NAME, f"the state that {flag} needs")
         held = _held(Path(folder))
         try:
-            content = read_json(path, "a state", _MOST_BYTES)
+            content = json.loads(path.read_text(encoding="utf-8"))
             if (content["format"], content["command"]) != (FORMAT, command):
                 raise ValueError
             if content.pop("digest") != _digest(content):
                 raise UserError(f"{path}: was changed since it was written; begin anew elsewhere")
             if not all(Path(name).name == name for name in content["runs"].values()):
                 raise ValueError
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise UserError(f"{path}: is no state of {command}") from None
         return Journal(Path(folder), content, held)
 
@@ -123,7 +121,7 @@ def _held(folder: Path) -> ExitStack:
 
 def _digest(content: Mapping[str, Any]) -> str:
     """Of what a journal says, whatever the spaces and the order of its text."""
-    text = json.dumps(content, sort_keys=True)
+    text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)  # keys as they come back
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_parts_of_one_command_ask_again(tmp_path: Path) -> None:
         with alone(tmp_path / "out"):
             pass
         assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_may_end_in_any_order(tmp_path: Path) -> None:
+    first, second = ExitStack(), ExitStack()
+    for stack in (first, second):
+        stack.enter_context(alone(tmp_path / "out"))
+    first.close()
+    assert len(list(tmp_path.iterdir())) == 1
+    second.close()
     assert list(tmp_path.iterdir()) == []
 
 

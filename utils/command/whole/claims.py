@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from .temporary import PREFIX
@@ -20,7 +21,6 @@ except ImportError:  # pragma: no cover - Windows: two commands at once are not 
     fcntl = None  # type: ignore[assignment]
 
 _BUSY = "another command is at work on it; wait for that, or name another place"
-_held: dict[str, int] = {}  # outputs of this process, and how many of its parts claim each
 
 
 @contextmanager
@@ -39,33 +39,51 @@ def claimed(*outputs: str | Path) -> Iterator[None]:
 @contextmanager
 def _claimed(output: Path) -> Iterator[None]:
     key = os.path.realpath(output)
-    if fcntl is None or key in _held:
-        _held[key] = _held.get(key, 0) + 1
-        try:
-            yield
-        finally:
-            _held[key] -= 1
-            if not _held[key]:
-                del _held[key]
-        return
+    claim = _held.get(key)
+    if claim is None or claim.owner != os.getpid():
+        claim = _held[key] = _made(output)
+    claim.times += 1
+    try:
+        yield
+    finally:
+        claim.times -= 1  # whoever is the last to need it, in whatever order they came
+        if not claim.times and claim.owner == os.getpid():  # a forked child leaves it its parent
+            _held.pop(key, None)
+            claim.release()
+
+
+@dataclass
+class _Claim:
+    """What this process holds of one output, and what goes when nobody needs it any more."""
+
+    handle: int
+    lock: Path
+    made: list[Path]
+    owner: int
+    times: int = 0
+
+    def release(self) -> None:
+        if self.handle >= 0:
+            with suppress(OSError):
+                self.lock.unlink(missing_ok=True)
+            os.close(self.handle)
+        _remove_empty(self.made)
+
+
+_held: dict[str, _Claim] = {}  # by output
+
+
+def _made(output: Path) -> _Claim:
+    """A new claim. Raises OSError."""
     made = [folder for folder in output.parents if not folder.exists()]
     lock = output.with_name(f"{PREFIX}lock.{output.name}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        handle = _locked(lock)
+        handle = -1 if fcntl is None else _locked(lock)
     except OSError:
         _remove_empty(made)
         raise
-    owner, _held[key] = os.getpid(), 1
-    try:
-        yield
-    finally:
-        _held.pop(key, None)
-        if os.getpid() == owner:  # a forked child leaves it to its parent
-            with suppress(OSError):
-                lock.unlink(missing_ok=True)
-            os.close(handle)
-            _remove_empty(made)
+    return _Claim(handle, lock, made, os.getpid())
 
 
 def _locked(lock: Path) -> int:
