@@ -80,7 +80,7 @@ SENSITIVITY = Sensitivity(
 
 
 def plan() -> dict[str, Any]:
-    rows = [{"layer": k, "of": k, "channels": list(range(4))} for k in (0, 2)]
+    rows = [{"layer": k, "of": k, "channels": list(range(8))} for k in (0, 2)]
     return {"format": 1, "cut_from": "a.cfg", "layers": rows}
 
 

@@ -153,6 +153,7 @@ def _require_kind(path: Path, where: str, part: str, item: dict[str, Any]) -> No
         try:
             item[part] = int(value)
             fits = isinstance(value, int | str) or value == item[part]
+            fits = fits and not isinstance(value, bool)
         except (TypeError, ValueError):
             fits = False
         wanted = "a whole number"

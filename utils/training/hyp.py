@@ -27,6 +27,7 @@ _NOT_HERE = {
     "data",
     "weights",
     "device",
+    "tensor_limit",
 }
 _LARGEST_BYTES = 1 << 16  # every flag of train.py with a comment takes a tenth of it
 

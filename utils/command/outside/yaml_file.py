@@ -7,21 +7,26 @@ raises what the standard library does at wrong dates, numbers and base64: all is
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..errors import UserError
 from ..optional import load
 
-MOST_CHARACTERS = 1 << 20  # a hundred thousand class names
+MOST_CHARACTERS = 1 << 18  # ten thousand class names; PyYAML reads as much in seconds
+_DEEPEST = 20  # brackets in brackets: its scanner looks at all open ones at each
 _MOST_VALUES = 1 << 20
 _MOST_TEXT = 1 << 24
+_BRACKET = re.compile(r"[\[\]{}]")
 _Cost = tuple[int, int]  # values, characters of text
 
 
 def parsed_yaml(text: str, source: object) -> Any:
     """The value of a YAML text; `source` names it in the UserError for what is none."""
     if len(text) > MOST_CHARACTERS:
-        raise UserError(f"{source}: more than {MOST_CHARACTERS >> 20} MiB of YAML")
+        raise UserError(f"{source}: more than {MOST_CHARACTERS >> 10} KiB of YAML")
+    if _brackets(text) > _DEEPEST:
+        raise UserError(f"{source}: not YAML that is read here (brackets nested too deep)")
     yaml = load("yaml")
     try:
         loader = yaml.SafeLoader(text)
@@ -36,6 +41,15 @@ def parsed_yaml(text: str, source: object) -> Any:
         raise UserError(f"{source}: not YAML ({_in_one_line(error)})") from None
     except (RecursionError, OverflowError):
         raise UserError(f"{source}: not YAML (nested too deep, or a number too large)") from None
+
+
+def _brackets(text: str) -> int:
+    """How deep brackets are nested at most; those in quotes and comments count as well."""
+    depth = deepest = 0
+    for found in _BRACKET.finditer(text):
+        depth = depth + 1 if found[0] in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _cost(node: Any, known: dict[int, _Cost | None]) -> _Cost:
