@@ -22,8 +22,9 @@ from utils.cfg import load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import DATA_SET, Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
+from utils.command.files import alone
 from utils.command.words.next_step import next_steps
-from utils.data.darknet_files import load_data_file
+from utils.data.darknet_files import DataSpec, load_data_file
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit
 
 
@@ -52,9 +53,16 @@ def _seed(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> Path:
     """Write the copy; returns its path."""
     args = build_parser().parse_args(argv)
-    size = img_size(args.img_size)
     source, data = Path(args.cfg), load_data_file(ready_data(args.data))
     output = Path(args.output or source.with_name(f"{source.stem}-{data.source.stem}.cfg"))
+    if not output.parent.is_dir():
+        raise UserError(f"--output {output}: {output.parent} is no folder")
+    with alone(output):
+        return _write(args, data, output)
+
+
+def _write(args: argparse.Namespace, data: DataSpec, output: Path) -> Path:
+    size, source = img_size(args.img_size), Path(args.cfg)
     if output.exists() and not args.force:
         raise UserError(f"{output}: is there already; name another with --output or use --force")
     before = load_cfg(source)

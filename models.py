@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from utils.cfg import Cfg, parse_cfg, save_cfg
 from utils.command.errors import UserError
-from utils.command.files import atomic_write
+from utils.command.files import all_or_none
 from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.cfg_of import read_cfg
+from utils.network.checkpoint_file import save_checkpoint
 from utils.network.graph import interpret
 from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
 from utils.network.layers.heads import require_equal_classes
@@ -177,7 +178,7 @@ class Darknet(nn.Module):
         if is_checkpoint(path):
             checkpoint = load_checkpoint(path)
             state: Mapping[str, Tensor] = checkpoint["model"]
-            self.seen = int(checkpoint.get("seen", 0))
+            self.seen = checkpoint.get("seen", 0)
             self.names = names_in(checkpoint)
             self.best_conf = best_conf_in(checkpoint)
             if cutoff is not None:
@@ -255,15 +256,17 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
     if is_checkpoint(weights):
         target = target.with_suffix(".weights")
         model.load_state(for_epsilon(model.state_dict(), model.rules, bn_epsilon))
-        model.save_weights(target)
-        if model.cfg.source != str(cfg):
-            save_cfg(model.cfg, target.with_suffix(".cfg"))
+        if model.cfg.source == str(cfg):
+            model.save_weights(target)
+        else:
+            with all_or_none(target.with_suffix(".cfg"), target) as (new_cfg, new_weights):
+                save_cfg(model.cfg, new_cfg)
+                model.save_weights(new_weights)
         print(f"written: {target} ({target.stat().st_size:,} bytes)", file=sys.stderr)
         return target
     text = Path(cfg).read_text(encoding="utf-8", errors="surrogateescape")
     content = checkpoint_content(text, model.state_dict(), model.seen)
-    with atomic_write(target) as temporary:
-        torch.save(content, temporary)
+    save_checkpoint(target, content)
     print(f"written: {target} ({target.stat().st_size:,} bytes)", file=sys.stderr)
     return target
 

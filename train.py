@@ -30,6 +30,7 @@ import prune
 import shortcut_prune
 import slim_prune
 from utils.command.cli import run_main
+from utils.command.files import alone
 from utils.detection.inputs import require_inputs
 from utils.training.flags import make_parser, resumed_flags, typed_flags
 from utils.training.options import TrainOptions
@@ -68,10 +69,11 @@ def resume(words: Sequence[str], run: str, name: str, project: Path = RUNS) -> P
     from utils.training.checkpoint import load_for_resume
     from utils.training.run import train_network
 
-    checkpoint = load_for_resume(folder.last)
-    parser = make_parser(__doc__, tuple(STRATEGIES))
-    options = TrainOptions.of_flags(resumed_flags(parser, words, checkpoint["args"]))
-    return train_network(options, Darknet, pulled, Resumed(folder, checkpoint)).path
+    with alone(folder.path):  # from the reading of its checkpoint on
+        checkpoint = load_for_resume(folder.last)
+        parser = make_parser(__doc__, tuple(STRATEGIES))
+        options = TrainOptions.of_flags(resumed_flags(parser, words, checkpoint["args"]))
+        return train_network(options, Darknet, pulled, Resumed(folder, checkpoint)).path
 
 
 def pulled(network: Any, options: SparsityOptions) -> Any:

@@ -227,9 +227,11 @@ def test_a_path_or_a_cfg(tmp_path: Path) -> None:
 
 
 def test_shapes_are_checked_before_anything_is_built() -> None:
-    """A cfg whose kernels would take terabytes fails on its other fault, at once."""
+    """A cfg whose kernels would take terabytes fails at once, and names the line."""
+    with pytest.raises(CfgError, match=r":6: \[convolutional\]: its largest tensor would be"):
+        Darknet(net(conv(10**7), conv(10**7)))
     with pytest.raises(CfgError, match="unknown section"):
-        Darknet(net(conv(10**7), conv(10**7), "[nonsense]\n"))
+        Darknet(net(conv(10**4), "[nonsense]\n"))
 
 
 def test_share_index_must_name_a_convolution_of_the_same_form() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,14 +213,14 @@ def test_a_folder_that_cannot_be_written_to(
 ) -> None:  # fmt: skip
     """Simulated, as root may write anywhere: a file of the one or the other cannot be made."""
     argv = [*make_inputs(tmp_path), *flags_of(name)]
-    right = Path.touch
+    right = os.open
 
-    def touch(path: Path, *args: object, **options: object) -> None:
-        if path.suffix == f".{where}":
+    def opened(path: Any, flags: int, *args: Any, **options: Any) -> int:
+        if flags & os.O_CREAT and str(path).endswith(f".{where}"):
             raise PermissionError(13, "Permission denied", str(path))
-        right(path, *args, **options)  # type: ignore[arg-type]
+        return right(path, flags, *args, **options)
 
-    monkeypatch.setattr(Path, "touch", touch)
+    monkeypatch.setattr(os, "open", opened)
     line = refused(name, *argv)
     assert line.endswith("cannot be written (Permission denied)")
     monkeypatch.undo()

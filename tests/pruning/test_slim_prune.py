@@ -20,6 +20,7 @@ from tests.support.nets import conv, head, healthy_state, net, section
 from tests.support.prune_case import prune_by_flags
 from utils.cfg import format_cfg, load_cfg
 from utils.command.cli import run_main
+from utils.command.errors import UserError
 from utils.detection import figures
 from utils.network.layers import Convolutional
 from utils.network.weights import load_darknet_weights
@@ -311,7 +312,7 @@ def test_a_failed_write_leaves_neither_file(
     cfg, weights = make_inputs(tmp_path)
     before = names(tmp_path)
     monkeypatch.setattr(sys.modules["utils.pruning.command.outputs"], broken, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)$"):
         prune_files(cfg, weights)
     assert names(tmp_path) == before
 

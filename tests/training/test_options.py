@@ -19,7 +19,7 @@ from utils.training.options import EpochOptions, TrainOptions
 
 STRATEGIES = ("prune", "shortcut_prune", "slim_prune")
 # What says where options come from, and is none.
-NO_OPTIONS = {"help", "help_all", "hyp", "resume"}
+NO_OPTIONS = {"tensor_limit", "help", "help_all", "hyp", "resume"}
 # What --hyp-from-cfg finds beyond the flags.
 FOUND = {"loss_from_cfg": ["box"], "lr_marks": [[0.5, 0.1]], "burn_in": 3, "max_batches": 7}
 # A teacher needs both.

@@ -13,11 +13,14 @@ import numpy as np
 
 from ..command.errors import UserError
 from ..command.files import atomic_write
+from ..command.outside.json_file import parsed_json
 from ..command.progress import progress_bar
-from ..data.darknet_files import load_data_file
+from ..data.darknet_files import exists, load_data_file
 from ..data.problems import report_problems
 from ..data.samples import load_samples
 from .collected import Annotated, Collected, read_limited, split_of, split_of_folders
+
+_LONGEST_SIDE = 1 << 32  # what a pixel's place or number can be; far more than any image has
 
 
 def read_coco(source: Path, names: Sequence[str] | None) -> Collected:
@@ -78,7 +81,7 @@ def _may_hold_boxes(path: Path, content: Any) -> bool:
 
 
 def _categories(path: Path, content: Any) -> dict[int, str]:
-    return {int(item["id"]): str(item["name"]) for item in _list(content, "categories", path)}
+    return {item["id"]: item["name"] for item in _list(content, "categories", path)}
 
 
 def _read_file(
@@ -86,37 +89,42 @@ def _read_file(
 ) -> Iterator[Annotated]:
     by_image: defaultdict[int, list[Any]] = defaultdict(list)
     for item in _list(content, "annotations", path):
-        by_image[int(item["image_id"])].append(item)
+        by_image[item["image_id"]].append(item)
     for item in progress_bar(_list(content, "images", path), f"reading {path.name}", "img"):
-        image = _image(source, path, str(item["file_name"]))
+        image = _image(source, path, item["file_name"])
         if image is None:
             collected.note("images left out: no such file", item["file_name"])
             continue
-        stated = (int(item.get("height") or 0), int(item.get("width") or 0))
-        hw = collected.size_of(image, stated)
+        hw = collected.size_of(image, (_side(item, "height"), _side(item, "width")))
         if hw is None:
             continue
         boxes = []
-        for found in by_image[int(item["id"])]:
-            name = names.get(int(found["category_id"]))
+        for found in by_image[item["id"]]:
+            number = collected.number_of(names.get(found["category_id"], ""))
             if found.get("iscrowd"):
                 collected.note("boxes left out: crowd regions", image)
-            elif name not in collected.names:
+            elif number is None:
                 collected.note("boxes left out: their class is not among the names", image)
             else:
                 x, y, w, h = (float(v) for v in found["bbox"])
-                boxes.append((collected.names.index(name), x, y, x + w, y + h))
+                boxes.append((number, x, y, x + w, y + h))
         yield Annotated(image, hw, collected.boxes(boxes, hw, image))
 
 
 def _load(path: Path) -> Any | None:
     """The content of a COCO file; None for JSON of another kind."""
     try:
-        content = json.loads(read_limited(path, "a COCO annotation file"))
+        content = parsed_json(read_limited(path, "a COCO annotation file"))
     except (ValueError, RecursionError):
         raise UserError(f"{path}: not JSON") from None
     is_coco = isinstance(content, dict) and {"images", "annotations"} <= content.keys()
     return content if is_coco else None
+
+
+def _side(image: dict[str, Any], key: str) -> int:
+    """A side that an image states; 0, as unsaid, for what is none."""
+    stated = image.get(key)
+    return int(stated) if isinstance(stated, int | float) and 0 < stated < _LONGEST_SIDE else 0
 
 
 def _list(content: Any, key: str, path: Path) -> list[Any]:
@@ -130,14 +138,40 @@ def _list(content: Any, key: str, path: Path) -> list[Any]:
     for place, item in enumerate(items if isinstance(items, list) else [None]):
         if not isinstance(item, dict) or not all(k in item for k in needed):
             raise UserError(f"{path}: {key}[{place}] needs {', '.join(needed)}")
-        if key == "annotations" and (not isinstance(item["bbox"], list) or len(item["bbox"]) != 4):
-            raise UserError(f"{path}: annotations[{place}]: bbox must be four numbers")
+        for part in needed:
+            _require_kind(path, f"{key}[{place}]", part, item)
     return list(items)
+
+
+def _require_kind(path: Path, where: str, part: str, item: dict[str, Any]) -> None:
+    """Raise UserError for a part of another kind; whole numbers as text are taken as numbers.
+
+    What is one id in two spellings must be equal: ids are looked up as they are from here on.
+    """
+    value = item[part]
+    if part.endswith("id"):
+        try:
+            item[part] = int(value)
+            fits = isinstance(value, int | str) or value == item[part]
+            fits = fits and not isinstance(value, bool)
+        except (TypeError, ValueError):
+            fits = False
+        wanted = "a whole number"
+    elif part == "bbox":
+        fits = isinstance(value, list) and len(value) == 4
+        fits = fits and all(type(v) in (int, float) and abs(v) < _LONGEST_SIDE for v in value)
+        wanted = "four numbers"
+    elif isinstance(value, int) and part == "name":
+        item[part], fits, wanted = str(value), True, ""
+    else:
+        fits, wanted = isinstance(value, str), "text"
+    if not fits:
+        raise UserError(f"{path}: {where}: {part} must be {wanted}")
 
 
 def _image(source: Path, path: Path, name: str) -> Path | None:
     """Beside the JSON file, in SOURCE, or in one of the folders there; never above them."""
-    relative = Path(name.replace("\\", "/"))
+    relative = Path(name.replace("\\", "/").replace("\0", "?"))
     if relative.is_absolute() or ".." in relative.parts:
         relative = Path(relative.name)
     folders = [path.parent, source]
@@ -145,7 +179,8 @@ def _image(source: Path, path: Path, name: str) -> Path | None:
         folders += sorted(p for p in near.glob("*") if p.is_dir())
     # val2017 for instances_val2017.json comes before train2017.
     folders.sort(key=lambda folder: folder.name not in path.stem)
-    return next((f / relative for f in folders if (f / relative).is_file()), None)
+    places = (folder / relative for folder in folders)
+    return next((place for place in places if exists(place) and place.is_file()), None)
 
 
 def write_coco(data: Path, split: str, target: Path) -> dict[str, int]:

@@ -43,6 +43,13 @@ class Collected:
     splits: dict[str, list[Annotated]] = field(default_factory=lambda: {s: [] for s in SPLITS})
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    _numbers: dict[str, int] | None = None
+
+    def number_of(self, name: str) -> int | None:
+        """The class of this name, the first one of several; None where there is none."""
+        if self._numbers is None:
+            self._numbers = {each: k for k, each in reversed(list(enumerate(self.names)))}
+        return self._numbers.get(name)
 
     def note(self, what: str, where: object) -> None:
         """Count something, and keep the first places where it was seen."""

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..command.errors import UserError
-from ..command.optional import load
-from ..data.darknet_files import MAX_SMALL_TEXT_BYTES, exists, load_list, read_text
+from ..command.outside.yaml_file import parsed_yaml
+from ..data.darknet_files import (
+    MAX_PATH_CHARACTERS,
+    MAX_SMALL_TEXT_BYTES,
+    exists,
+    load_list,
+    read_text,
+)
 from ..detection.sources import IMAGE_SUFFIXES
 from .collected import Collected
 from .yolo_rows import read_images
@@ -71,12 +77,8 @@ def _yaml_file(source: Path) -> Path:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    yaml = load("yaml")
     text = read_text(path, "a data set's YAML file", MAX_SMALL_TEXT_BYTES)
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    settings = parsed_yaml(text, path)
     if not isinstance(settings, dict):
         raise UserError(f"{path}: names no train, val or test images")
     return settings
@@ -84,16 +86,18 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def _names(settings: dict[str, Any], path: Path) -> list[str]:
     names = settings.get("names")
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        return [str(names[k]) for k in sorted(names)]
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[k] for k in range(len(names))]
     if isinstance(names, list) and names:
+        if any(isinstance(name, list | dict) for name in names):
+            raise UserError(f"{path}: names must be words")
         return [str(name) for name in names]
     raise UserError(f"{path}: names must list the classes, from 0")
 
 
 def _root(settings: dict[str, Any], path: Path) -> Path:
     """`path:` of the YAML file where that is a folder, else the file's own folder."""
-    stated = Path(str(settings.get("path") or "."))
+    stated = Path(str(settings.get("path") or ".")[:MAX_PATH_CHARACTERS])
     for root in (path.parent / stated, stated):
         if exists(root) and root.is_dir():
             return root
@@ -114,7 +118,11 @@ def _entries(value: Any) -> list[str]:
     """One path, or a list of paths, or a list of such lists."""
     if value is None:
         return []
-    return [e for v in value for e in _entries(v)] if isinstance(value, list) else [str(value)]
+    return [e for v in value for e in _entries(v)] if isinstance(value, list) else [_text(value)]
+
+
+def _text(value: Any) -> str:
+    return str(value)[:MAX_PATH_CHARACTERS].replace("\0", "?")  # what no path can hold
 
 
 def _images(place: Path, path: Path) -> list[Path]:

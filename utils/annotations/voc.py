@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,6 +19,7 @@ from .collected import Annotated, Collected, read_limited, split_of_folders
 
 _LISTS = ("trainval", "train", "val", "valid", "test")  # the narrowest meaning comes last
 _FLAG = re.compile(r"\s+-?[01]$")  # of lists for one class: whether the image holds it
+_ENCODING = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["']([\w.-]{1,40})["']""")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -91,14 +94,15 @@ def _annotated(collected: Collected, entry: _Entry, from_zero: bool) -> Annotate
     for item in entry.tree.iter("object"):
         name = (item.findtext("name") or "").strip()
         corners = [_number(item, f"bndbox/{key}") for key in _CORNERS]
-        if name not in collected.names:
+        number = collected.number_of(name)
+        if number is None:
             what = f"boxes left out: class '{name[:40]}' is not among the names"
             collected.note(what, entry.path)
         elif None in corners:
             collected.note("boxes left out: no numbers", entry.path)
         else:
             x1, y1, x2, y2 = (float(c or 0) for c in corners)
-            boxes.append((collected.names.index(name), x1 - first, y1 - first, x2, y2))
+            boxes.append((number, x1 - first, y1 - first, x2, y2))
     return Annotated(entry.image, hw, collected.boxes(boxes, hw, entry.path))
 
 
@@ -109,12 +113,26 @@ def _counts_from_zero(tree: ElementTree.Element) -> bool:
 
 def _parsed(path: Path) -> ElementTree.Element:
     data = read_limited(path, "a VOC annotation", MAX_SMALL_TEXT_BYTES)
-    if b"<!ENTITY" in data:  # could grow without end; no annotation has one
-        raise UserError(f"{path}: defines XML entities, which an annotation does not need")
     try:
-        return ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
+        text = _decoded(data)
+        if "<!ENTITY" in text:  # could grow without end; no annotation has one
+            raise UserError(f"{path}: defines XML entities, which an annotation does not need")
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise UserError(f"{path}: not XML ({error})") from None
+
+
+def _decoded(data: bytes) -> str:
+    """The text, by its byte-order mark or the encoding that it declares (Chinese tools write GBK).
+
+    Expat knows few encodings, and a check of bytes would miss what another one spells otherwise.
+    Raises ValueError or LookupError.
+    """
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding)
+    declared = _ENCODING.match(data)
+    return data.decode(declared[1].decode() if declared else "utf-8-sig").removeprefix("\ufeff")
 
 
 def _names(trees: Iterable[ElementTree.Element]) -> list[str]:
@@ -181,6 +199,7 @@ def _shared_folders(a: Path, b: Path) -> int:
 
 def _number(node: ElementTree.Element, path: str) -> float | None:
     try:
-        return float(node.findtext(path) or "")
+        value = float(node.findtext(path) or "")
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..command.folders import whole_folder
 from ..command.progress import progress_bar
 from ..command.table import table
-from ..data.darknet_files import names_text
+from ..data.darknet_files import names_text, printable
 from ..data.images import UnreadableImageError
 from ..pictures.detections import Picture
 from ..pictures.labelled import encoded, labelled_picture, sheet
@@ -51,18 +51,19 @@ def _write_split(
     used: set[str] = set()
     lines = []
     for item in progress_bar(images, f"writing {split}", "img"):
-        stem, number = item.image.stem, 1
+        stem, number = printable(item.image.stem), 1
+        suffix = printable(item.image.suffix)
         while stem.lower() in used:
             number += 1
-            stem = f"{item.image.stem}-{number}"
+            stem = f"{printable(item.image.stem)}-{number}"
         used.add(stem.lower())
-        place(item.image, folder / "images" / split / f"{stem}{item.image.suffix}")
+        place(item.image, folder / "images" / split / f"{stem}{suffix}")
         rows = [
             f"{int(label)} " + " ".join(f"{v:.8f}" for v in box) + "\n"
             for label, *box in item.rows.tolist()
         ]
         (folder / "labels" / split / f"{stem}.txt").write_text("".join(rows), encoding="utf-8")
-        lines.append(f"images/{split}/{stem}{item.image.suffix}\n")
+        lines.append(f"images/{split}/{stem}{suffix}\n")
     return "".join(lines)
 
 

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..command.progress import progress_bar
-from ..data.darknet_files import MAX_SMALL_TEXT_BYTES, exists, read_text
+from ..data.darknet_files import exists, read_text
 from ..data.images import Size
-from ..data.labels import ROUNDING, label_path
+from ..data.labels import MAX_LABEL_BYTES, ROUNDING, label_path, numbers_of
 from .collected import Annotated, Collected
 
 _OVER = 0.5 + ROUNDING  # tools draw polygons over the border; a visibility of 2 is farther out
@@ -49,12 +49,12 @@ def _rows(
     if not exists(path):
         return
     height, width = hw
-    text = read_text(path, "a label file", MAX_SMALL_TEXT_BYTES)
+    text = read_text(path, "a label file", MAX_LABEL_BYTES)
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            label, *values = (float(cell) for cell in line.split())
+            label, *values = numbers_of(line.split())
         except ValueError:
             label, values = -1.0, []
         known = label.is_integer() and 0 <= label < len(collected.names)

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from ..command.files import atomic_write, require_file
+from ..command.files import atomic_write, require_file, require_settled
 from .errors import CfgError
 
 _LOG = logging.getLogger(__name__)
@@ -137,6 +137,7 @@ class Cfg:
 def load_cfg(path: str | Path) -> Cfg:
     """Parse a file. Raises CfgError (or UserError for a file that cannot be read)."""
     found = require_file(path, "the cfg")
+    require_settled(found)
     if found.stat().st_size > LARGEST_CFG_BYTES:
         raise CfgError(f"{found}: {found.stat().st_size} bytes is too large for a cfg; is it one?")
     data = found.read_bytes()

@@ -1,23 +1,27 @@
 """The journal of a command that chains others for hours: killed at any moment, it goes on.
 
 One JSON file in the command's folder says what is done. It is replaced whole after each part, and a
-training in between goes on from its own last checkpoint.
+training in between goes on from its own last checkpoint. A digest in it tells a file that a hand or
+a bad disk has changed: what such a file makes a command do for hours, nobody could foresee.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..command.errors import UserError
-from ..command.files import atomic_write, require_file
+from ..command.files import alone, atomic_write, require_file
 from ..command.folders import first_free, require_free
 from ..training.run_folder import RunFolder
 
-FORMAT = 1
+FORMAT = 2
 _NAME = "state.json"
 
 Train = Callable[[Sequence[str]], Path]
@@ -33,10 +37,17 @@ class Trainer:
 
 @dataclass
 class Journal:
-    """What a command has done; `content` is plain JSON."""
+    """What a command has done; `content` is plain JSON.
+
+    As long as it is there, no other command writes to its folder (`held`).
+    """
 
     folder: Path
     content: dict[str, Any]
+    held: ExitStack = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.held.close)
 
     @staticmethod
     def start(
@@ -47,28 +58,34 @@ class Journal:
         `parts` are noted from the first moment on. Raises UserError where the place is taken.
         """
         path = require_free(folder, flag)
+        held = _held(path)
+        require_free(folder, flag)  # also where another command has just begun there
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{flag} {path}: cannot be made ({error.strerror})") from None
         content = {"format": FORMAT, "command": command, "args": dict(args), "runs": {}, **parts}
-        journal = Journal(path, content)
+        journal = Journal(path, content, held)
         journal.save()
         return journal
 
     @staticmethod
     def load(folder: str | Path, flag: str, command: str) -> Journal:
-        """The journal of `command` in a folder. Raises UserError where there is none."""
+        """The journal of `command` in a folder. Raises UserError where there is none, and where
+        another command is at work on it."""
         path = require_file(Path(folder) / _NAME, f"the state that {flag} needs")
+        held = _held(Path(folder))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if (content["format"], content["command"]) != (FORMAT, command):
                 raise ValueError
+            if content.pop("digest") != _digest(content):
+                raise UserError(f"{path}: was changed since it was written; begin anew elsewhere")
             if not all(Path(name).name == name for name in content["runs"].values()):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise UserError(f"{path}: is no state of {command}") from None
-        return Journal(Path(folder), content)
+        return Journal(Path(folder), content, held)
 
     def note(self, **parts: Any) -> None:
         """Write down what is done."""
@@ -78,7 +95,8 @@ class Journal:
     def save(self) -> None:
         """Replace the file."""
         with atomic_write(self.folder / _NAME) as temporary:
-            temporary.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
+            content = {"digest": _digest(self.content), **self.content}
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def trained(self, key: str, flags: Sequence[str], trainer: Trainer) -> RunFolder:
         """The run of the training `key`: as it is if done, resumed if begun, else made anew."""
@@ -92,6 +110,19 @@ class Journal:
         runs[key] = first_free(trainer.runs / f"{self.folder.name}-{key}").name
         self.save()
         return RunFolder(trainer.train([*flags, "--name", runs[key]]))
+
+
+def _held(folder: Path) -> ExitStack:
+    """The folder, kept from other commands until this is closed. Raises UserError."""
+    stack = ExitStack()
+    stack.enter_context(alone(folder))
+    return stack
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Of what a journal says, whatever the spaces and the order of its text."""
+    text = json.dumps(json.loads(json.dumps(content)), sort_keys=True)  # keys as they come back
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_finished(last: Path) -> bool:

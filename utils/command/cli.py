@@ -12,9 +12,11 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from .errors import UserError
+from .limits import add_tensor_limit
 from .second_names import nearest, our_spelling, second_names
 
 USER_ERROR_STATUS = 2
+_LONGEST_LINE = 1000
 DATA_SET = "a .data file, a data.yaml, a folder as your tool left it, or COCO's JSON"
 
 
@@ -37,6 +39,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--help-all", action=_HelpAll, nargs=0, default=argparse.SUPPRESS, help=what
         )
+        add_tensor_limit(self)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -177,8 +180,14 @@ def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
         main(None)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_line(str(error))}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"error: {_line(_of_the_system(error))}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
     except ModuleNotFoundError as error:
         if error.name not in _PACKAGES:
@@ -193,14 +202,38 @@ def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
         sys.exit(130)
 
 
+def _line(text: str) -> str:
+    """One line that a terminal can show, also where a value of a strange file stands in it."""
+    whole = " ".join(text.split())
+    if len(whole) <= _LONGEST_LINE:
+        return whole
+    return f"{whole[: _LONGEST_LINE // 2]} ... {whole[-_LONGEST_LINE // 2 :]}"
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system refused, and of which file: a full disk or a missing right is no fault."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if isinstance(error.filename, str) else reason
+
+
 class _Outliving(io.FileIO):
-    """A pipe that takes what it is given also after its reader (`| head`) has gone."""
+    """A pipe that takes what it is given also after its reader (`| head`) has gone.
+
+    Where there is no room (`> file` on a full disk) it says so once: what Python tries to write
+    once more while it ends would only hide that.
+    """
+
+    _failed = False
 
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            return memoryview(data).nbytes if self._failed else super().write(data)
         except BrokenPipeError:
             return memoryview(data).nbytes
+        except OSError as error:
+            self._failed = True
+            reason = f"what it prints cannot be written ({error.strerror})"
+            raise OSError(error.errno, reason) from None
 
 
 def _outlive_readers() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import secrets
-import shutil
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
+from .files import all_or_none, alone, cannot_write
+from .whole.temporary import sync, sync_folder, temporary_folder
+
+_FEW = 100
 
 
 def require_free(folder: str | Path, flag: str, force: bool = False) -> Path:
@@ -43,21 +46,56 @@ def whole_folder(folder: str | Path, flag: str, force: bool = False) -> Iterator
     block fails, nothing is left of it. Raises UserError when the place is taken or not writable.
     """
     target = require_free(folder, flag, force)
-    fresh = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    with alone(target):
+        try:
+            with temporary_folder(target) as fresh:
+                yield fresh
+                require_free(target, flag, force)
+                _put(fresh, target)
+        except OSError as error:
+            raise cannot_write(f"{flag} {target}", error) from None
+
+
+@contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """A folder for work beside `beside`, which goes with all in it. Raises UserError."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh.mkdir()
+        with temporary_folder(beside) as folder:
+            yield folder
     except OSError as error:
-        raise UserError(f"{flag} {target}: cannot be made ({error.strerror})") from None
-    try:
-        yield fresh
-        require_free(target, flag, force)
-        if target.is_dir() and any(target.iterdir()):
-            for file in sorted(fresh.iterdir()):
-                file.replace(target / file.name)
-        else:
-            if target.is_dir():
-                target.rmdir()
-            fresh.rename(target)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        raise cannot_write(beside, error) from None
+
+
+def put_together(made: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Move files of one file system to their places, all or none. Raises UserError."""
+    with all_or_none(*targets) as fresh:
+        for source, place in zip(made, fresh, strict=True):
+            source.replace(place)
+
+
+def _put(fresh: Path, target: Path) -> None:
+    """Move a finished folder, or where the place is taken its files, into place."""
+    _sync_below(fresh)
+    files = sorted(fresh.iterdir())
+    if target.is_dir() and any(target.iterdir()):
+        if any(file.is_dir() for file in files):
+            raise UserError(f"{target}: holds other files; name a new folder")
+        put_together(files, [target / file.name for file in files])
+        return
+    if target.is_dir():
+        target.rmdir()
+    fresh.rename(target)
+    sync_folder(target.parent)
+
+
+def _sync_below(folder: Path) -> None:
+    """Each file by itself; of very many, all that the system holds at once."""
+    paths = sorted(folder.rglob("*"))
+    if len(paths) > _FEW:
+        os.sync()
+        return
+    for path in paths:
+        if path.is_file() and not path.is_symlink():
+            sync(path)
+        elif path.is_dir():
+            sync_folder(path)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..command.errors import UserError
+from ..command.outside.regular import is_special
+from ..command.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +98,13 @@ def load_names(path: str | Path, nc: int | None = None) -> tuple[str, ...]:
 
 def names_text(names: Iterable[object]) -> str:
     """A file of class names: one line each and none empty, so that every name keeps its place."""
-    lines = (" ".join(str(name).split()) or str(number) for number, name in enumerate(names))
-    return "".join(f"{line}\n" for line in lines)
+    plain = (printable(str(name), " ").split() for name in names)
+    return "".join(f"{' '.join(words) or number}\n" for number, words in enumerate(plain))
+
+
+def printable(text: str, instead: str = "_") -> str:
+    """Text that a line of a file can hold: no line breaks, no bytes that were no text."""
+    return "".join(c if c.isprintable() else instead for c in text)
 
 
 def load_list(path: str | Path) -> list[tuple[int, Path]]:
@@ -106,7 +114,9 @@ def load_list(path: str | Path) -> list[tuple[int, Path]]:
     """
     source = Path(path)
     text = read_text(source, "a list of images", MAX_TEXT_BYTES)
-    stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    # On a network's disk a look at each image takes time: a bar says how far it is.
+    lines = progress_bar(text.splitlines(), f"looking for the images of {source}", "line")
+    stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
     entries = [(number, _resolve_entry(line, source.parent)) for number, line in stripped if line]
     if not entries:
         raise UserError(f"{source}: the list names no image")
@@ -121,18 +131,20 @@ def resolve(text: str, folder: Path) -> Path:
     """
     spellings = [text, text.replace("\\", "/")] if "\\" in text else [text]
     for spelling in spellings:
-        below = (folder / spelling, folder / spelling.removeprefix("data/"))
-        for candidate in (Path(spelling), *below):
+        below = os.path.join(folder, spelling)  # noqa: PTH118 - of a million lines, in time
+        inner = spelling.removeprefix("data/")
+        further = () if inner == spelling else (os.path.join(folder, inner),)  # noqa: PTH118
+        for candidate in (spelling, below, *further):
             if exists(candidate):
-                return candidate
+                return Path(candidate)
     return folder / spellings[-1]
 
 
-def exists(path: Path) -> bool:
+def exists(path: str | Path) -> bool:
     """As `Path.exists`, but a name that the file system cannot hold simply does not exist."""
     try:
-        return path.exists()
-    except OSError:
+        return os.path.exists(path)  # noqa: PTH110 - takes text as it is, for long lists
+    except (OSError, ValueError):
         return False
 
 
@@ -142,6 +154,8 @@ def read_text(path: str | Path, what: str, max_bytes: int) -> str:
     Raises UserError when the file is missing, larger than `max_bytes`, or not text.
     """
     try:
+        if is_special(path):
+            raise UserError(f"{path}: a pipe or a device, not a file ({what} expected)")
         with Path(path).open("rb") as file:
             raw = file.read(_HEAD_BYTES)
             utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..command.limits import FLAG as LIMIT_FLAG
+from ..command.limits import tensor_limit
+from ..command.outside.regular import is_special
 from .pixels import ByteArray, PixelError, decode
 
 Size = tuple[int, int]  # (height, width) in pixels
@@ -30,6 +34,7 @@ def image_size(path: Path) -> Size:
     Reads only the header of JPEG and PNG files. Raises UnreadableImageError.
     """
     try:
+        _require_regular(path)
         with path.open("rb") as file:
             size = _header_size(file)
     except (OSError, ValueError) as error:
@@ -40,6 +45,7 @@ def image_size(path: Path) -> Size:
         size = read_image(path).shape[:2]
     if min(size) < 1:
         raise UnreadableImageError("the image has no pixels")
+    _require_small(size)
     return size
 
 
@@ -50,12 +56,38 @@ def read_image(path: Path, reduction: int = 1, channels: int = 3) -> ByteArray:
     UnreadableImageError.
     """
     try:
+        _require_regular(path)
         raw = np.fromfile(path, np.uint8)  # unlike cv2.imread, takes any path on any system
+        _require_small_header(raw)
         return decode(raw, channels, reduction)
     except (OSError, ValueError) as error:
         raise UnreadableImageError(_reason(error)) from None
     except PixelError as error:
         raise UnreadableImageError(str(error)) from None
+
+
+def _require_regular(path: Path) -> None:
+    """A pipe would be waited for, a device read for ever."""
+    if is_special(path):
+        raise UnreadableImageError("a pipe or a device, not a file")
+
+
+def _require_small(size: Size) -> None:
+    """A header of a few bytes can state more pixels than memory holds."""
+    if size[0] * size[1] * 3 > tensor_limit():
+        raise UnreadableImageError(
+            f"{size[1]} x {size[0]} pixels are more than {LIMIT_FLAG} allows"
+        )
+
+
+def _require_small_header(raw: ByteArray) -> None:
+    """Raises UnreadableImageError; of formats and headers that only decoding tells, nothing."""
+    try:
+        size = _header_size(io.BytesIO(raw.tobytes()))
+    except (struct.error, UnreadableImageError):
+        return  # the decoder knows better what is wrong
+    if size is not None:
+        _require_small(size)
 
 
 def best_reduction(path: Path, size: Size, wanted: Size) -> int:

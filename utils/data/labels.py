@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..command.errors import UserError
-from .darknet_files import MAX_SMALL_TEXT_BYTES, exists, read_text
+from .darknet_files import exists, read_text
 from .problems import Problem
 
 FloatArray = npt.NDArray[np.float32]
@@ -28,6 +28,7 @@ MIN_SIDE = 1e-5
 MOST_SIDE = 2.0
 SHOWN_CHARACTERS = 60
 _COLUMNS = 5
+MAX_LABEL_BYTES = 4 << 20  # a hundred thousand boxes in one image
 
 
 def label_path(image: Path) -> Path:
@@ -56,7 +57,7 @@ def read_labels(path: Path, nc: int) -> tuple[FloatArray, list[Problem]]:
         return np.zeros((0, 5), np.float32), []
     rows: list[list[float]] = []
     problems: list[Problem] = []
-    text = read_text(path, "a label file", MAX_SMALL_TEXT_BYTES)
+    text = read_text(path, "a label file", MAX_LABEL_BYTES)
     for number, line in enumerate(text.splitlines(), 1):
         cells = line.split()
         if not cells:
@@ -81,12 +82,19 @@ def clip_to_image(rows: npt.NDArray[np.float64]) -> FloatArray:
     return np.where(over, clipped, rows).astype(np.float32)
 
 
+def numbers_of(cells: list[str]) -> list[float]:
+    """As float() reads them, without what only Python takes for digits. Raises ValueError."""
+    if any("_" in cell or not cell.isascii() for cell in cells):
+        raise ValueError(cells)
+    return [float(cell) for cell in cells]
+
+
 def _parse_row(cells: list[str], nc: int) -> tuple[list[float], str]:
     """The five numbers, and why they cannot be used ('' when they can)."""
     if len(cells) not in (_COLUMNS, _COLUMNS + 1):
         return [], f"{len(cells)} column{'s' if len(cells) != 1 else ''} instead of 5"
     try:
-        row = [float(cell) for cell in cells]
+        row = numbers_of(cells)
     except ValueError:
         return [], f"not {len(cells)} numbers: {' '.join(cells)[:SHOWN_CHARACTERS]!r}"
     if not all(map(math.isfinite, row)):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ..command.files import atomic_write
+from ..network.checkpoint_file import save_checkpoint
 from ..network.saved_masks import masks_in, read_masks
 from ..network.weights import State, checkpoint_content, is_checkpoint, load_checkpoint
 
@@ -18,8 +17,7 @@ def save_masked(
 ) -> None:
     """Write a checkpoint with masks, whole or not at all: tensors, numbers and text only."""
     content = {**checkpoint_content(cfg_text, state, seen), "masks": dict(masks)}
-    with atomic_write(path) as temporary:
-        torch.save(content, temporary)
+    save_checkpoint(path, content)
 
 
 def earlier_masks(weights: str | Path, masks: str | None) -> dict[str, Tensor]:

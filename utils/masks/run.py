@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..cfg import format_cfg
 from ..command.errors import UserError
-from ..command.files import atomic_write
+from ..command.files import all_or_none, settle
 from ..detection.figures import ModelFigures, figures
 from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
@@ -80,7 +80,7 @@ def run_masking(options: MaskOptions, build: Build) -> Masked:
     if options.dry_run:
         print("dry run: nothing was written")
     else:
-        with atomic_write(weights) as new_weights, atomic_write(checkpoint) as new_checkpoint:
+        with all_or_none(checkpoint, weights) as (new_checkpoint, new_weights):
             save_checked_weights(new_weights, network.rules, state, network.seen)
             save_masked(new_checkpoint, format_cfg(network.cfg), state, masks, network.seen)
         print(f"Wrote {checkpoint}\nWrote {weights}")
@@ -97,6 +97,8 @@ def _output_paths(options: MaskOptions) -> tuple[Path, Path]:
     rounds = f"_x{choice.rounds}" if choice.rounds > 1 else ""
     stem = f"mask_{choice.method}_{choice.amount}{rounds}_{given.stem}"
     paths = given.with_name(f"{stem}.pt"), given.with_name(f"{stem}.weights")
+    if not options.dry_run:
+        settle(*paths)
     for path in paths:
         if path.exists() and not (options.force or options.dry_run):
             raise UserError(f"{path}: exists already; --force overwrites it")

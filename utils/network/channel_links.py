@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ..command.errors import UserError
-from ..command.files import atomic_write, require_file
+from ..command.files import atomic_write
+from ..command.outside.json_file import read_json
 from .layers import Layer
 
 FORMAT = 1
+_MOST_BYTES = 64 << 20  # of yolov4's plan: 0.2 MB
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,12 @@ def read_links(
 
     Without a student only what the plan says of the teacher is checked.
     """
-    text = require_file(path, "the plan of the pruned cfg").read_text(encoding="utf-8")
+    content = read_json(path, "the plan of a pruned cfg", _MOST_BYTES)
     try:
-        content = json.loads(text)
         if content["format"] != FORMAT:
             raise ValueError(content["format"])
         links = [_link(row) for row in content["layers"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         raise UserError(f"{path}: is no plan of a pruned cfg; prune again to write it") from None
     for link in links:
         _require_fit(path, link, student, teacher)
@@ -70,7 +71,14 @@ def read_links(
 
 
 def _link(row: Mapping[str, Any]) -> Link:
-    return Link(int(row["layer"]), int(row["of"]), tuple(int(c) for c in row["channels"]))
+    return Link(_whole(row["layer"]), _whole(row["of"]), tuple(map(_whole, row["channels"])))
+
+
+def _whole(value: object) -> int:
+    """Raises ValueError for what JSON does not write as a whole number."""
+    if type(value) is not int:
+        raise ValueError(value)
+    return value
 
 
 def _require_fit(

@@ -60,8 +60,9 @@ class GraphBuilder(Ties):
         self.pin(start, "the network's input")
         interpret(self._layers, self._visit, start)
         if not any(isinstance(layer, Head) for layer in self._layers):
-            last = max(layer.index for layer in self._layers if layer.gives_output)
-            self.pin(self.outputs[last], "the network's output")
+            # A network of sections that give none (a [cost] alone) hands its input on.
+            last = max((layer.index for layer in self._layers if layer.gives_output), default=None)
+            self.pin(start if last is None else self.outputs[last], "the network's output")
         roots = self._find(np.arange(len(self._parent)))
         _, number = np.unique(roots, return_inverse=True)
         pinned: dict[int, str] = {}

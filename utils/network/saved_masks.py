@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..command.errors import UserError
+from .checkpoint_file import why_no_weights
 from .weights import is_checkpoint, load_checkpoint
 
 
@@ -19,7 +20,10 @@ def masks_in(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Ten
     if masks is None:
         return None
     if not isinstance(masks, dict) or not all(
-        isinstance(key, str) and isinstance(mask, Tensor) and mask.dtype == torch.bool
+        isinstance(key, str)
+        and isinstance(mask, Tensor)
+        and mask.dtype == torch.bool
+        and not why_no_weights(mask)
         for key, mask in masks.items()
     ):
         raise UserError(f"{source}: its 'masks' are none: tensors of bool by name are wanted")

@@ -12,7 +12,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # only the error that torch.load raises
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -20,8 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..cfg.parse import LARGEST_CFG_BYTES
 from ..command.errors import UserError
 from ..command.files import atomic_write, require_file
+from .checkpoint_file import read_checkpoint, why_no_weights
 from .layers import Field, Layer
 from .layers.normalization import BN_EPS
 from .older_suites import is_of_an_older_suite, under_our_names
@@ -34,8 +35,6 @@ WRITTEN_VERSION = (0, 2, 5)
 FORMAT = 1  # of our checkpoints
 _TRANSPOSED_SINCE = 1000  # a major or minor version above it stores [connected] transposed
 _LARGEST_VERSION = 100_000
-# What torch.load raises for an archive with damaged contents.
-_DAMAGE = (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError)
 _ZIP_START = b"PK\x03\x04"
 _REPLACEMENT_CHARACTER = b"\xef\xbf\xbd"  # what a text conversion leaves of bytes it cannot read
 
@@ -135,16 +134,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises UserError for anything else.
     """
     found = require_file(path, "the weights")
-    try:
-        checkpoint = torch.load(found, map_location="cpu", weights_only=True)
-    except UnpicklingError:
-        raise UserError(
-            f"{found}: holds Python objects, not just tensors, and is not opened for safety "
-            "(an ultralytics checkpoint? those need translating first)"
-        ) from None
-    except _DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{found}: not a checkpoint, or a damaged one ({reason})") from None
+    checkpoint = read_checkpoint(found)
     if _is_state(checkpoint) and is_of_an_older_suite(checkpoint):
         checkpoint = {"model": checkpoint}
     model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
@@ -153,6 +143,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if is_of_an_older_suite(model):
         logger.info("%s: its tensors are named as an older suite names them: read as ours", found)
         model = under_our_names(model)
+    for key, tensor in model.items():
+        if why := why_no_weights(tensor):
+            raise UserError(f"{found}: {str(key)[:80]} is {why}, which no layer's weights are")
+    _require_plain(found, checkpoint)
     # Kernels trained channels-last lie so in the file; who views them otherwise wants them plain.
     plain = {str(key): tensor.contiguous() for key, tensor in model.items()}
     return {**{str(key): value for key, value in checkpoint.items()}, "model": plain}
@@ -169,6 +163,15 @@ def checkpoint_content(cfg_text: str, state: Mapping[str, Tensor], seen: int) ->
     """
     plain = {key: tensor.contiguous() for key, tensor in state.items()}
     return {"format": FORMAT, "cfg": cfg_text, "model": plain, "seen": seen}
+
+
+def _require_plain(path: Path, checkpoint: Mapping[Any, Any]) -> None:
+    """Raise UserError where what stands beside the weights is not what we write there."""
+    seen, text = checkpoint.get("seen", 0), checkpoint.get("cfg", "")
+    if type(seen) is not int or not 0 <= seen < 1 << 63:
+        raise UserError(f"{path}: its 'seen' is no number of images")
+    if not isinstance(text, str) or len(text) > LARGEST_CFG_BYTES:
+        raise UserError(f"{path}: its 'cfg' is no text of a network")
 
 
 def names_in(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:

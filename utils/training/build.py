@@ -23,6 +23,7 @@ from ..network.initialize import initialize
 from ..network.layers.strides import neighbours
 from ..network.saved_masks import masks_in, read_masks
 from ..network.transfer import load_but_heads
+from ..network.weights import require_usable
 from .batches import make_loaders
 from .checkpoint import Trainee
 from .distillation.distiller import Distiller
@@ -140,6 +141,7 @@ def _prepare(
     initialize(model.layers, model.heads)
     if options.start.weights and anew:
         _load_start(model, options.start)
+        require_usable(model.state_dict(), options.start.weights)
     if options.machine.sync_bn:
         if device.type != "cuda":
             raise UserError("--sync-bn: torch has it for GPUs only")
@@ -189,6 +191,7 @@ def build_distiller(
         return None
     teacher = build(read_cfg(asked.cfg), asked.size or student.img_size)
     teacher.load_weights(asked.weights)
+    require_usable(teacher.state_dict(), asked.weights)
     require_same_subject(teacher, student, names)
     teacher.fuse().eval().requires_grad_(False).to(device)
     if options.machine.channels_last:

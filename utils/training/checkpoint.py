@@ -20,10 +20,20 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from ..command.errors import UserError
-from ..command.files import atomic_write
+from ..command.files import all_or_none, alone
+from ..command.flag_fields import to_flags
+from ..network.checkpoint_file import save_checkpoint
 from ..network.weights import checkpoint_content, load_checkpoint
 from .optimization.held_masks import HeldMasks
+from .options import TrainOptions
 from .run_folder import RunFolder
+
+# Of what a run goes on from, beside its tensors.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "cfg": str, "args": dict, "results": list, "raw": dict, "optimizer": dict, "scaler": dict,
+    "rng": dict, "epoch": int, "step": int, "seen": int, "best_epoch": int, "ema_updates": int,
+    "best_fitness": (int, float),
+}  # fmt: skip
 
 Row = dict[str, float]
 Args = dict[str, Any]  # plain values, as in args.json
@@ -101,30 +111,69 @@ def training_content(
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
-    with atomic_write(path) as temporary:
-        torch.save(dict(content), temporary)
+    save_checkpoint(path, content)
 
 
 def load_for_resume(path: Path) -> dict[str, Any]:
-    """Read a checkpoint that training can go on from; UserError for one with weights alone."""
+    """Read a checkpoint that training can go on from; UserError for one with weights alone.
+
+    A file of another version, or one that somebody has changed, is told apart as well.
+    """
     checkpoint = load_checkpoint(path)
     if "optimizer" not in checkpoint or "args" not in checkpoint:
         raise UserError(
             f"{path}: holds weights but no state of training; "
             "start a new run from it with --weights, or resume from its last.pt"
         )
+    for key, kinds in _KINDS.items():
+        value = checkpoint.get(key)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise _unlike(path, key)
+    rows = checkpoint["results"]
+    if not all(isinstance(row, dict) and "epoch" in row for row in rows):
+        raise _unlike(path, "results")
+    defaults = to_flags(TrainOptions())
+    for name, value in checkpoint["args"].items():
+        if not _is_like(value, defaults.get(name)):
+            raise _unlike(path, f"args: {str(name)[:40]}")
     return checkpoint
 
 
+def _is_like(value: object, default: object) -> bool:
+    """Whether a flag's value is of the kind of its default, where that says what it is."""
+    if default is None or value is None:
+        return value is None or isinstance(value, bool | int | float | str | list)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool | str) or value is None
+    if isinstance(default, int | float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(default))
+
+
+def _unlike(path: Path, key: str) -> UserError:
+    return UserError(f"{path}: its '{key}' is not what this version of train.py writes")
+
+
 def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
-    """Put the saved states back in place, random generators included."""
-    trainee.model.load_state_dict(checkpoint["raw"])
-    if trainee.ema is not None:
-        trainee.ema.module.load_state_dict(checkpoint["model"])
-        trainee.ema.n_averaged.fill_(checkpoint["ema_updates"])
-    trainee.optimizer.load_state_dict(checkpoint["optimizer"])
-    trainee.scaler.load_state_dict(checkpoint["scaler"])
-    _set_rng_states(checkpoint["rng"])
+    """Put the saved states back in place, random generators included.
+
+    Raises UserError for states of another network or version.
+    """
+    try:
+        trainee.model.load_state_dict(checkpoint["raw"])
+        if trainee.ema is not None:
+            trainee.ema.module.load_state_dict(checkpoint["model"])
+            trainee.ema.n_averaged.fill_(checkpoint["ema_updates"])
+        trainee.optimizer.load_state_dict(checkpoint["optimizer"])
+        trainee.scaler.load_state_dict(checkpoint["scaler"])
+        _set_rng_states(checkpoint["rng"])
+        rows = [{str(k): float(v) for k, v in row.items()} for row in checkpoint["results"]]
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"last.pt: its state of training does not fit ({what}): changed since, or of another "
+            "version"
+        ) from None
     return Progress(
         epoch=checkpoint["epoch"],
         step=checkpoint["step"],
@@ -133,7 +182,7 @@ def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
         best_epoch=checkpoint["best_epoch"],
         best_conf=checkpoint.get("best_conf", math.nan),
         saved=checkpoint["epoch"],
-        rows=[dict(row) for row in checkpoint["results"]],
+        rows=rows,
     )
 
 
@@ -142,7 +191,7 @@ def leave_copies(run: RunFolder, folder: Path) -> None:
 
     A file that is no checkpoint of this program stays, with a warning.
     """
-    copied, replaced = [], False
+    pairs = []
     for source in (run.last, run.best):
         target = folder / source.name
         if not source.is_file():
@@ -150,14 +199,23 @@ def leave_copies(run: RunFolder, folder: Path) -> None:
         if target.exists() and not _is_ours(target):
             logger.warning("%s: is not from train.py and stays; see %s", target, source)
             continue
-        folder.mkdir(parents=True, exist_ok=True)
-        replaced = replaced or target.exists()
-        with atomic_write(target) as temporary:
-            shutil.copyfile(source, temporary)
-        copied.append(str(target))
-    if copied:
-        over = ", over those of an earlier run" if replaced else ""
-        logger.info("%s: copies of this run's, %s%s", " and ".join(copied), run.path, over)
+        pairs.append((source, target))
+    if not pairs:
+        return
+    targets = [target for _, target in pairs]
+    with alone(*targets):  # of two runs that end at once, both files are of the later one
+        replaced = any(target.exists() for target in targets)
+        with all_or_none(*targets) as fresh:
+            for (source, _), path in zip(pairs, fresh, strict=True):
+                shutil.copyfile(source, path)
+    over = ", over those of an earlier run" if replaced else ""
+    logger.info("%s: copies of this run's, %s%s", " and ".join(map(str, targets)), run.path, over)
+
+
+def copies_are_due(run: RunFolder, folder: Path) -> bool:
+    """Whether a run that is done was killed before `leave_copies`: what lies there is older."""
+    target = folder / run.last.name
+    return not target.exists() or target.stat().st_mtime_ns < run.last.stat().st_mtime_ns
 
 
 def _is_ours(path: Path) -> bool:

@@ -52,8 +52,12 @@ class Record:
     ) -> None:
         for handler in self._handlers:
             logging.getLogger().removeHandler(handler)
-        self._log.close()
-        self._board.close()
+        try:
+            self._log.close()
+            self._board.close()
+        except OSError:
+            if error is None:  # else of the same cause: the first error says it better
+                raise
 
     def epoch(self, rows: Sequence[Mapping[str, float]], gammas: Tensor) -> None:
         """Write all rows of results.csv, and the newest one and the |gamma| to TensorBoard."""

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from ..cfg import Cfg, parse_cfg
 from ..command.errors import UserError
+from ..command.files import alone
 from ..command.machine.allocator import keep_freed_memory
 from ..network.cfg_of import read_cfg
 from ..network.darknet import Build
 from .build import FindTargets, Resumed, build_run
-from .checkpoint import Progress, leave_copies, restore
+from .checkpoint import Progress, copies_are_due, leave_copies, restore
 from .ending import best_scores, files, interrupted, what_next
 from .epoch_lines import summary
 from .head import head, resumed_head
@@ -70,20 +72,33 @@ def train_network(
         except KeyboardInterrupt:
             logger.info("no epoch has begun: nothing is saved of this run")
             raise
-        progress = restore(resumed.checkpoint, run.trainee) if resumed else Progress()
-        if progress.epoch >= run.options.epochs:
-            raise UserError(
-                f"{run.folder.last}: its {run.options.epochs} epochs are done; --epochs N adds more"
-            )
-        if ranks.first:
-            _lead(
-                run,
-                progress,
-                head(run, options) if resumed is None else resumed_head(run, progress),
-            )
-        else:
-            train(run, progress, None)
+        with alone(run.folder.path) if ranks.first else nullcontext():
+            _go_on(run, options, resumed)
     return run.folder
+
+
+def _go_on(run: Run, options: TrainOptions, resumed: Resumed | None) -> None:
+    """Train a run that nobody else is at, from where it is. Raises UserError where it is done."""
+    progress = restore(resumed.checkpoint, run.trainee) if resumed else Progress()
+    if progress.epoch >= run.options.epochs:
+        if _is_usual(run.folder) and copies_are_due(run.folder, WEIGHTS):
+            leave_copies(run.folder, WEIGHTS)
+        raise UserError(
+            f"{run.folder.last}: its {run.options.epochs} epochs are done; --epochs N adds more"
+        )
+    if run.ranks.first:
+        _lead(
+            run,
+            progress,
+            head(run, options) if resumed is None else resumed_head(run, progress),
+        )
+    else:
+        train(run, progress, None)
+
+
+def _is_usual(folder: RunFolder) -> bool:
+    """Whether it lies where the newest run's checkpoints are left in `WEIGHTS` as well."""
+    return folder.path.parent == RUNS
 
 
 def _lead(run: Run, progress: Progress, said_first: Sequence[str]) -> None:
@@ -105,6 +120,6 @@ def _lead(run: Run, progress: Progress, said_first: Sequence[str]) -> None:
     if found is not None:
         print(best_scores(found), flush=True)
     print(files(run.folder), flush=True)
-    if run.folder.path.parent == RUNS:
+    if _is_usual(run.folder):
         leave_copies(run.folder, WEIGHTS)
     print(what_next(run, found), flush=True)

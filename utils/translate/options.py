@@ -51,12 +51,19 @@ class Outputs(NamedTuple):
 
 def output_paths(cfg: str | Path, with_names: bool, force: bool) -> Outputs:
     """`x.cfg`, `x.weights`, `x.names`. Raises UserError if one is there, without `force`."""
-    path = Path(cfg)
-    if path.suffix != ".cfg":
-        raise UserError(f"--output {path}: must end in .cfg; the weights go beside it")
-    names = path.with_suffix(".names") if with_names else None
-    outputs = Outputs(path, path.with_suffix(".weights"), names)
+    outputs = named_paths(cfg, with_names)
+    if not outputs.cfg.parent.is_dir():
+        raise UserError(f"--output {outputs.cfg}: {outputs.cfg.parent} is no folder")
     for found in outputs:
         if found is not None and found.exists() and not force:
             raise UserError(f"{found}: exists already; --force overwrites it")
     return outputs
+
+
+def named_paths(cfg: str | Path, with_names: bool) -> Outputs:
+    """The same, whatever is there. Raises UserError for a name that is no cfg's."""
+    path = Path(cfg)
+    if path.suffix != ".cfg":
+        raise UserError(f"--output {path}: must end in .cfg; the weights go beside it")
+    names = path.with_suffix(".names") if with_names else None
+    return Outputs(path, path.with_suffix(".weights"), names)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..cfg import Cfg, load_cfg, read_note
 from ..cfg.strict import strict_cfg
 from ..command.errors import UserError
+from ..command.files import alone, settle
 from ..data.darknet_files import load_data_file
 from ..data.images import read_image
 from ..network.cost import count_parameters
@@ -22,7 +23,7 @@ from .blocks.writer import NAMES_NOTE, Answer, Translated
 from .bn_export import for_export
 from .for_classes import for_classes
 from .guard import guarded, lowest_by_statistics, lowest_swish_inputs, sample_images
-from .options import DANGER, TranslateOptions, output_paths
+from .options import DANGER, TranslateOptions, named_paths, output_paths
 from .output import write_all
 from .translation import translate_checkpoint
 from .yolo_head import with_yolo_heads
@@ -38,6 +39,15 @@ def write_translated(options: TranslateOptions, build: Build) -> Path:
 
     Raises UserError for files that are not what they should be, or are there already.
     """
+    outputs = named_paths(options.output, not options.data)
+    paths = [path for path in outputs if path is not None]
+    with alone(*paths):
+        settle(*paths)
+        return _write_translated(options, build)
+
+
+def _write_translated(options: TranslateOptions, build: Build) -> Path:
+    """As `write_translated`, with the outputs kept for it."""
     outputs = output_paths(options.output, not options.data, options.force)
     found = _read(options, build)
     if options.data:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ def test_after_a_kill_anywhere_the_files_are_the_same(monkeypatch: pytest.Monkey
 
 def parts(content: Mapping[str, Any]) -> tuple[set[str], int]:
     """What a state holds: the parts, and how many points."""
-    return set(content) - {"points"}, len(content.get("points", {}))
+    return set(content) - {"points", "digest"}, len(content.get("points", {}))
 
 
 def test_a_resumed_run_goes_on_with_the_same_network(here: Path) -> None:
@@ -246,7 +247,13 @@ def test_a_resumed_run_goes_on_with_the_same_network(here: Path) -> None:
     Path("my.pt").unlink()
     model.save_weights("my.weights")
     state = here / "out" / "state.json"
-    state.write_text(state.read_text().replace("my.pt", "my.weights"))
+    changed = state.read_text().replace("my.pt", "my.weights")
+    state.write_text(changed)
+    with pytest.raises(UserError, match="was changed since it was written"):
+        sensitivity.main(["--resume", "out"])
+    content = json.loads(changed)
+    del content["digest"]
+    Journal(here / "out", content, ExitStack()).save()  # as if it had been begun with that file
     with pytest.raises(UserError, match="--resume out: the cfg or the weights are no longer"):
         sensitivity.main(["--resume", "out"])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...command.csv_file import write_csv
 from ...command.errors import UserError
-from ...command.files import atomic_write
+from ...command.files import all_or_none, atomic_write
 from ...command.table import table
 from ...network.darknet import Build
 from ...pruning.command.run import prune_network
@@ -183,9 +183,9 @@ def _write_best(journal: Journal, model: dict[str, str], tools: Tools) -> None:
     if "best" in journal.content:
         return
     paths = [journal.folder / f"best{kind}" for kind in (".cfg", ".weights")]
-    with atomic_write(paths[0]) as temporary:
-        shutil.copyfile(model["cfg"], temporary)
-    tools.build(paths[0], weights=model["weights"]).save_weights(paths[1])
+    with all_or_none(*paths) as (new_cfg, new_weights):
+        shutil.copyfile(model["cfg"], new_cfg)
+        tools.build(new_cfg, weights=model["weights"]).save_weights(new_weights)
     journal.note(best={"cfg": str(paths[0]), "weights": str(paths[1])})
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...cfg import Cfg, CfgError, Section, read_note, reads_previous
 from ...cfg.head_note import HEAD_NOTE
+from ...cfg.room import Room, require_room
 from .attention import Attention
 from .base import (
     INPUT,
@@ -115,16 +117,19 @@ def input_shape(cfg: Cfg, img_size: tuple[int, int] | None = None) -> Shape:
         if cfg.net.integer(key) < 1:
             raise cfg.net.error(f"must be given and at least 1, got {cfg.net.integer(key)}", key)
     height, width = img_size or (cfg.net.integer("height"), cfg.net.integer("width"))
-    return cfg.net.integer("channels"), height, width
+    shape = (cfg.net.integer("channels"), height, width)
+    require_room(cfg.net, "the input", math.prod(shape))
+    return shape
 
 
 def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Layer, ...]:
     """Every layer of a cfg with its shapes: the walk in the domain of shapes.
 
     Raises CfgError for anything that is not a network: an unknown section or option value, a
-    reference to no layer, sizes that do not fit.
+    reference to no layer, sizes that do not fit, tensors beyond `--tensor-limit`.
     """
     layers: list[Layer] = []
+    room = Room()
     start = input_shape(cfg, img_size)
     for index, section in enumerate(cfg.layers):
         kind = _layer_class(section)
@@ -135,6 +140,8 @@ def build_layers(cfg: Cfg, img_size: tuple[int, int] | None = None) -> tuple[Lay
         except SizeError as error:
             raise CfgError(f"{error}{size_hint(layers, start[1], start[2])}") from None
         layers.append(layer)
+        weights = sum(field.size for field in layer.fields())
+        room.take(section, layer.largest_tensor(), weights, layer.shape[0])
         layer.check_owner(layers[layer.owner])
         _require_whole_size(layer, [layers[s] for s in sources if s != INPUT])
     if not layers:

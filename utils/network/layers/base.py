@@ -146,6 +146,10 @@ class Layer:
         """Its parameters where inputs repeat: for each (first, repeated), weights are summed."""
         raise NotImplementedError(f"[{self.kind}] does not sum its inputs")
 
+    def largest_tensor(self) -> int:
+        """Numbers of the largest value that it makes for one image, padding included."""
+        return math.prod(self.shape)
+
     def fields(self) -> tuple[Field, ...]:
         """Its arrays in the order of the `.weights` file."""
         return ()

@@ -121,6 +121,13 @@ class Convolutional(Layer):
         """(filters, input channels per group, size, size)."""
         return (self.filters, self.inputs[0][0] // self.groups, self.size, self.size)
 
+    def largest_tensor(self) -> int:
+        """The output, or the input with its padding, which some kernels make for themselves."""
+        channels, *size = self.inputs[0]
+        padded = math.prod(length + 2 * self.padding * self.dilation for length in size) * channels
+        unblurred = math.prod(self.unblurred) if self.antialiasing else 0
+        return max(math.prod(self.shape), padded, unblurred)
+
     def fields(self) -> tuple[Field, ...]:
         """Bias (BN beta), then the other BN arrays, then the kernel."""
         if self.owner != self.index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,8 +14,11 @@ from ...command.later import torch
 from .base import Layer, Module, Params, Shape, Tensor, UnfoldableError
 from .ties import Ids, Mask, Ties
 
+logger = logging.getLogger(__name__)
+
 Anchors = tuple[tuple[float, float], ...]
 
+_MOST_ANCHORS = 10_000  # the largest of the zoo has 20
 OBJECTNESS_PRIOR = 0.01  # share of anchors with an object, as RetinaNet's prior (arXiv:1708.02002)
 
 
@@ -42,6 +46,14 @@ class Head(Layer):
                 f"{self.inputs[0][0]}; set filters={wanted} in the convolution before it"
             )
         return self.inputs[0]
+
+    def read_anchors(self, num: int) -> Anchors:
+        """`num` of the list `anchors=`; what is missing there is .5, as in Darknet."""
+        given = self.section.numbers("anchors")
+        if num > _MOST_ANCHORS or len(given) > 2 * _MOST_ANCHORS:
+            raise self.error(f"more than {_MOST_ANCHORS} anchors", "num")
+        flat = (*given[: 2 * num], *(0.5,) * (2 * num - len(given)))
+        return tuple(zip(flat[::2], flat[1::2], strict=True))
 
     @abstractmethod
     def _read_options(self) -> None:
@@ -140,11 +152,16 @@ class Yolo(Head):
 
     def _read_options(self) -> None:
         s = self.section
-        num = s.integer("num", 1)
-        self.mask = s.integers("mask", tuple(range(num)))
-        given = s.numbers("anchors")[: 2 * num]
-        flat = (*given, *(0.5,) * (2 * num - len(given)))
-        self.all_anchors = tuple(zip(flat[::2], flat[1::2], strict=True))
+        num, listed = s.integer("num", 1), len(s.numbers("anchors")) // 2
+        self.mask = s.integers("mask", tuple(range(min(num, _MOST_ANCHORS))))
+        if self.mask and num <= max(self.mask) < listed:
+            # Darknet reads the whole list into its memory, and such files exist.
+            logger.warning(
+                "%s: [%s] num=%d, but mask= names more of the %d anchors: the list counts",
+                s.where("num"), self.kind, num, listed,
+            )  # fmt: skip
+            num = listed
+        self.all_anchors = self.read_anchors(num)
         if not self.mask or not all(0 <= k < num for k in self.mask):
             raise self.error(f"must name anchors 0..{num - 1}, got {self.mask}", "mask")
         self.scale_x_y = s.number("scale_x_y", 1.0)

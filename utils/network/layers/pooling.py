@@ -80,6 +80,12 @@ class _Pooling(Layer):
         """Size/stride."""
         return f"{self.size}x{self.size}/{'x'.join(map(str, dict.fromkeys(self.stride)))}"
 
+    def largest_tensor(self) -> int:
+        """The output, or the input with its padding."""
+        channels, *size = self.inputs[0]
+        padded = math.prod(length + self.padding for length in size) * channels
+        return max(math.prod(self.shape), padded)
+
     def _pooled(self, stride: tuple[int, int]) -> Shape:
         channels, *lengths = self.inputs[0]
         height, width = (

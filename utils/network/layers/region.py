@@ -24,13 +24,10 @@ class Region(Head):
 
     def _read_options(self) -> None:
         s = self.section
-        num = s.integer("num", 1)
         if s.integer("coords", 4) != 4:
             raise self.error("must be 4", "coords")
-        given = s.numbers("anchors")[: 2 * num]
-        flat = (*given, *(0.5,) * (2 * num - len(given)))
-        self.all_anchors = tuple(zip(flat[::2], flat[1::2], strict=True))
-        self.mask = tuple(range(num))
+        self.all_anchors = self.read_anchors(s.integer("num", 1))
+        self.mask = tuple(range(len(self.all_anchors)))
         self.entries = 5 + self.nc
         self.softmax = s.flag("softmax")
         self.tree = read_tree(self._tree_path()) if s.has("tree") else ()
@@ -99,8 +96,11 @@ def read_tree(path: Path) -> tuple[int, ...]:
     Raises UserError for a line of another form or a parent that comes after its child.
     """
     parents: list[int] = []
-    lines = require_file(path, "the tree").read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
+    try:
+        text = require_file(path, "the tree").read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a tree (the bytes are not UTF-8 text)") from None
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words:
             continue

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...cfg import Cfg, load_cfg, save_cfg
 from ...command.errors import UserError
-from ...command.files import atomic_write
+from ...command.files import all_or_none, alone, settle
 from ...command.words.next_step import Words, next_steps
 from ...command.words.short_names import run_name
 from ...detection.figures import ModelFigures
@@ -20,21 +22,42 @@ from ..plan import PrunePlan
 from ..surgery import links_of
 
 
+@contextmanager
+def reserved(options: PruneOptions) -> Iterator[None]:
+    """Keep other commands from the outputs, and finish what a killed one began to write there.
+
+    Raises UserError where another is at work on them, or where nothing can be written.
+    """
+    if options.outputs.dry_run or options.sweep is not None:  # a sweep's outputs are not known yet
+        yield
+        return
+    paths = _named_paths(options)
+    with alone(*paths):
+        settle(*paths)
+        yield
+
+
 def output_paths(options: PruneOptions) -> tuple[Path, Path]:
     """The cfg and the weights to write: PROJECT/NAME/NAME.*, or beside the inputs.
 
     There they are called by the flags. Raises UserError if something stands there, or for a name
     that is none.
     """
+    cfg, weights, plan = _named_paths(options)
+    for path in (cfg, weights, plan):
+        if path.exists() and not (options.outputs.force or options.outputs.dry_run):
+            raise UserError(f"{path}: exists already; --force overwrites it")
+    return cfg, weights
+
+
+def _named_paths(options: PruneOptions) -> tuple[Path, Path, Path]:
+    """The cfg, the weights and the plan. Raises UserError for a name that is none."""
     name, project = options.outputs.name, Path(options.outputs.project)
     if name and Path(name).name != name:
         raise UserError(f"--name {name!r}: must be a plain name, it becomes a folder in {project}")
     stem = project / name / name
     paths = (Path(f"{stem}.cfg"), Path(f"{stem}.weights")) if name else _by_flags(options)
-    for path in (*paths, plan_path(paths[0])):
-        if path.exists() and not (options.outputs.force or options.outputs.dry_run):
-            raise UserError(f"{path}: exists already; --force overwrites it")
-    return paths
+    return (*paths, plan_path(paths[0]))
 
 
 def _by_flags(options: PruneOptions) -> tuple[Path, Path]:
@@ -52,17 +75,13 @@ def write_outputs(
     cfg: Cfg, state: State, seen: int, paths: tuple[Path, Path], plan: PrunePlan
 ) -> None:
     """Write all files, or none; what was written is read back and compared. Raises UserError."""
-    cfg_path, weights_path = paths
-    try:
-        cfg_path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{cfg_path.parent}: cannot be made ({error.strerror})") from None
-    with atomic_write(weights_path) as new_weights, atomic_write(cfg_path) as new_cfg:
+    targets = (*paths, plan_path(paths[0]))
+    with alone(*targets), all_or_none(*targets) as (new_cfg, new_weights, new_plan):
         save_cfg(cfg, new_cfg)
         layers = build_layers(load_cfg(new_cfg))
         save_checked_weights(new_weights, layers, state, seen)
-        write_links(plan_path(cfg_path), plan.graph.layers[0].section.source, links_of(plan))
-    print(f"Wrote {cfg_path}\nWrote {weights_path}\nWrote {plan_path(cfg_path)}")
+        write_links(new_plan, plan.graph.layers[0].section.source, links_of(plan))
+    print("\n".join(f"Wrote {path}" for path in targets))
 
 
 def in_short(options: PruneOptions, before: ModelFigures, after: ModelFigures) -> str:

@@ -34,7 +34,7 @@ from ..report.result import Pruned
 from ..surgery import prune
 from ..sweeps.curve import Sweep
 from ..sweeps.run import require_choice, show_sweep, sweep_folder, try_values, write_sweep
-from .outputs import after_pruning, in_short, output_paths, write_outputs
+from .outputs import after_pruning, in_short, output_paths, reserved, write_outputs
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,12 @@ def prune_network(options: PruneOptions, build: Build) -> Pruned:
             f"several {options.sweep.unit} values: `sweep_network` measures them; to prune by the "
             "best of them, name its max_map_drop"
         )
+    with reserved(options):
+        return _pruned(options, build)
+
+
+def _pruned(options: PruneOptions, build: Build) -> Pruned:
+    """As `prune_network`, with the outputs kept for it."""
     original, chooser = _opened(options, build)
     if options.sweep is None:
         return _prune(original, chooser, options)

@@ -39,6 +39,8 @@ def with_pairs(
             continue
         if kind == "taylor":
             pair = scores[second]
+        elif kind == "obd":  # all weights of both go
+            pair = scores[first] + scores[second]
         else:
             whole = _whole(state, first, scores, kind)
             pair = np.sqrt(whole * _varying(graph, state, second, scores, kind))

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 
 from ...command.errors import UserError
+from ...command.files import alone
 from ...command.folders import first_free, require_free
 from ...command.machine.device import pick_device
 from ...data.darknet_files import load_data_file, load_names
@@ -39,13 +40,14 @@ def detect_files(options: DetectOptions, build: Build) -> Tally:
     detector = open_detector(options, network)
     tally = Tally(folder, class_names(options.names, network), faint_conf=faint(options, network))
     tally.faint_is_best = tally.faint_conf == network.best_conf
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return Session(detector, tally, options.keep).all(sources)
-    except (UserError, KeyboardInterrupt):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    with alone(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return Session(detector, tally, options.keep).all(sources)
+        except (UserError, OSError, KeyboardInterrupt):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+            raise
 
 
 def open_detector(options: DetectOptions, network: Network) -> Detector:

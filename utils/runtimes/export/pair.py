@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from pathlib import Path
 
 import torch
 
 from ...cfg import save_cfg
 from ...command.errors import UserError
+from ...command.folders import put_together, scratch_folder
 from ...command.machine.timing import time_forward_ms
 from ...detection.evaluate import Predict
 from ...network.batch_norm.epsilon import for_epsilon
@@ -40,12 +40,8 @@ def export_pair(
     (require_opencv if kind == "opencv" else require_darknet)(network.rules)
     fused: Network = copy.deepcopy(network).eval().fuse()
     batch = as_batch(images)
-    try:
-        folder = tempfile.TemporaryDirectory(dir=stem.parent, prefix=".export-")
-    except OSError as error:
-        raise UserError(f"{stem.parent}: cannot be written to ({error.strerror})") from None
-    with folder as name:
-        made = target_files(Path(name) / "model", kind)
+    with scratch_folder(stem) as folder:
+        made = target_files(folder / "model", kind)
         cfg = network.cfg
         sized = (cfg.net.integer("height"), cfg.net.integer("width")) == network.img_size
         save_cfg(cfg if sized else with_img_size(cfg, network.img_size), made[0])
@@ -57,8 +53,7 @@ def export_pair(
                 f"{stem}: not written, since the pair in {kind} differs from PyTorch "
                 f"({agreement}; allowed: {tolerance:g})"
             )
-        for source, target in zip(made, target_files(stem, kind), strict=True):
-            source.replace(target)
+        put_together(made, target_files(stem, kind))
     return agreement
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from ...command.errors import UserError
+from ...command.files import alone, settle
+from ...command.folders import put_together, scratch_folder
 from ...data.darknet_files import DataSpec, load_data_file, load_list
 from ...data.options import Fit
 from ...detection.as_the_cfg_says import chosen_fit
@@ -39,6 +40,14 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     Raises UserError for what is not installed, files that do not fit each other, files that would
     be replaced, and a result that is not PyTorch's; nothing is left then.
     """
+    made = target_files(options.stem, options.format)
+    with alone(*made):
+        settle(*made)
+        return _export(options, build)
+
+
+def _export(options: ExportOptions, build: Build) -> Exported:
+    """As `export_model`, with the outputs kept for it."""
     options.require_possible()
     network: Network = build(options.inputs.cfg, options.inputs.img_size)
     spec = load_data_file(options.data) if options.data else None
@@ -89,12 +98,8 @@ def export_network(
     Raises UserError when the runtime's results differ from PyTorch's by more than the tolerance
     (int8 differs by nature: its worth is its mAP), and leaves nothing then.
     """
-    try:
-        folder = tempfile.TemporaryDirectory(dir=stem.parent, prefix=".export-")
-    except OSError as error:
-        raise UserError(f"{stem.parent}: cannot be written to ({error.strerror})") from None
-    with folder as name:
-        made = Path(name) / "model"
+    with scratch_folder(stem) as folder:
+        made = folder / "model"
         write_files(network, made, options, metadata)
         agreement = check_files(network, made, options, images)
         limit = HALF_TOLERANCE if options.half else TOLERANCE
@@ -104,9 +109,7 @@ def export_network(
                 f"{stem}: not written, since the {options.kind} model differs from PyTorch "
                 f"({agreement}; allowed: {limit:g})"
             )
-        files = (target_files(place, options.kind) for place in (made, stem))
-        for source, target in zip(*files, strict=True):
-            source.replace(target)
+        put_together(*(target_files(place, options.kind) for place in (made, stem)))
     return agreement
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,23 @@ from torch import Tensor
 from ...command.errors import UserError
 from ...command.files import require_file
 from ...command.optional import load
+from ...command.outside.json_file import parsed_json
+from ...network.weights import names_in
 from .best import as_predictions
 from .nms import DETECTIONS
 
 _ERRORS_ONLY = 3
+_MOST_CHARACTERS = 64 << 20
+
+
+def stated_names(text: str | None) -> tuple[str, ...] | None:
+    """The class names that metadata hold as a JSON list; None for anything else: files come from
+    strangers, and names are no part of what a network computes."""
+    try:
+        names = parsed_json(text) if text and len(text) < _MOST_CHARACTERS else None
+    except (ValueError, RecursionError):
+        return None
+    return names_in({"names": names}) or None
 
 
 class OnnxNetwork:
@@ -58,8 +70,7 @@ class OnnxNetwork:
     @property
     def names(self) -> tuple[str, ...] | None:
         """Class names of the file's metadata, if it has any."""
-        text = self._session.get_modelmeta().custom_metadata_map.get("names")
-        return tuple(json.loads(text)) if text else None
+        return stated_names(self._session.get_modelmeta().custom_metadata_map.get("names"))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""

@@ -1,0 +1,1 @@
+"""Bad input by the thousand for everything that is read: `python -m tests.fuzz --help`."""
