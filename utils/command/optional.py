@@ -1,4 +1,4 @@
-"""Packages that only some runtimes need; a command says so where one is missing."""
+"""Packages that only some commands and runtimes need; a command says so where one is missing."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _PACKAGE_OF_MODULE = {
     "pnnx": "pnnx",
     "scipy": "scipy",
     "yaml": "pyyaml",
+    "optuna": "optuna",
+    "sqlalchemy": "sqlalchemy",
 }
 
 # What runs a model, and what makes its files from ours.

@@ -280,8 +280,7 @@ def _require_widths_alone(options: PruneOptions) -> None:
         strategy.ratio_flag: options.ratio is not None or bool(sweep and sweep.unit == "ratio"),
         **{f"--target-{budget.measure}": True for budget in options.budgets},
         "--sensitivity": options.sensitivity is not None,
-        f"--importance {options.ranking.importance}:{options.ranking.per}": options.ranking.per
-        is not None,
+        f"--importance {ranking.importance}:{ranking.per}": ranking.per is not None,
     }
     for flag, given in others.items():
         if given:
