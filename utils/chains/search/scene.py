@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,24 +80,29 @@ class Judge:
         """`rest`: images (B, C, H, W) to measure BN statistics on after a cut."""
         self._subject = subject
         self._held = held
-        self._rest = rest
+        # Channels last: convolutions on a CPU take two thirds of the time.
+        self._rest = [batch.contiguous(memory_format=torch.channels_last) for batch in rest]
         device = pick_device(how.device)
         nms = chosen_nms(how.nms, subject.network.heads[-1].section)
-        self._options = replace(DEFAULTS.with_nms(nms), device=device)
+        self._options = replace(DEFAULTS.with_nms(nms), device=device, channels_last=True)
 
     def base(self) -> Metrics:
         """What the uncut network is worth."""
-        return self._score(copy.deepcopy(self._subject.network))
+        return self._score(self._placed(copy.deepcopy(self._subject.network)))
 
     def cut(self, plan: PrunePlan) -> Metrics:
         """What a plan leaves is worth, its BN statistics measured again."""
-        small = self._subject.cut(plan).eval().to(self._options.device)
+        small = self._placed(self._subject.cut(plan))
         recalibrate_(small, self._rest)
         return self._score(small)
 
+    def _placed(self, network: Network) -> Any:
+        placed: Any = network.eval().to(self._options.device)
+        return placed.to(memory_format=torch.channels_last)
+
     def _score(self, network: Network) -> Metrics:
-        whole = network.eval().to(self._options.device).fuse()
-        return measure(collect(whole, self._held, whole.nc, self._options, False), whole.nc, ())
+        fused = network.fuse()
+        return measure(collect(fused, self._held, fused.nc, self._options, False), fused.nc, ())
 
 
 @dataclass(frozen=True)

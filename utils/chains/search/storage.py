@@ -77,12 +77,10 @@ def _storage(url: str) -> Any:
     for attempt in range(_ATTEMPTS):
         try:
             return storages.RDBStorage(url, kwargs)
-        except (
-            alchemy.OperationalError,
-            alchemy.ProgrammingError,
-            alchemy.IntegrityError,
-        ) as error:
-            if "exist" not in str(error) or attempt == _ATTEMPTS - 1:
+        except (alchemy.OperationalError, alchemy.ProgrammingError, alchemy.IntegrityError) as e:
+            # A table that exists already, or its first row that does.
+            theirs = isinstance(e, alchemy.IntegrityError) or "exist" in str(e)
+            if not theirs or attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(_POLL_S)
     raise AssertionError
