@@ -190,7 +190,7 @@ def test_a_study_of_something_else_is_refused(tmp_path: Path) -> None:
     open_study(url, "mine", tmp_path, ABOUT)
     open_study(url, "mine", tmp_path, ABOUT)
     open_study(url, "other", tmp_path, {**ABOUT, "importance": "taylor"})
-    with pytest.raises(UserError, match="^--study mine: .* with other importance than now"):
+    with pytest.raises(UserError, match=r"^--study mine: .* with other importance than now"):
         open_study(url, "mine", tmp_path, {**ABOUT, "importance": "taylor"})
 
 
@@ -226,5 +226,8 @@ def test_a_storage_that_goes_away_is_told_in_one_line(tmp_path: Path) -> None:
     shared = opened(tmp_path)
     shared.study._storage._backend.engine.dispose()
     (tmp_path / "study.db").write_bytes(b"no data base any more" * 1000)
-    with pytest.raises(UserError, match=r"^--storage study\.db: cannot be used"), storage_errors(""):
+    with (
+        pytest.raises(UserError, match=r"^--storage study\.db: cannot be used"),
+        storage_errors(""),
+    ):
         shared.next(3)

@@ -59,8 +59,7 @@ class Shared:
         unknown = {trial.number for trial in self._trials(self._states.RUNNING)}
         counts: dict[int, object] = {}
         while unknown:
-            self._give_up()
-            running = {t.number: t.user_attrs.get("beat") for t in self._trials()
+            running = {t.number: t.user_attrs.get("beat") for t in self._give_up()
                        if t.state is self._states.RUNNING}  # fmt: skip
             unknown = {n for n in unknown & set(running)
                        if counts.setdefault(n, running[n]) == running[n]}  # fmt: skip
@@ -73,8 +72,7 @@ class Shared:
         Waits while others are at the last ones, as these may be killed.
         """
         while True:
-            self._give_up()
-            every = self._trials()
+            every = self._give_up()
             taken = {t.user_attrs.get("draw") for t in every if t.state in self._live}
             free = next((draw for draw in range(trials) if draw not in taken), None)
             if not any(t.state is self._states.WAITING for t in every):
@@ -132,17 +130,21 @@ class Shared:
         before = (t for t in self._trials(*self._live) if t.number < trial.number)
         return draw is not None and all(t.user_attrs.get("draw") != draw for t in before)
 
-    def _give_up(self) -> None:
-        """Fail the running trials whose count stands still for too long."""
+    def _give_up(self) -> list[Any]:
+        """Fail the running trials whose count stands still for too long; all trials after that."""
         now = time.monotonic()
-        running = self._trials(self._states.RUNNING)
-        for trial in running:
+        every, failed = self._trials(), False
+        for trial in every:
+            if trial.state is not self._states.RUNNING:
+                continue
             count = trial.user_attrs.get("beat")
             before, since = self._seen.setdefault(trial.number, (count, now))
             if count != before:
                 self._seen[trial.number] = (count, now)
             elif now - since > self._grace:
                 self._fail(trial.number)
+                failed = True
+        return self._trials() if failed else every
 
     def _fail(self, number: int) -> None:
         # Another process may have been faster, and the trial's own may yet have come to its end.
