@@ -52,9 +52,10 @@ def require(modules: tuple[str, ...], what: str) -> None:
     """Raise UserError when one of the modules is not installed; `what` needs them."""
     absent = missing(modules)
     if absent:
+        of_runtimes = any(module in needed for needed in NEEDS.values() for module in modules)
         raise UserError(
-            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)} "
-            "(all runtimes: make -B setup RUNTIMES=1)"
+            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
+            f"{' (all runtimes: make -B setup RUNTIMES=1)' if of_runtimes else ''}"
         )
 
 
