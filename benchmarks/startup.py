@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "translate.py": "--cfg {cfg} --weights {weights} --output new.cfg",
     "compress.py": "--cfg {cfg} --weights {weights} --data {data} --keep-params 0.5",
     "sensitivity.py": "--cfg {cfg} --weights {weights} --data {data}",
+    "search.py": "--cfg {cfg} --weights {weights} --data {data} --target-params 0.5",
     "sparsity.py": "--cfg {cfg} --weights {weights}",
     "report.py": "--models {cfg},{weights} {cfg},{weights}",
     "prune.py": "--cfg {cfg} --weights {weights}",

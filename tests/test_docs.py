@@ -23,7 +23,13 @@ from utils.command.optional import INT8_NEEDS, NEEDS, missing
 from utils.runtimes.export.flags import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/runtimes.md", "data/README.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/runtimes.md",
+    "docs/search.md",
+    "data/README.md",
+)
 
 
 def commands(document: str) -> list[list[str]]:

@@ -23,6 +23,7 @@ MISTAKES = {
     "iterative_prune.py": [*GONE, "--data", "gone.data"],
     "compress.py": [*GONE, "--data", "gone.data", "--keep-params", "0.5"],
     "sensitivity.py": [*GONE, "--data", "gone.data"],
+    "search.py": [*GONE, "--data", "gone.data", "--target-params", "0.5"],
     "sparsity.py": GONE,
     "report.py": ["--models", "gone.cfg,gone.weights", "b.cfg,b.weights"],
     "detect.py": [*GONE, "--source", "gone.jpg"],

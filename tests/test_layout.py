@@ -36,6 +36,8 @@ PLACES = {
     "matplotlib": ("utils/pictures/", "utils/pruning/report/"),  # and see `is_chart`
     "cv2": ("utils/data/", "utils/pictures/", "utils/detection/", "utils/runtimes/",
             "utils/pruning/report/", "demo.py", "detect.py", "val.py"),
+    "optuna": ("utils/chains/search/",),
+    "sqlalchemy": ("utils/chains/search/",),
     "onnx": ("utils/runtimes/",),
     "onnxscript": ("utils/runtimes/onnx/",),
     "onnxruntime": ("utils/runtimes/",),

@@ -1,4 +1,4 @@
-"""Packages that only some runtimes need; a command says so where one is missing."""
+"""Packages that only some commands and runtimes need; a command says so where one is missing."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _PACKAGE_OF_MODULE = {
     "pnnx": "pnnx",
     "scipy": "scipy",
     "yaml": "pyyaml",
+    "optuna": "optuna",
+    "sqlalchemy": "sqlalchemy",
 }
 
 # What runs a model, and what makes its files from ours.
@@ -50,9 +52,10 @@ def require(modules: tuple[str, ...], what: str) -> None:
     """Raise UserError when one of the modules is not installed; `what` needs them."""
     absent = missing(modules)
     if absent:
+        of_runtimes = any(module in needed for needed in NEEDS.values() for module in modules)
         raise UserError(
-            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)} "
-            "(all runtimes: make -B setup RUNTIMES=1)"
+            f"{what} needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
+            f"{' (all runtimes: make -B setup RUNTIMES=1)' if of_runtimes else ''}"
         )
 
 

@@ -159,6 +159,7 @@ class PruneOptions:
     `repair`: training images to fit the kernels behind the cut on, before that; None: not.
     `at_most`: budgets are limits; where channels go in large groups, less may stay.
     `sensitivity`: what groups of layers may lose at most; None: whatever their scores say.
+    `widths`: a file that says how many channels each group keeps, in the place of any amount.
     """
 
     strategy: Strategy
@@ -180,6 +181,7 @@ class PruneOptions:
     repair: int | None = None
     at_most: bool = False
     sensitivity: SensitivityLimit | None = None
+    widths: str = ""
 
     def __post_init__(self) -> None:
         _require_values(self)
@@ -256,6 +258,8 @@ def _require_amounts_that_fit(options: PruneOptions) -> None:
         raise UserError("a strategy that removes blocks alone takes no ratio and no budget")
     if strategy.channels is None and options.sensitivity is not None:
         raise UserError("--sensitivity: is about channels; this strategy removes blocks alone")
+    if options.widths:
+        _require_widths_alone(options)
     if not strategy.blocks and (options.shortcuts is not None or unit == "shortcuts"):
         raise UserError("--shortcuts: this strategy removes no residual blocks")
     if sweep is not None:
@@ -265,6 +269,24 @@ def _require_amounts_that_fit(options: PruneOptions) -> None:
             "--output: is the folder of a sweep, but there is one value only; what is pruned is "
             "written beside its cfg and weights"
         )
+
+
+def _require_widths_alone(options: PruneOptions) -> None:
+    """Raise UserError for what says, too, how many channels go from where."""
+    strategy, sweep, ranking = options.strategy, options.sweep, options.ranking
+    if strategy.channels is None:
+        raise UserError("--widths: is about channels; this strategy removes blocks alone")
+    others = {
+        strategy.ratio_flag: options.ratio is not None or bool(sweep and sweep.unit == "ratio"),
+        **{f"--target-{budget.measure}": True for budget in options.budgets},
+        "--sensitivity": options.sensitivity is not None,
+        f"--importance {ranking.importance}:{ranking.per}": ranking.per is not None,
+    }
+    for flag, given in others.items():
+        if given:
+            raise UserError(
+                f"--widths: says how many channels go from where; {flag} has nothing left to say"
+            )
 
 
 def _require_fitting(options: PruneOptions, sweep: SweepWish) -> None:

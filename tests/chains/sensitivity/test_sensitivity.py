@@ -28,7 +28,7 @@ from tests.support.prune_case import prune_by_flags
 from tests.support.training_project import QUICK, write_project
 from utils.cfg import format_cfg
 from utils.chains.journal import Journal
-from utils.chains.sensitivity.measure import Subject
+from utils.chains.sensitivity.subject import Subject
 from utils.command.errors import UserError
 from utils.detection.options import Inputs, Scoring
 from utils.network.graph import channel_graph

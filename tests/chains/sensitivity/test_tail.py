@@ -10,7 +10,7 @@ from models import Darknet
 from tests.support.nets import conv, head, healthy, image, net, random_net
 from tests.support.prune_case import RULES
 from utils.chains.sensitivity import tail as module
-from utils.chains.sensitivity.measure import Subject
+from utils.chains.sensitivity.subject import Subject
 from utils.chains.sensitivity.tail import Front, Tail, numbered
 from utils.network.batch_norm.statistics import recalibrate_
 from utils.network.graph import channel_graph

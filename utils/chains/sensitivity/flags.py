@@ -38,12 +38,17 @@ def read_flags(
     """
     parser = _parser(doc, tuple(strategies))
     args = parser.parse_args(argv)
+    require_resume_alone(parser, args)
+    options = None if args.resume else _asked_for(strategies, args)
+    return SensitivityRun(options, args.output or "", args.resume or "", vars(args))
+
+
+def require_resume_alone(parser: Parser, args: argparse.Namespace) -> None:
+    """Raise UserError where --resume is given together with any other flag."""
     changed = [k for k, v in vars(args).items() if k != "resume" and v != parser.get_default(k)]
     if args.resume and changed:
         flag = changed[0].replace("_", "-")
         raise UserError(f"--{flag}: a resumed run keeps its flags; give --resume alone")
-    options = None if args.resume else _asked_for(strategies, args)
-    return SensitivityRun(options, args.output or "", args.resume or "", vars(args))
 
 
 def saved_options(
@@ -77,7 +82,7 @@ def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     """The flags of sensitivity.py; `strategies` are the names of the prune scripts."""
     parser = Parser(doc, first=_FIRST)
     _add_what(parser.add_argument_group("what is measured"), strategies)
-    _add_where(parser.add_argument_group("on which images"))
+    add_images(parser.add_argument_group("on which images"), IMAGES)
     group = parser.add_argument_group("what is written")
     group.add_argument(
         "--output",
@@ -109,6 +114,19 @@ def _add_what(group: argparse._ActionsContainer, strategies: Sequence[str]) -> N
         metavar="SHARES",
         help="of a group's channels to cut, as START:STOP:STEP or a,b,c",
     )
+    add_cuts(group, strategies)
+    add(
+        "--recalibrate",
+        type=positive_int,
+        metavar="N",
+        help="measure the BN statistics behind each cut again, on N images of the training list's "
+        "rest, as a prune with --recalibrate does",
+    )
+
+
+def add_cuts(group: argparse._ActionsContainer, strategies: Sequence[str]) -> None:
+    """Add what says which channels may go, and in which order; `strategies` by prune script."""
+    add = group.add_argument
     add("--strategy", choices=tuple(strategies), default="slim_prune", help="whose candidates")
     add(
         "--importance",
@@ -125,17 +143,11 @@ def _add_what(group: argparse._ActionsContainer, strategies: Sequence[str]) -> N
         help="training batches that --importance taylor averages over",
     )
     add("--exclude", nargs="+", default=[], metavar="LAYER", help="leave these groups out")
-    add("--only", nargs="+", default=[], metavar="LAYER", help="measure nothing but these layers")
-    add(
-        "--recalibrate",
-        type=positive_int,
-        metavar="N",
-        help="measure the BN statistics behind each cut again, on N images of the training list's "
-        "rest, as a prune with --recalibrate does",
-    )
+    add("--only", nargs="+", default=[], metavar="LAYER", help="cut nothing but these layers")
 
 
-def _add_where(group: argparse._ActionsContainer) -> None:
+def add_images(group: argparse._ActionsContainer, most: int) -> None:
+    """Add what says which images are scored on, `most` of them unless told, and how."""
     add = group.add_argument
     add("--data", default="", help="data set; its validation list is not looked at")
     add(
@@ -148,7 +160,7 @@ def _add_where(group: argparse._ActionsContainer) -> None:
     add(
         "--images",
         type=positive_int,
-        default=IMAGES,
+        default=most,
         metavar="N",
         help="no more than N images of that share",
     )

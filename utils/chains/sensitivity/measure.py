@@ -4,50 +4,31 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ...cfg import parse_cfg, plain_text
 from ...command.machine.device import pick_device
 from ...detection.as_the_cfg_says import chosen_nms
 from ...detection.evaluate import DEFAULTS, collect, measure
 from ...detection.options import Scoring
 from ...network.batch_norm.statistics import recalibrate_
-from ...network.darknet import Build, Network
+from ...network.darknet import Network
 from ...network.graph import ChannelGraph
-from ...network.weights import State
 from ...pruning.importance.scores import Values
 from ...pruning.plan import PrunePlan
 from ...pruning.sensitivity.record import Scores
-from ...pruning.surgery import prune
 from ...training.losses.loss import DetectionLoss, total
 from ...training.losses.options import LossOptions
 from .effects import channel_effects
 from .held import Held
+from .subject import Subject
 from .tail import BatchNumber, Front, Tail, numbered
 
 # The training's objectness target, the IoU that a box has at the moment, falls as boxes get worse:
 # such a loss can fall with them, and its gradient, which takes the target for fixed, is not that of
 # the loss itself.
 STEADY = LossOptions(objectness_target="one")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The network whose groups are cut, and how one like it is built."""
-
-    build: Build
-    network: Network
-    state: State
-
-    def cut(self, plan: PrunePlan) -> Network:
-        """The network that a plan leaves, not fused."""
-        cfg, state = prune(self.network.cfg, self.state, plan)
-        named = parse_cfg(plain_text(cfg), "the cut cfg")
-        small: Network = self.build(named, self.network.img_size, weights=state)
-        return small
 
 
 class Meter:

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor
-
 from ...command.errors import UserError
 from ...command.machine.allocator import keep_freed_memory
 from ...command.progress import progress_bar
@@ -18,15 +16,12 @@ from ...data.darknet_files import load_data_file
 from ...detection.development import write_development
 from ...detection.options import Scoring
 from ...detection.score import scoring_images
-from ...detection.training_images import training_batches
-from ...network.cfg_of import read_cfg
 from ...network.darknet import Build, Network
 from ...network.graph import ChannelGraph, channel_graph
 from ...network.layers.ties import Ids
 from ...network.named_layers import excluded_layers
-from ...network.weights import State, require_usable
+from ...network.weights import State
 from ...pruning.choice.scoring import channel_scores, comparable
-from ...pruning.options import LEAST_IMAGES
 from ...pruning.plan import PrunePlan
 from ...pruning.sensitivity.caps import cfg_hash, state_hash
 from ...pruning.sensitivity.groups import Cutter, Group, gone, make_cutter
@@ -42,8 +37,9 @@ from ...pruning.sensitivity.record import (
 from ..journal import Journal
 from .effects import predicted_change
 from .held import Held
-from .measure import Meter, Subject
+from .measure import Meter
 from .options import SensitivityOptions
+from .subject import images_beside, open_subject, require_finds
 
 DEVELOPMENT = "development"  # the folder of the images' lists, in the run's
 
@@ -72,7 +68,7 @@ def measure_network(options: SensitivityOptions, journal: Journal, build: Build)
     journal began with.
     """
     keep_freed_memory()
-    subject = _opened(options, build)
+    subject = open_subject(options.inputs, build)
     network, state = subject.network, subject.state
     _require_same(journal, cfg=cfg_hash(network.cfg), weights=state_hash(state))
     spec = load_data_file(options.scoring.data)
@@ -85,7 +81,7 @@ def measure_network(options: SensitivityOptions, journal: Journal, build: Build)
         for share in options.shares
     ]
     held = Held(scoring_images(load_data_file(data), network, how), how.batch_size, how.workers)
-    rest = _rest(network, how, options.recalibrate)
+    rest = images_beside(network, how, options.recalibrate)
     meter = Meter(subject, held, rest, how, options.measure == "map")
     journal.note(img_size=list(network.img_size))
     _note_base(journal, meter)
@@ -93,16 +89,6 @@ def measure_network(options: SensitivityOptions, journal: Journal, build: Build)
     if options.measure != "fast":
         _note_points(journal, meter, asked)
     return _collected(options, journal, asked, held.images)
-
-
-def _opened(options: SensitivityOptions, build: Build) -> Subject:
-    inputs = options.inputs
-    network: Network = build(read_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
-    state = {key: tensor.detach().cpu() for key, tensor in network.state_dict().items()}
-    require_usable(state, inputs.weights)
-    if not network.heads:
-        raise UserError(f"{network.cfg.source}: has no detection head, and so nothing to score")
-    return Subject(build, network, state)
 
 
 def _require_same(journal: Journal, **hashes: str) -> None:
@@ -126,35 +112,14 @@ def _cutter(options: SensitivityOptions, network: Network, state: State, how: Sc
     return make_cutter(graph, comparable(scores, options.ranking), rule, excluded)
 
 
-def _rest(network: Network, how: Scoring, images: int | None) -> list[Tensor]:
-    """Images to measure BN statistics on: of the training list's rest; None: none.
-
-    Raises UserError where too few are left for that.
-    """
-    if images is None:
-        return []
-    batch_size = max(LEAST_IMAGES, how.batch_size)
-    batches = (batch for batch, _ in training_batches(network, how, batch_size, images))
-    found = [batch for batch in batches if len(batch) >= LEAST_IMAGES]
-    if not found:
-        raise UserError(
-            "--recalibrate: beside the development share, the training list has no more than one "
-            "readable image; make --development smaller"
-        )
-    return found
-
-
 def _note_base(journal: Journal, meter: Meter) -> None:
     if "base" in journal.content:
         return
     started = time.perf_counter()
     base = meter.base()
     seconds = time.perf_counter() - started
-    if base.map50 is not None and not base.map50 > 0:
-        raise UserError(
-            "the network finds nothing on the development images (mAP@.5 0.000), so nothing can "
-            "fall: train it first"
-        )
+    if base.map50 is not None:
+        require_finds(base.map50)
     journal.note(base=asdict(base), base_seconds=seconds)
 
 

@@ -26,6 +26,7 @@ from ..options import Budget, LayerRules, PruneOptions
 from ..plan import Limits, PrunePlan, drop_blocks, highest_safe_ratio, keep_everything, make_plan
 from ..sensitivity.caps import read_caps
 from ..strategy import Strategy
+from ..widths.obey import plan_by_widths
 from .compat import kept_by_the_known_suite
 from .scoring import channel_scores, comparable
 from .tables import block_table
@@ -50,11 +51,14 @@ class Chooser:
     block_scores: Scores = field(default_factory=dict)  # those that rank blocks: not normalised
     costs: LayerCosts | None = None  # what importance is divided by
     at_most: bool = False  # budgets are limits
+    settled: PrunePlan | None = None  # of channels, by a file of widths: whatever the ratio
 
     def plan(self, ratio: float) -> PrunePlan:
         """The plan at a ratio: channels first, then blocks. Raises UserError."""
         plan = keep_everything(self.graph)
-        if self.costs is not None:
+        if self.settled is not None:
+            plan = self.settled
+        elif self.costs is not None:
             plan = self.order.first(ratio)
         elif self.strategy.channels is not None:
             plan = make_plan(
@@ -111,11 +115,16 @@ def make_chooser(options: PruneOptions, network: Network, state: State) -> Choos
     if options.sensitivity is not None:
         floors, others_stay = read_caps(options.sensitivity, graph, network.cfg, state, ranking)
         limits = replace(limits, excluded={**others_stay, **limits.excluded}, floors=floors)
+    usable = comparable(scores, ranking)
+    settled = None
+    if options.widths and strategy.channels is not None:
+        rule, file = strategy.channels, options.widths
+        settled = plan_by_widths(file, network.cfg, graph, usable, rule, limits, ranking)
     return Chooser(
         strategy,
         network.cfg,
         graph,
-        comparable(scores, ranking),
+        usable,
         limits,
         options.floor,
         options.chosen_shortcuts,
@@ -125,6 +134,7 @@ def make_chooser(options: PruneOptions, network: Network, state: State) -> Choos
         scores,
         by_shape(graph, ranking.per) if ranking.per in ("params", "macs") else None,
         options.at_most,
+        settled,
     )
 
 
@@ -170,6 +180,8 @@ def _at_a_ratio(chooser: Chooser, ratio: float, budgets: Sequence[Budget]) -> Pr
     """The plan at a ratio: the one given, or that which the budgets need."""
     found, plan = chooser.within(budgets) if budgets else (ratio, chooser.plan(ratio))
     what = f"To meet {' and '.join(map(str, budgets))}" if budgets else "Asked for"
+    if chooser.settled is not None:
+        return plan  # what it is was told as the file was read
     if chooser.costs is not None:
         print(f"{what}: the first {found:.1%} of the channels that may go, in the order of the "
               f"least {chooser.importance}")  # fmt: skip

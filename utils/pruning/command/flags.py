@@ -39,6 +39,7 @@ from ..options import (
 from ..sensitivity.flags import add_sensitivity, require_sensitivity, sensitivity_of
 from ..strategy import Strategy
 from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
+from ..widths.file import read_widths
 from .flag_types import budget, image_count, kind_and_cost, latency, seed
 
 
@@ -49,6 +50,8 @@ def read_flags(
     options = prune_flags(strategy, doc, argv)
     require_inputs(options.inputs.cfg, options.inputs.weights, options.scoring.data)
     require_sensitivity(options.sensitivity)
+    if options.widths:
+        read_widths(options.widths)
     return options
 
 
@@ -93,6 +96,7 @@ def prune_flags(
         repair=args.repair,
         at_most=given.get("at_most", False),
         sensitivity=sensitivity_of(given),
+        widths=given.get("widths") or "",
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -213,6 +217,12 @@ def _add_targets(group: argparse._ActionsContainer) -> None:
         "--at-most",
         action="store_true",
         help="shares are limits: where channels go in large groups, less than that may stay",
+    )
+    group.add_argument(
+        "--widths",
+        metavar="FILE",
+        help="how many channels each group of tied layers keeps, as search.py finds it; in the "
+        "place of any amount",
     )
     group.add_argument(
         "--target-latency-ms",

@@ -62,7 +62,8 @@ def _named_paths(options: PruneOptions) -> tuple[Path, Path, Path]:
 
 def _by_flags(options: PruneOptions) -> tuple[Path, Path]:
     cfg, weights = options.inputs.cfg_file, Path(options.inputs.weights)
-    how_much = "_".join(map(str, options.budgets)) or options.chosen_ratio
+    budgets = "_".join(map(str, options.budgets))
+    how_much = "widths" if options.widths else budgets or options.chosen_ratio
 
     def beside(path: Path, name: str) -> Path:
         shortcuts = options.chosen_shortcuts

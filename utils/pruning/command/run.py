@@ -152,7 +152,7 @@ def _opened(options: PruneOptions, build: Build) -> tuple[_Original, Chooser]:
     require_usable(state, inputs.weights)
     original = _Original(build, network, state, options)
     chooser = make_chooser(options, network, state)
-    one = not (options.budgets or options.sweep)
+    one = not (options.budgets or options.sweep or options.widths)
     tell_sparseness(chooser, state, options.chosen_ratio if one else None)
     return original, chooser
 

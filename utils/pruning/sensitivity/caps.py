@@ -49,23 +49,7 @@ def read_caps(
 
     Raises UserError for a file of another network, and where nothing may go at all.
     """
-    found = read_sensitivity(limit.file)
-    for what, measured, given in (
-        ("cfg", found.cfg_sha256, cfg_hash(cfg)),
-        ("weights", found.weights_sha256, state_hash(state)),
-    ):
-        if measured != given:
-            raise UserError(
-                f"--sensitivity {limit.file}: was measured of another network (its {what} differ "
-                "by sha256); run sensitivity.py on this one"
-            )
-    theirs, ours = found.ranked, (ranking.importance, ranking.normalization)
-    if (theirs.importance, theirs.normalize) != ours:
-        logger.warning(
-            "--sensitivity %s: was measured with --importance %s (normalized: %s), this prune "
-            "ranks by %s (%s): other channels may go than those it measured",
-            limit.file, theirs.importance, theirs.normalize, *ours,
-        )  # fmt: skip
+    found = read_matching(limit.file, cfg, state, ranking)
     floors, excluded = caps(found, graph, limit.max_layer_drop)
     if not floors:
         raise UserError(
@@ -79,6 +63,33 @@ def read_caps(
         "channels at most"
     )
     return floors, excluded
+
+
+def read_matching(
+    file: str, cfg: Cfg, state: Mapping[str, Tensor], ranking: Ranking
+) -> Sensitivity:
+    """A file of sensitivity.py; warns where another importance chose what goes.
+
+    Raises UserError for a file of another network.
+    """
+    found = read_sensitivity(file)
+    for what, measured, given in (
+        ("cfg", found.cfg_sha256, cfg_hash(cfg)),
+        ("weights", found.weights_sha256, state_hash(state)),
+    ):
+        if measured != given:
+            raise UserError(
+                f"--sensitivity {file}: was measured of another network (its {what} differ "
+                "by sha256); run sensitivity.py on this one"
+            )
+    theirs, ours = found.ranked, (ranking.importance, ranking.normalization)
+    if (theirs.importance, theirs.normalize) != ours:
+        logger.warning(
+            "--sensitivity %s: was measured with --importance %s (normalized: %s), this command "
+            "ranks by %s (%s): other channels may go than those it measured",
+            file, theirs.importance, theirs.normalize, *ours,
+        )  # fmt: skip
+    return found
 
 
 def caps(found: Sensitivity, graph: ChannelGraph, max_drop: float) -> tuple[Floors, dict[int, str]]:

@@ -79,19 +79,22 @@ class Cutter:
             if not np.isnan(self.value[group.classes]).all():
                 yield group
 
+    def least(self, group: Group, count: int) -> Ids:
+        """The `count` least important of a group's channels that may go; of fewer, all."""
+        may_go = group.classes[~np.isnan(self.value[group.classes])]
+        found: Ids = may_go[np.argsort(self.value[may_go], kind="stable")][:count]
+        return found
+
     def plan(self, group: Group, share: float) -> PrunePlan:
         """The plan that cuts one group by `share` of its channels, rounded down, or by less.
 
         Less where too few may go, where a layer would be left without any, or where parts of a
         layer must keep equal counts.
         """
-        value = self.value[group.classes]
-        may_go = group.classes[~np.isnan(value)]
-        order = may_go[np.argsort(self.value[may_go], kind="stable")]
         # Rounded first: 0.3 * 10 is a little less than 3.
         wanted = math.floor(round(share * len(group.classes), 9))
         keep: Mask = np.ones(self.graph.count, bool)
-        keep[order[:wanted]] = False
+        keep[self.least(group, wanted)] = False
         keep = repaired(self.graph, keep, self.scores, Limits())
         return PrunePlan(self.graph, keep, math.nan, self.candidates)
 
