@@ -28,9 +28,10 @@ from utils.chains.compress.options import CompressOptions
 from utils.chains.journal import Journal
 from utils.command.cli import run_main
 from utils.command.folders import first_free
-from utils.command.optional import NEEDS, require
+from utils.command.optional import require
 from utils.command.words.short_names import run_name
 from utils.detection.inputs import require_data, require_inputs
+from utils.runtimes.needs import needs_of, require_cfg_importer
 from utils.translate.recognise import is_ultralytics
 
 COMMAND = "compress.py"  # whose journals these are
@@ -68,7 +69,9 @@ def require_sound(options: CompressOptions) -> None:
     if options.teacher:
         require_inputs(options.teacher.cfg, options.teacher.weights)
     for runtime in options.needs:
-        require(NEEDS[runtime], f"--runtime or --export {runtime}")
+        require(needs_of(runtime), f"--runtime or --export {runtime}")
+    if options.goals.latency_ms is not None and options.goals.runtime == "opencv":
+        require_cfg_importer("--runtime opencv")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ from ..network.batch_norm.epsilon import for_epsilon
 from ..network.darknet import Network, names_of
 from ..network.weights import is_checkpoint, require_usable
 from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
+from .needs import needs_of, opencv_reads_cfg
 from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from .onnx.run import OnnxNetwork
 from .opencv import OpenCVDarknet
+from .opencv_onnx import OpenCVOnnx
 from .openvino_runtime import OpenVinoNetwork
 from .options import Backend
 
@@ -28,6 +30,7 @@ _EXPORTED: dict[Backend, tuple[str, ...]] = {
     "onnx": (".onnx",),
     "openvino": (".xml", ".onnx"),
     "ncnn": (".param",),
+    "opencv": (".onnx",),
 }
 
 
@@ -40,11 +43,11 @@ def open_backend(
 ) -> Predict:
     """`predict(images)` by a runtime; `network` is built from the cfg and takes the weights.
 
-    torch loads and fuses `network` itself. opencv takes the cfg and weights; the other three the
-    file that export.py wrote, if `weights` is one, else one that is made here for this call.
+    torch loads and fuses `network` itself. OpenCV 4 takes the cfg and weights; OpenCV 5 and the
+    others a file that export.py wrote, if `weights` is one, else one that is made for this call.
     Raises UserError for a runtime that is not installed or files that do not fit.
     """
-    needs = _running(backend) if _is_exported(weights) else NEEDS[backend]
+    needs = _running(backend) if _is_exported(weights) else needs_of(backend)
     require(needs, f"runtime {backend}")
     _check_suffix(backend, weights)
     if threads:
@@ -52,7 +55,7 @@ def open_backend(
         cv2.setNumThreads(threads)
     if backend == "torch":
         return torch_backend(with_weights(network, weights), device)
-    if backend == "opencv":
+    if backend == "opencv" and opencv_reads_cfg() and not _is_exported(weights):
         with darknet_weights(network, weights) as path:
             return OpenCVDarknet(network.cfg, path)
     if _is_exported(weights):
@@ -87,8 +90,8 @@ def make_file(backend: Backend, network: Network, stem: Path, half: bool = False
 
 
 def _open_file(backend: Backend, path: Path, network: Network, threads: int | None) -> Predict:
-    if backend == "onnx":
-        opened = OnnxNetwork(path, threads)
+    if backend == "onnx" or backend == "opencv":
+        opened = OnnxNetwork(path, threads) if backend == "onnx" else OpenCVOnnx(path)
         network.names = opened.names or network.names
         return opened
     if backend == "openvino":
@@ -115,6 +118,18 @@ def torch_backend(
     return predict
 
 
+def open_opencv(network: Network, weights: str | Path) -> OpenCVDarknet | OpenCVOnnx:
+    """A cfg with .weights in OpenCV, its raw heads at hand: as they are, or by ONNX in OpenCV 5."""
+    if opencv_reads_cfg():
+        return OpenCVDarknet(network.cfg, weights)
+    require(needs_of("opencv"), "runtime opencv")
+    with_weights(network, weights)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        save_onnx(network, path, OnnxOptions(network.img_size, raw=True), {})
+        return OpenCVOnnx(path, network)
+
+
 @contextmanager
 def darknet_weights(network: Network, weights: str | Path) -> Iterator[Path]:
     """A .weights file: `weights` itself, or what `convert(..., bn_epsilon="any")` makes of it."""
@@ -137,6 +152,8 @@ def _is_exported(weights: str | Path) -> bool:
 
 def _running(backend: Backend) -> tuple[str, ...]:
     """What a runtime needs for a file that is made already."""
+    if backend == "opencv":
+        return ("onnx",)  # it tells the file's size and names, of which OpenCV says nothing
     making = ("onnx", "onnxscript", "pnnx")
     return tuple(module for module in NEEDS[backend] if module not in making)
 

@@ -29,6 +29,7 @@ from ..choose import darknet_weights
 from ..export.options import target_files
 from ..int8 import quantize_onnx, quantize_openvino
 from ..ncnn_runtime import ncnn_from_onnx
+from ..needs import opencv_reads_cfg
 from ..onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from ..openvino_runtime import openvino_from_onnx, save_openvino
 from ..options import Backend
@@ -108,7 +109,8 @@ def made_files(
     ):
         images = options.calibration_images
         made = make_files(network, runtimes, Path(folder), options.data, images)
-        yield made | dict.fromkeys(("torch", "opencv"), weights)
+        by_cfg = ("torch", "opencv") if opencv_reads_cfg() else ("torch",)
+        yield made | dict.fromkeys(by_cfg, weights)
 
 
 def task_of(
@@ -167,7 +169,7 @@ def make_files(
     made: dict[str, Path | str] = {}
     metadata = onnx_metadata(network, names_of(network))
     plain = folder / "model.onnx"
-    if any(r.startswith(("onnx", "openvino")) for r in runtimes):
+    if any(r.startswith(("onnx", "openvino")) or r == "opencv" for r in runtimes):
         save_onnx(network, plain, OnnxOptions(network.img_size), metadata)
     calibration = []
     if data and any(r.endswith(INT8) for r in runtimes):
@@ -180,7 +182,7 @@ def make_files(
             made[runtime] = "needs --data to calibrate on"
             continue
         path = folder / f"{runtime}.onnx"
-        if runtime == "onnx":
+        if runtime in ("onnx", "opencv"):
             path = plain
         elif runtime == "onnx-int8":
             quantize_onnx(plain, path, calibration)

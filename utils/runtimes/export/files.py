@@ -14,8 +14,9 @@ from ..ncnn_runtime import NcnnNetwork, ncnn_from_onnx
 from ..onnx.export import OnnxOptions, save_onnx
 from ..onnx.nms import append_nms
 from ..onnx.run import OnnxNetwork
+from ..opencv_onnx import OpenCVOnnx
 from ..openvino_runtime import OpenVinoNetwork, openvino_from_onnx, save_openvino
-from ..options import Format
+from ..options import Format, Pair
 from ..real_images import Images
 from .options import NmsOptions, target_files
 
@@ -24,10 +25,11 @@ from .options import NmsOptions, target_files
 class FileOptions:
     """What the files hold: `ExportOptions` after a look at the network and the data.
 
-    img_size: (height, width) in pixels. calibration: images for int8; none: no int8.
+    kind: "opencv" is the ONNX file that OpenCV 5 runs. img_size: (height, width) in pixels.
+    calibration: images for int8; none: no int8.
     """
 
-    kind: Format
+    kind: Format | Pair
     img_size: tuple[int, int]
     dynamic: bool = False
     half: bool = False
@@ -67,12 +69,14 @@ def write_files(
 
 
 def open_exported(
-    kind: Format, stem: Path, network: Network, threads: int | None = None
+    kind: Format | Pair, stem: Path, network: Network, threads: int | None = None
 ) -> Predict:
     """Run the files of an export."""
     path = target_files(stem, kind)[0]
     if kind == "onnx":
         return OnnxNetwork(path, threads)
+    if kind == "opencv":
+        return OpenCVOnnx(path)
     if kind == "openvino":
         return OpenVinoNetwork(path, threads)
     return NcnnNetwork(path, network, threads)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...command.errors import UserError
-from ...command.optional import INT8_NEEDS, NEEDS, require
+from ...command.optional import INT8_NEEDS, require
 from ...detection.options import Inputs
+from ..needs import needs_of, opencv_reads_cfg, opencv_version
 from ..options import PAIRS, Format, Pair
 
 _SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
@@ -55,8 +56,9 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if self.format in PAIRS and (self.int8 or self.half or self.dynamic or self.nms):
+            what = "a cfg" if is_pair(self.format) else f"ONNX for OpenCV {opencv_version()}"
             raise UserError(
-                f"--format {self.format} is a cfg with float32 weights: --int8, --half, --dynamic "
+                f"--format {self.format} is {what} with float32 weights: --int8, --half, --dynamic "
                 "and --nms are for the other formats"
             )
         if self.int8 and not self.data:
@@ -77,7 +79,7 @@ class ExportOptions:
 
     def require_possible(self) -> None:
         """Raise UserError for what is not installed, and where files would be replaced."""
-        needs = INT8_NEEDS[self.format] if self.int8 else NEEDS[self.format]
+        needs = INT8_NEEDS[self.format] if self.int8 else needs_of(self.format)
         require(needs, f"--format {self.format}")
         there = [path for path in target_files(self.stem, self.format) if path.exists()]
         own = {Path(path).resolve() for path in (self.inputs.cfg, self.inputs.weights)}
@@ -89,4 +91,10 @@ class ExportOptions:
 
 def target_files(stem: Path, kind: Format | Pair) -> tuple[Path, ...]:
     """The files that an export to STEM makes; what opens them takes the first."""
-    return tuple(stem.with_name(stem.name + suffix) for suffix in _SUFFIXES[kind])
+    suffixes = _SUFFIXES[kind if kind not in PAIRS or is_pair(kind) else "onnx"]
+    return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
+
+
+def is_pair(kind: Format | Pair) -> bool:
+    """Whether an export is a cfg with its weights; for OpenCV 5 it is an ONNX file."""
+    return kind == "darknet" or (kind == "opencv" and opencv_reads_cfg())

@@ -60,10 +60,10 @@ def export_pair(
     return agreement
 
 
-def opencv_ms(files: tuple[Path, ...], images: Images) -> float:
-    """Milliseconds of OpenCV's forward pass of one image: the median of some."""
-    network, image = OpenCVDarknet(*files[:2]), as_batch(images[:1])
-    return time_forward_ms(lambda: network(image), runs=20, most_s=_TIMED_S).median_ms
+def pass_ms(run: Predict, images: Images) -> float:
+    """Milliseconds of a runtime's forward pass of one image: the median of some."""
+    image = as_batch(images[:1])
+    return time_forward_ms(lambda: run(image), runs=20, most_s=_TIMED_S).median_ms
 
 
 def _opened(kind: Pair, files: tuple[Path, ...], build: Build) -> Predict:

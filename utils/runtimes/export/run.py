@@ -19,12 +19,14 @@ from ...network.darknet import Build, Network, names_of
 from ..agreement import finds_something
 from ..choose import torch_backend, with_weights
 from ..onnx.export import onnx_metadata
+from ..opencv import OpenCVDarknet
+from ..options import Pair
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
 from ..results import Agreement
 from .check import check_files
 from .files import FileOptions, open_exported, write_files
-from .options import ExportOptions, target_files
-from .pair import export_pair, opencv_ms
+from .options import ExportOptions, is_pair, target_files
+from .pair import export_pair, pass_ms
 from .results import Exported
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # largest difference from PyTorch, see Agreement
@@ -49,9 +51,10 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     if not images:
         raise UserError(f"{options.data}: none of the first images of its list opens")
     made = target_files(options.stem, options.format)
-    if options.format == "darknet" or options.format == "opencv":
-        agreement = export_pair(network, options.stem, options.format, images, build, TOLERANCE)
-        ms = opencv_ms(made, images) if options.format == "opencv" else None
+    if is_pair(options.format):
+        kind: Pair = "opencv" if options.format == "opencv" else "darknet"
+        agreement = export_pair(network, options.stem, kind, images, build, TOLERANCE)
+        ms = pass_ms(OpenCVDarknet(*made), images) if kind == "opencv" else None
         return Exported(made, agreement, len(images), median_ms=ms)
     calibration: Images = ()
     if options.int8 and spec:
@@ -71,7 +74,9 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     metadata = onnx_metadata(network, names, fit)
     agreement = export_network(network, options.stem, files, metadata, images)
     worth = int8_worth(options, network, spec) if calibration and spec else ()
-    return Exported(made, agreement, len(images), worth)
+    timed = options.format == "opencv"
+    ms = pass_ms(open_exported("opencv", options.stem, network), images) if timed else None
+    return Exported(made, agreement, len(images), worth, ms)
 
 
 def export_network(
@@ -132,7 +137,6 @@ def int8_worth(
 ) -> tuple[tuple[str, Metrics], ...]:
     """Metrics of the float32 model in PyTorch, and of the int8 files in their runtime."""
     how = Scoring(fit=options.fit, batch_size=8, workers=0)
-    assert options.format != "darknet" and options.format != "opencv"  # they know no int8
     quantized = open_exported(options.format, options.stem, network)
     runs = (
         ("float32 (PyTorch)", torch_backend(network)),
