@@ -43,9 +43,9 @@ from utils.runtimes.demo.run import measure_stages, save_before_after
 from utils.runtimes.demo.stages import Stage
 from utils.runtimes.detect.options import DetectOptions, Keep
 from utils.runtimes.detect.run import detect_files
-from utils.runtimes.export.options import ExportOptions, NmsOptions
+from utils.runtimes.export.options import ExportOptions
 from utils.runtimes.export.run import checked_images, export_model
-from utils.runtimes.options import Backend
+from utils.runtimes.options import Backend, NmsOptions
 from utils.runtimes.val.options import ValOptions
 from utils.runtimes.val.run import evaluate_files
 

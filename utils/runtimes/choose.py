@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import cast
 
 import cv2
 import torch
@@ -17,21 +18,12 @@ from ..detection.evaluate import Predict
 from ..network.batch_norm.epsilon import for_epsilon
 from ..network.darknet import Network, names_of
 from ..network.weights import is_checkpoint, require_usable
-from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
+from .files import FileOptions, open_file, write_files
 from .needs import needs_of, opencv_reads_cfg
 from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
-from .onnx.run import OnnxNetwork
 from .opencv import OpenCVDarknet
 from .opencv_onnx import OpenCVOnnx
-from .openvino_runtime import OpenVinoNetwork
-from .options import Backend
-
-_EXPORTED: dict[Backend, tuple[str, ...]] = {
-    "onnx": (".onnx",),
-    "openvino": (".xml", ".onnx"),
-    "ncnn": (".param",),
-    "opencv": (".onnx",),
-}
+from .options import Backend, Format, Pair, opened_by, target_files
 
 
 def open_backend(
@@ -47,7 +39,7 @@ def open_backend(
     others a file that export.py wrote, if `weights` is one, else one that is made for this call.
     Raises UserError for a runtime that is not installed or files that do not fit.
     """
-    needs = _running(backend) if _is_exported(weights) else needs_of(backend)
+    needs = _running(backend) if opened_by(weights) else needs_of(backend)
     require(needs, f"runtime {backend}")
     _check_suffix(backend, weights)
     if threads:
@@ -55,15 +47,18 @@ def open_backend(
         cv2.setNumThreads(threads)
     if backend == "torch":
         return torch_backend(with_weights(network, weights), device)
-    if backend == "opencv" and opencv_reads_cfg() and not _is_exported(weights):
+    if backend == "opencv" and opencv_reads_cfg() and not opened_by(weights):
         with darknet_weights(network, weights) as path:
             return OpenCVDarknet(network.cfg, path)
-    if _is_exported(weights):
-        return _open_file(backend, Path(weights), network, threads)
+    kind = cast(Format | Pair, backend)
+    if opened_by(weights):
+        return open_file(kind, Path(weights), network, threads)
     with_weights(network, weights)
     with tempfile.TemporaryDirectory() as folder:
-        path = make_file(backend, network, Path(folder) / "model")
-        return _open_file(backend, path, network, threads)
+        stem = Path(folder) / "model"
+        told = onnx_metadata(network, names_of(network))
+        write_files(network, stem, FileOptions(kind, network.img_size), told)
+        return open_file(kind, target_files(stem, kind)[0], network, threads)
 
 
 def with_weights(network: Network, weights: str | Path) -> Network:
@@ -75,28 +70,6 @@ def with_weights(network: Network, weights: str | Path) -> Network:
     network.load_weights(weights)
     require_usable(network.state_dict(), str(weights))
     return network
-
-
-def make_file(backend: Backend, network: Network, stem: Path, half: bool = False) -> Path:
-    """Export a loaded network for a runtime as STEM.onnx or STEM.param; returns its path."""
-    raw = backend == "ncnn"
-    onnx_path = stem.with_name(f"{stem.name}.onnx")
-    options = OnnxOptions(network.img_size, raw=raw, half=half and not raw)
-    save_onnx(network, onnx_path, options, onnx_metadata(network, names_of(network)))
-    if not raw:
-        return onnx_path
-    ncnn_from_onnx(onnx_path, stem, network.img_size, network.in_channels, half)
-    return stem.with_suffix(".param")
-
-
-def _open_file(backend: Backend, path: Path, network: Network, threads: int | None) -> Predict:
-    if backend == "onnx" or backend == "opencv":
-        opened = OnnxNetwork(path, threads) if backend == "onnx" else OpenCVOnnx(path)
-        network.names = opened.names or network.names
-        return opened
-    if backend == "openvino":
-        return OpenVinoNetwork(path, threads)
-    return NcnnNetwork(path, network, threads)
 
 
 def torch_backend(
@@ -146,20 +119,15 @@ def darknet_weights(network: Network, weights: str | Path) -> Iterator[Path]:
         yield path
 
 
-def _is_exported(weights: str | Path) -> bool:
-    return Path(weights).suffix in (".onnx", ".xml", ".param")
-
-
 def _running(backend: Backend) -> tuple[str, ...]:
     """What a runtime needs for a file that is made already."""
     if backend == "opencv":
         return ("onnx",)  # it tells the file's size and names, of which OpenCV says nothing
-    making = ("onnx", "onnxscript", "pnnx")
+    making = ("onnx", "onnxscript", "pnnx", "litert_torch", "ai_edge_quantizer")
     return tuple(module for module in NEEDS[backend] if module not in making)
 
 
 def _check_suffix(backend: Backend, weights: str | Path) -> None:
-    suffix = Path(weights).suffix
-    if _is_exported(weights) and suffix not in _EXPORTED.get(backend, ()):
-        fitting = [name for name, suffixes in _EXPORTED.items() if suffix in suffixes]
+    fitting = opened_by(weights)
+    if fitting and backend not in fitting:
         raise UserError(f"{weights}: is for --backend {' or '.join(fitting)}, not {backend}")

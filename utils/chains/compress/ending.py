@@ -15,8 +15,9 @@ from ...detection.options import Inputs, Scoring
 from ...network.cost import short_count
 from ...pruning.report.chain import write_chain
 from ...pruning.report.chain_options import ChainOptions
-from ...runtimes.export.options import ExportOptions, is_pair, target_files
+from ...runtimes.export.options import ExportOptions
 from ...runtimes.export.run import export_model
+from ...runtimes.options import is_pair, target_files
 from .decisions import Epochs
 from .options import CompressOptions
 from .stages import Line

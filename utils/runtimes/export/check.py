@@ -12,12 +12,12 @@ from torch import Tensor
 from ...command.optional import load
 from ...network.darknet import Network
 from ..agreement import compare_outputs
+from ..files import FileOptions, open_file
 from ..onnx.export import INPUT_NAME, OUTPUT_NAME
 from ..onnx.nms_rule import contradictions
+from ..options import NmsOptions, target_files
 from ..real_images import Images, as_batch
 from ..results import Agreement
-from .files import FileOptions, open_exported
-from .options import NmsOptions, target_files
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def check_files(network: Network, stem: Path, options: FileOptions, images: Imag
     expected = fused(batch)
     if options.nms:
         return _check_nms(target_files(stem, "onnx")[0], batch, expected, options.nms)
-    run = open_exported(options.kind, stem, network)
+    run = open_file(options.kind, target_files(stem, options.kind)[0], network)
     agreement = compare_outputs(run(batch), expected)
     if options.dynamic:  # another size than the one that was traced
         stride = network.stride

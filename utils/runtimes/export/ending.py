@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ...command.words.next_step import Words
 from ...detection.inputs import model_words
-from .options import ExportOptions, target_files
+from ..options import target_files
+from .options import ExportOptions
 
 EXAMPLES = Path("examples")  # twenty lines each from a picture to boxes
 

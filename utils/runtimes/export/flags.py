@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int, ratio
 from ...detection.as_the_cfg_says import add_fit
 from ...detection.inputs import add_inputs, inputs_of
-from ..options import FORMATS, PAIRS
-from .options import ExportOptions, NmsOptions
+from ..options import FORMATS, PAIRS, NmsOptions
+from .options import ExportOptions
 
 _FIRST = (
     "--weights", "--format", "--data", "--cfg", "--output", "--img-size", "--half", "--int8",
@@ -46,7 +46,7 @@ def make_parser(doc: str | None) -> Parser:
     add_fit(parser)
     add("--dynamic", action="store_true", help="any batch and image size (onnx, openvino)")
     add("--half", action="store_true", help="weights in float16")
-    add("--int8", action="store_true", help="8 bits, calibrated on --data (onnx, openvino)")
+    add("--int8", action="store_true", help="8 bits, calibrated on --data (not ncnn)")
     add("--calibration-images", type=positive_int, default=100, metavar="N", help="for --int8")
     add("--nms", action="store_true", help="end the graph with NMS by IoU (onnx)")
     add("--conf-thres", type=ratio, default=nms.conf_thres, help="of --nms")

@@ -8,26 +8,8 @@ from pathlib import Path
 from ...command.errors import UserError
 from ...command.optional import INT8_NEEDS, require
 from ...detection.options import Inputs
-from ..needs import needs_of, opencv_reads_cfg, opencv_version
-from ..options import PAIRS, Format, Pair
-
-_SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
-    "darknet": (".cfg", ".weights"),
-    "opencv": (".cfg", ".weights"),
-    "onnx": (".onnx",),
-    "openvino": (".xml", ".bin"),
-    # The last one is ours: ncnn's own files have no place for metadata.
-    "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
-}
-
-
-@dataclass(frozen=True)
-class NmsOptions:
-    """The suppression that a graph ends with: class by class, by IoU alone."""
-
-    conf_thres: float = 0.25
-    iou_thres: float = 0.45
-    max_per_class: int = 300
+from ..needs import needs_of, opencv_version
+from ..options import PAIRS, Format, NmsOptions, Pair, is_pair, target_files
 
 
 @dataclass(frozen=True)
@@ -67,6 +49,10 @@ class ExportOptions:
             raise UserError("--int8 does not go with --half, --dynamic or --nms")
         if self.format == "ncnn" and (self.int8 or self.dynamic):
             raise UserError("--format ncnn knows neither --int8 nor --dynamic here")
+        if self.format in ("mnn", "litert") and self.dynamic:
+            raise UserError(
+                f"--format {self.format} is for one size: --dynamic is for ONNX, OpenVINO"
+            )
         if self.nms and (self.format != "onnx" or self.half):
             raise UserError("--nms is for --format onnx in float32")
 
@@ -87,14 +73,3 @@ class ExportOptions:
             raise UserError(f"--format {self.format} would replace {there[0]}: name an --output")
         if there and not self.force:
             raise UserError(f"{there[0]}: is there already; name another --output, or use --force")
-
-
-def target_files(stem: Path, kind: Format | Pair) -> tuple[Path, ...]:
-    """The files that an export to STEM makes; what opens them takes the first."""
-    suffixes = _SUFFIXES[kind if kind not in PAIRS or is_pair(kind) else "onnx"]
-    return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
-
-
-def is_pair(kind: Format | Pair) -> bool:
-    """Whether an export is a cfg with its weights; for OpenCV 5 it is an ONNX file."""
-    return kind == "darknet" or (kind == "opencv" and opencv_reads_cfg())

@@ -18,10 +18,9 @@ from ...network.retarget import with_img_size
 from ...network.weights import save_checked_weights
 from ..agreement import compare_outputs
 from ..opencv import OpenCVDarknet
-from ..options import Pair
+from ..options import Pair, target_files
 from ..real_images import Images, as_batch
 from ..results import Agreement
-from .options import target_files
 
 _TIMED_S = 5
 

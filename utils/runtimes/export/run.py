@@ -18,14 +18,14 @@ from ...detection.score import require_classes, score
 from ...network.darknet import Build, Network, names_of
 from ..agreement import finds_something
 from ..choose import torch_backend, with_weights
+from ..files import FileOptions, open_file, write_files
 from ..onnx.export import onnx_metadata
 from ..opencv import OpenCVDarknet
-from ..options import Pair
+from ..options import Pair, is_pair, target_files
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
 from ..results import Agreement
 from .check import check_files
-from .files import FileOptions, open_exported, write_files
-from .options import ExportOptions, is_pair, target_files
+from .options import ExportOptions
 from .pair import export_pair, pass_ms
 from .results import Exported
 
@@ -75,7 +75,7 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
     agreement = export_network(network, options.stem, files, metadata, images)
     worth = int8_worth(options, network, spec) if calibration and spec else ()
     timed = options.format == "opencv"
-    ms = pass_ms(open_exported("opencv", options.stem, network), images) if timed else None
+    ms = pass_ms(open_file("opencv", made[0], network), images) if timed else None
     return Exported(made, agreement, len(images), worth, ms)
 
 
@@ -137,7 +137,8 @@ def int8_worth(
 ) -> tuple[tuple[str, Metrics], ...]:
     """Metrics of the float32 model in PyTorch, and of the int8 files in their runtime."""
     how = Scoring(fit=options.fit, batch_size=8, workers=0)
-    quantized = open_exported(options.format, options.stem, network)
+    made = target_files(options.stem, options.format)
+    quantized = open_file(options.format, made[0], network)
     runs = (
         ("float32 (PyTorch)", torch_backend(network)),
         (f"int8 ({options.format})", quantized),
