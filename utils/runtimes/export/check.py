@@ -14,6 +14,7 @@ from ...network.darknet import Network
 from ..agreement import compare_outputs
 from ..files import FileOptions, open_file
 from ..onnx.export import INPUT_NAME, OUTPUT_NAME
+from ..onnx.layouts import as_in
 from ..onnx.nms_rule import contradictions
 from ..options import NmsOptions, target_files
 from ..real_images import Images, as_batch
@@ -25,7 +26,7 @@ def check_files(network: Network, stem: Path, options: FileOptions, images: Imag
     """Run STEM's files and the network on the same images, at two sizes where they take any."""
     fused: Network = copy.deepcopy(network).eval().fuse()
     batch = as_batch(images)
-    expected = fused(batch)
+    expected = as_in(options.layout, fused(batch))
     if options.nms:
         return _check_nms(target_files(stem, "onnx")[0], batch, expected, options.nms)
     run = open_file(options.kind, target_files(stem, options.kind)[0], network)
@@ -33,7 +34,7 @@ def check_files(network: Network, stem: Path, options: FileOptions, images: Imag
     if options.dynamic:  # another size than the one that was traced
         stride = network.stride
         smaller = batch[..., : batch.shape[2] - stride, :] if batch.shape[2] > stride else batch
-        other = compare_outputs(run(smaller), fused(smaller))
+        other = compare_outputs(run(smaller), as_in(options.layout, fused(smaller)))
         difference = max(agreement.difference, other.difference)
         moved = agreement.moved + other.moved
         agreement = replace(agreement, difference=difference, moved=moved)

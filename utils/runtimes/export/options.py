@@ -9,7 +9,7 @@ from ...command.errors import UserError
 from ...command.optional import INT8_NEEDS, require
 from ...detection.options import Inputs
 from ..needs import needs_of, opencv_version
-from ..options import PAIRS, Format, NmsOptions, Pair, is_pair, target_files
+from ..options import PAIRS, Format, Layout, NmsOptions, Pair, is_pair, target_files
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class ExportOptions:
     output: their path without suffix; None puts them beside the weights. data: a .data file, whose
     class names go along and on whose images the result is checked. dynamic: any batch and image
     size. half: weights in float16. int8: 8 bits, calibrated on `calibration_images` images of
-    `data`. nms: the graph ends with it. force: files of an earlier export are replaced.
+    `data`. nms: the graph ends with it. layout: of an ONNX file's boxes. force:
+    files of an earlier export are replaced.
 
     Raises UserError for values that do not go together.
     """
@@ -34,6 +35,7 @@ class ExportOptions:
     int8: bool = False
     calibration_images: int = 100
     nms: NmsOptions | None = None
+    layout: Layout = "rows"
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -53,6 +55,8 @@ class ExportOptions:
             raise UserError(
                 f"--format {self.format} is for one size: --dynamic is for ONNX, OpenVINO"
             )
+        if self.layout != "rows" and (self.format != "onnx" or self.nms):
+            raise UserError("--layout is for --format onnx without --nms")
         if self.nms and (self.format != "onnx" or self.half):
             raise UserError("--nms is for --format onnx in float32")
 

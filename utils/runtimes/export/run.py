@@ -69,6 +69,7 @@ def export_model(options: ExportOptions, build: Build) -> Exported:
         half=options.half,
         calibration=calibration,
         nms=options.nms,
+        layout=options.layout,
     )
     names = spec.names if spec else names_of(network)
     metadata = onnx_metadata(network, names, fit)

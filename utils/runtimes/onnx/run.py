@@ -12,6 +12,7 @@ from torch import Tensor
 from ...command.errors import UserError
 from ...command.files import require_file
 from ...command.optional import load
+from .layouts import METADATA_KEY, rows_of
 
 _ERRORS_ONLY = 3
 
@@ -19,7 +20,8 @@ _ERRORS_ONLY = 3
 class OnnxNetwork:
     """`model(x)`: images (B, 3, H, W) in 0..1 -> (B, N, 5 + nc), as `Darknet` in eval mode gives.
 
-    A file made for one image at a time is called once per image. threads: None takes all cores.
+    A file of another layout gives the same rows again. One made for one image at a time is called
+    once per image. threads: None takes all cores.
     Raises UserError for a file that ONNX Runtime cannot open, or that does not give boxes.
     """
 
@@ -40,15 +42,12 @@ class OnnxNetwork:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
             raise UserError(f"{found}: not a graph from images to boxes, as export.py writes")
+        told = self._session.get_modelmeta().custom_metadata_map
+        self._layout = told.get(METADATA_KEY, "rows")
+        self.names = tuple(json.loads(told["names"])) if "names" in told else None
         self._input = inputs[0].name
         self._shape = inputs[0].shape
         self._source = found
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """Class names of the file's metadata, if it has any."""
-        text = self._session.get_modelmeta().custom_metadata_map.get("names")
-        return tuple(json.loads(text)) if text else None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""
@@ -61,4 +60,4 @@ class OnnxNetwork:
             )
         parts = [blob] if not isinstance(self._shape[0], int) else np.split(blob, len(blob))
         found = [self._session.run(None, {self._input: part})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(found))
+        return rows_of(self._layout, torch.from_numpy(np.concatenate(found)), len(self.names or ()))
