@@ -30,10 +30,11 @@ from utils.chains.journal import Journal
 from utils.command.cli import run_main
 from utils.command.errors import UserError
 from utils.command.folders import first_free
-from utils.command.optional import NEEDS, require
+from utils.command.optional import require
 from utils.command.words.short_names import run_name
 from utils.detection.inputs import require_data, require_inputs
 from utils.network.cfg_of import is_ultralytics
+from utils.runtimes.needs import needs_of, require_cfg_importer
 
 COMMAND = "compress.py"  # whose journals these are
 RUNS = Path("runs/compress")
@@ -75,7 +76,9 @@ def require_sound(options: CompressOptions) -> None:
     if options.teacher:
         require_inputs(options.teacher.cfg, options.teacher.weights)
     for runtime in options.needs:
-        require(NEEDS[runtime], f"--runtime or --export {runtime}")
+        require(needs_of(runtime), f"--runtime or --export {runtime}")
+    if options.goals.latency_ms is not None and options.goals.runtime == "opencv":
+        require_cfg_importer("--runtime opencv")
 
 
 if __name__ == "__main__":

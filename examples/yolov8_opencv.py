@@ -43,6 +43,8 @@ def detect(net, cfg, image_bgr, confidence=0.25, overlap=0.7):
 
 def main(cfg_path: str, weights: str, names_path: str, image_path: str) -> None:
     """Print a line per object."""
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        sys.exit("OpenCV 5 reads no cfg: export.py --format opencv, then examples/onnx_opencv.py")
     net = cv2.dnn.readNetFromDarknet(cfg_path, weights)
     names = Path(names_path).read_text(encoding="utf-8").splitlines()
     for x, y, w, h, score, label in detect(net, Path(cfg_path).read_text(), cv2.imread(image_path)):

@@ -12,6 +12,7 @@ import torch
 from examples import darknet_opencv
 from models import Darknet
 from tests.support.nets import conv, head, healthy_state, net
+from tests.support.opencv_version import needs_cfg_importer
 from utils.cfg import format_cfg
 from utils.data.letterbox import letterbox, picture_input
 from utils.detection.nms import nms
@@ -19,6 +20,7 @@ from utils.detection.nms import nms
 LAYERS = [conv(8, stride=2), conv(16, stride=2), head(2)]
 
 
+@needs_cfg_importer
 @pytest.mark.parametrize(("line", "fit"), [("", "stretch"), ("letter_box=1\n", "letterbox")])
 @torch.no_grad()
 def test_decodes_as_we_do(tmp_path: Path, line: str, fit: str) -> None:

@@ -45,6 +45,10 @@ PLACES = {
     "nncf": ("utils/runtimes/",),
     "ncnn": ("utils/runtimes/",),
     "pnnx": ("utils/runtimes/",),
+    "MNN": ("utils/runtimes/",),
+    "litert_torch": ("utils/runtimes/",),
+    "ai_edge_litert": ("utils/runtimes/",),
+    "ai_edge_quantizer": ("utils/runtimes/",),
 }  # fmt: skip
 
 # Rules that the tree does not keep yet: their breaches are found, the tree is not asked.

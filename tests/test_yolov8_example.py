@@ -15,9 +15,10 @@ import translate
 from examples import yolov8_opencv
 from models import Darknet
 from tests.support.checkpoints import like_v8 as theirs
+from tests.support.opencv_version import needs_cfg_importer
 from utils.data.letterbox import letterbox
 from utils.detection.nms import nms
-from utils.runtimes.opencv import OpenCVDarknet
+from utils.runtimes.choose import open_opencv
 from utils.training.flags import make_parser
 
 SIDE = 96
@@ -36,6 +37,7 @@ def picture() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 
 
+@needs_cfg_importer
 @torch.no_grad()
 def test_decodes_as_we_do(translated: Path) -> None:
     net = cv2.dnn.readNetFromDarknet(str(translated), str(translated.with_suffix(".weights")))
@@ -63,7 +65,7 @@ def test_our_runtime_gives_the_same_rows(translated: Path) -> None:
     weights = translated.with_suffix(".weights")
     x = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     ours = Darknet(translated).load_weights(weights).eval()
-    run = OpenCVDarknet(translated, weights)
+    run = open_opencv(Darknet(translated), weights)
     assert torch.allclose(run(x), ours(x), atol=1e-3)
     for a, b in zip(run.head_outputs(x), ours.raw_heads(x), strict=True):
         assert torch.allclose(a, b, atol=1e-4)

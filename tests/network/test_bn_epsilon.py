@@ -9,6 +9,7 @@ import torch
 
 from models import Darknet, convert
 from tests.support.nets import conv, head, healthy_state, image, net, section
+from tests.support.opencv_version import needs_cfg_importer
 from utils.cfg import Cfg, save_cfg
 from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.layers.modules import DarknetBatchNorm
@@ -79,6 +80,7 @@ def test_factors_are_powers_of_two() -> None:
     assert factor.max() > 1
 
 
+@needs_cfg_importer
 @pytest.mark.parametrize("epsilon", ["opencv", "any"])
 def test_opencv_runs_the_converted_file(tmp_path: Path, epsilon: BnEpsilon) -> None:
     cfg = tmp_path / "x.cfg"

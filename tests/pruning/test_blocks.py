@@ -10,6 +10,7 @@ import torch
 
 from models import Darknet
 from tests.support.nets import conv, head, healthy_state, image, loaded, net, reparsed, section
+from tests.support.opencv_version import needs_cfg_importer
 from utils.cfg import Cfg, plain_text
 from utils.network.graph import channel_graph
 from utils.network.layers import Convolutional
@@ -155,6 +156,7 @@ def test_the_price_counts_what_is_left() -> None:
         assert cost(pruned_layers(cfg, plan), measure) == cost(layers, measure)  # type: ignore[arg-type]
 
 
+@needs_cfg_importer
 @pytest.mark.parametrize("name", ["leaky", "relu", "mish", "swish", "logistic", "tanh"])
 def test_opencv_runs_what_is_left(tmp_path: Path, name: str) -> None:
     cfg = resnext(name)

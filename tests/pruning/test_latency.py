@@ -12,6 +12,7 @@ import layer_channel_prune
 import slim_prune
 from models import Darknet
 from tests.support.nets import conv, head, healthy, healthy_state, net, section
+from tests.support.opencv_version import needs_cfg_importer
 from tests.support.prune_case import prune_by_flags
 from utils.cfg import Cfg, plain_text
 from utils.command.errors import UserError
@@ -162,7 +163,7 @@ def test_times_between_the_measured_widths() -> None:
     assert WidthTimes(times.inputs, times.outputs, times.times_ms[:1], True).at(0, 3) == 1.5
 
 
-@pytest.mark.parametrize("runtime", ["torch", "opencv"])
+@pytest.mark.parametrize("runtime", ["torch", pytest.param("opencv", marks=needs_cfg_importer)])
 def test_a_measured_table(runtime: str) -> None:
     """Every layer with a kernel is there, equal ones once, and wider ones take no less."""
     cfg = net(
@@ -190,7 +191,7 @@ def test_a_measured_table(runtime: str) -> None:
     assert {(16, 32), (2, 4), (1, 1)} <= widths
 
 
-@pytest.mark.parametrize("runtime", ["torch", "opencv"])
+@pytest.mark.parametrize("runtime", ["torch", pytest.param("opencv", marks=needs_cfg_importer)])
 def test_as_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     runtime: str,

@@ -20,7 +20,7 @@ from utils.command.errors import UserError
 from utils.command.optional import NEEDS, missing
 from utils.runtimes.agreement import compare_outputs, largest_difference
 from utils.runtimes.choose import open_backend
-from utils.runtimes.options import BACKENDS
+from utils.runtimes.options import BACKENDS, FORMATS
 
 CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ def expected(cfg: Path, weights: Path, images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("backend", ["torch", "opencv", *(
     pytest.param(name, marks=() if name == "onnx" else pytest.mark.slow)
-    for name in ("onnx", "openvino", "ncnn")
+    for name in FORMATS
 )])  # fmt: skip
 def test_backends_compute_the_same(backend: str, model: tuple[Path, Path]) -> None:
     needs(backend)
@@ -136,6 +136,12 @@ def test_onnx_file_holds_what_its_user_needs(
         ["--format", "ncnn"],
         ["--format", "ncnn", "--half"],
         ["--format", "onnx", "--half"],
+        ["--format", "mnn"],
+        ["--format", "mnn", "--half"],
+        ["--format", "mnn", "--int8"],
+        ["--format", "litert"],
+        ["--format", "litert", "--half"],
+        ["--format", "litert", "--int8"],
         ["--format", "onnx", "--nms", "--conf-thres", "0.1"],
         ["--format", "onnx", "--int8"],
         ["--format", "openvino", "--int8"],
@@ -170,8 +176,8 @@ def test_a_wrong_export_is_not_put_in_place(
     def off_by_a_little(kind: str, stem: Path, network: Darknet) -> object:
         return lambda images: network.eval()(images) * 1.002
 
-    monkeypatch.setattr("utils.runtimes.export.files.save_onnx", save_other)
-    monkeypatch.setattr("utils.runtimes.export.check.open_exported", off_by_a_little)
+    monkeypatch.setattr("utils.runtimes.files.save_onnx", save_other)
+    monkeypatch.setattr("utils.runtimes.export.check.open_file", off_by_a_little)
     monkeypatch.setattr("utils.runtimes.export.options.require", lambda *rest: None)
     flags = ["--cfg", str(model[0]), "--weights", str(model[1])]
     with pytest.raises(UserError, match=r"not written, since .* differs from PyTorch"):
@@ -202,7 +208,7 @@ def test_what_is_not_installed_is_said(
     flags = ["--cfg", str(model[0]), "--weights", str(model[1])]
     with pytest.raises(UserError, match="needs onnx, onnxscript, onnxruntime, not installed"):
         export.main(flags)
-    for backend in ("onnx", "openvino", "ncnn"):
+    for backend in FORMATS:
         with pytest.raises(UserError, match=f"runtime {backend} needs"):
             open_backend(backend, Darknet(model[0]), model[1], CPU)
     with pytest.raises(UserError, match="none of them is installed"):
@@ -219,6 +225,7 @@ def test_wrong_flags_are_one_line(model: tuple[Path, Path], data: Path, tmp_path
         (["--int8"], "name a data set"),
         (["--int8", "--half", "--data", str(data)], "does not go with"),
         (["--format", "ncnn", "--dynamic"], "knows neither"),
+        (["--format", "mnn", "--dynamic"], "is for one size"),
         (["--format", "openvino", "--nms"], "is for --format onnx"),
     ):
         with pytest.raises(UserError, match=message):

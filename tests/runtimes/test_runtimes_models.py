@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 SIDE = 256  # small, so that the large ones end in time
-RUNTIMES = ("opencv", "onnx", "openvino", "ncnn")
+RUNTIMES = ("opencv", "onnx", "openvino", "ncnn", "mnn", "litert")
 MODELS = ("yolov3-tiny", "yolov4-tiny", "yolov3-spp", "yolov4", "yolo-fastest-1.1", "yolov8n")
 TRAINED = ("yolo-fastest-1.1", "yolov8n")
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from models import Darknet
 from tests.support.checkpoints import like_v8 as theirs
 from tests.support.checkpoints.like_v7 import BottleneckCSP, Focus, ReOrg, RepConv, yolov7
 from tests.support.translated import SIZE, assert_prunes, images, ours
 from translate import main
 from utils.command.errors import UserError
-from utils.runtimes.opencv import OpenCVDarknet
+from utils.runtimes.choose import open_opencv
 from utils.translate.blocks.writer import Translated
 from utils.translate.translation import translate_checkpoint
 
@@ -56,7 +57,7 @@ def test_the_network_and_opencv(first: nn.Module | None, tmp_path: Path) -> None
     cfg = main(
         ["--weights", str(path), "--output", str(tmp_path / "a.cfg"), "--img-size", "64", "96"]
     )
-    run = OpenCVDarknet(cfg, cfg.with_suffix(".weights"))
+    run = open_opencv(Darknet(cfg), cfg.with_suffix(".weights"))
     assert torch.allclose(run(images()), boxes, atol=1e-2, rtol=1e-3)
     # Negative control: what the head has learnt besides its kernels matters.
     for kept in (*reference.model[-1].ia, *reference.model[-1].im):

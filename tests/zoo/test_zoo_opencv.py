@@ -18,6 +18,7 @@ from torch import Tensor
 from models import Darknet
 from tests.support.golden import GOLDEN, read_vector, vector_cfg, write_vector_weights
 from tests.support.nets import image
+from tests.support.opencv_version import needs_cfg_importer
 from tests.support.prune_case import Case
 from tests.support.zoo_cfgs import small, zoo
 from utils.cfg import Cfg, plain_text
@@ -29,6 +30,7 @@ from utils.network.layers.dfl import Dfl
 from utils.network.options import BnEpsilon
 from utils.network.weights import State, load_darknet_weights, save_darknet_weights
 
+pytestmark = needs_cfg_importer
 TOLERANCE = 1e-4
 # Up to 100 swish layers in a row: OpenCV is 5 to 8 times as far from float64 as we are.
 DEEP_SWISH = {"yolov8m": 3e-4, "yolov8l": 3e-4, "yolov8x": 3e-4}

@@ -21,6 +21,10 @@ _PACKAGE_OF_MODULE = {
     "nncf": "nncf",
     "ncnn": "ncnn",
     "pnnx": "pnnx",
+    "MNN": "MNN",
+    "litert_torch": "litert-torch",
+    "ai_edge_litert": "ai-edge-litert",
+    "ai_edge_quantizer": "ai-edge-quantizer",
     "scipy": "scipy",
     "yaml": "pyyaml",
     "optuna": "optuna",
@@ -35,11 +39,16 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),
     "ncnn": ("onnx", "onnxscript", "ncnn", "pnnx"),
+    "mnn": ("onnx", "onnxscript", "MNN"),
+    # The quantizer is for float16 as well; litert-torch brings it.
+    "litert": ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
 }
 
 INT8_NEEDS: dict[str, tuple[str, ...]] = {
     "onnx": NEEDS["onnx"],
     "openvino": (*NEEDS["openvino"], "nncf"),
+    "mnn": NEEDS["mnn"],
+    "litert": NEEDS["litert"],
 }
 
 

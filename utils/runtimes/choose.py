@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import cast
 
 import cv2
 import torch
@@ -17,18 +18,12 @@ from ..detection.evaluate import Predict
 from ..network.batch_norm.epsilon import for_epsilon
 from ..network.darknet import Network, names_of
 from ..network.weights import is_checkpoint, require_usable
-from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
+from .files import FileOptions, open_file, write_files
+from .needs import needs_of, opencv_reads_cfg
 from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
-from .onnx.run import OnnxNetwork
 from .opencv import OpenCVDarknet
-from .openvino_runtime import OpenVinoNetwork
-from .options import Backend
-
-_EXPORTED: dict[Backend, tuple[str, ...]] = {
-    "onnx": (".onnx",),
-    "openvino": (".xml", ".onnx"),
-    "ncnn": (".param",),
-}
+from .opencv_onnx import OpenCVOnnx
+from .options import Backend, Format, Pair, opened_by, target_files
 
 
 def open_backend(
@@ -40,11 +35,11 @@ def open_backend(
 ) -> Predict:
     """`predict(images)` by a runtime; `network` is built from the cfg and takes the weights.
 
-    torch loads and fuses `network` itself. opencv takes the cfg and weights; the other three the
-    file that export.py wrote, if `weights` is one, else one that is made here for this call.
+    torch loads and fuses `network` itself. OpenCV 4 takes the cfg and weights; OpenCV 5 and the
+    others a file that export.py wrote, if `weights` is one, else one that is made for this call.
     Raises UserError for a runtime that is not installed or files that do not fit.
     """
-    needs = _running(backend) if _is_exported(weights) else NEEDS[backend]
+    needs = _running(backend) if opened_by(weights) else needs_of(backend)
     require(needs, f"runtime {backend}")
     _check_suffix(backend, weights)
     if threads:
@@ -52,15 +47,18 @@ def open_backend(
         cv2.setNumThreads(threads)
     if backend == "torch":
         return torch_backend(with_weights(network, weights), device)
-    if backend == "opencv":
+    if backend == "opencv" and opencv_reads_cfg() and not opened_by(weights):
         with darknet_weights(network, weights) as path:
             return OpenCVDarknet(network.cfg, path)
-    if _is_exported(weights):
-        return _open_file(backend, Path(weights), network, threads)
+    kind = cast(Format | Pair, backend)
+    if opened_by(weights):
+        return open_file(kind, Path(weights), network, threads)
     with_weights(network, weights)
     with tempfile.TemporaryDirectory() as folder:
-        path = make_file(backend, network, Path(folder) / "model")
-        return _open_file(backend, path, network, threads)
+        stem = Path(folder) / "model"
+        told = onnx_metadata(network, names_of(network))
+        write_files(network, stem, FileOptions(kind, network.img_size), told)
+        return open_file(kind, target_files(stem, kind)[0], network, threads)
 
 
 def with_weights(network: Network, weights: str | Path) -> Network:
@@ -72,28 +70,6 @@ def with_weights(network: Network, weights: str | Path) -> Network:
     network.load_weights(weights)
     require_usable(network.state_dict(), str(weights))
     return network
-
-
-def make_file(backend: Backend, network: Network, stem: Path, half: bool = False) -> Path:
-    """Export a loaded network for a runtime as STEM.onnx or STEM.param; returns its path."""
-    raw = backend == "ncnn"
-    onnx_path = stem.with_name(f"{stem.name}.onnx")
-    options = OnnxOptions(network.img_size, raw=raw, half=half and not raw)
-    save_onnx(network, onnx_path, options, onnx_metadata(network, names_of(network)))
-    if not raw:
-        return onnx_path
-    ncnn_from_onnx(onnx_path, stem, network.img_size, network.in_channels, half)
-    return stem.with_suffix(".param")
-
-
-def _open_file(backend: Backend, path: Path, network: Network, threads: int | None) -> Predict:
-    if backend == "onnx":
-        opened = OnnxNetwork(path, threads)
-        network.names = opened.names or network.names
-        return opened
-    if backend == "openvino":
-        return OpenVinoNetwork(path, threads)
-    return NcnnNetwork(path, network, threads)
 
 
 def torch_backend(
@@ -115,6 +91,18 @@ def torch_backend(
     return predict
 
 
+def open_opencv(network: Network, weights: str | Path) -> OpenCVDarknet | OpenCVOnnx:
+    """A cfg with .weights in OpenCV, its raw heads at hand: as they are, or by ONNX in OpenCV 5."""
+    if opencv_reads_cfg():
+        return OpenCVDarknet(network.cfg, weights)
+    require(needs_of("opencv"), "runtime opencv")
+    with_weights(network, weights)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        save_onnx(network, path, OnnxOptions(network.img_size, raw=True), {})
+        return OpenCVOnnx(path, network)
+
+
 @contextmanager
 def darknet_weights(network: Network, weights: str | Path) -> Iterator[Path]:
     """A .weights file: `weights` itself, or what `convert(..., bn_epsilon="any")` makes of it."""
@@ -131,18 +119,15 @@ def darknet_weights(network: Network, weights: str | Path) -> Iterator[Path]:
         yield path
 
 
-def _is_exported(weights: str | Path) -> bool:
-    return Path(weights).suffix in (".onnx", ".xml", ".param")
-
-
 def _running(backend: Backend) -> tuple[str, ...]:
     """What a runtime needs for a file that is made already."""
-    making = ("onnx", "onnxscript", "pnnx")
+    if backend == "opencv":
+        return ("onnx",)  # it tells the file's size and names, of which OpenCV says nothing
+    making = ("onnx", "onnxscript", "pnnx", "litert_torch", "ai_edge_quantizer")
     return tuple(module for module in NEEDS[backend] if module not in making)
 
 
 def _check_suffix(backend: Backend, weights: str | Path) -> None:
-    suffix = Path(weights).suffix
-    if _is_exported(weights) and suffix not in _EXPORTED.get(backend, ()):
-        fitting = [name for name, suffixes in _EXPORTED.items() if suffix in suffixes]
+    fitting = opened_by(weights)
+    if fitting and backend not in fitting:
         raise UserError(f"{weights}: is for --backend {' or '.join(fitting)}, not {backend}")

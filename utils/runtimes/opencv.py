@@ -1,7 +1,8 @@
 """A Darknet model run by OpenCV's DNN module, with the outputs of our own eval mode.
 
-OpenCV 4 imports Darknet files itself, OpenCV 5 no more. Its result differs from Darknet by one
-number that every net feels: its batch normalisation adds 1e-6 to the variance, Darknet 1e-5.
+OpenCV 4 imports Darknet files itself, OpenCV 5 no more (`opencv_onnx.py`). Its result differs from
+Darknet by one number that every net feels: its batch normalisation adds 1e-6 to the variance,
+Darknet 1e-5.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from ..network.batch_norm.epsilon import for_epsilon
 from ..network.importers import require_opencv
 from ..network.layers import Dfl, Layer, build_layers
 from ..network.weights import is_checkpoint, load_darknet_weights, save_darknet_weights
+from .needs import require_cfg_importer
 
 Bytes = NDArray[np.uint8]
+_LONGEST_REASON = 200
 
 
 class OpenCVDarknet:
@@ -44,7 +47,7 @@ class OpenCVDarknet:
     def __init__(
         self, cfg: Cfg | str | Path, weights_path: str | Path, *, bn_epsilon_fix: bool = False
     ) -> None:
-        require_importer()  # whatever is wrong with the files
+        require_cfg_importer("a cfg in OpenCV")  # whatever is wrong with the files
         cfg = cfg if isinstance(cfg, Cfg) else load_cfg(cfg)
         if is_checkpoint(weights_path):
             raise UserError(f"{weights_path}: OpenCV reads .weights files; convert it first")
@@ -53,6 +56,8 @@ class OpenCVDarknet:
         weights = _file_bytes(cfg, weights_path, bn_epsilon_fix)
         text = format_cfg(_without_thresholds(cfg)).encode("utf-8", "surrogateescape")
         self._net = read_net(text, weights, cfg.source)
+        # OpenCV multiplies by a map's scales for one image alone.
+        self._one_by_one = any(section.kind == "scale_channels" for section in cfg.layers)
         names = self._net.getLayerNames()
         # The importer makes a permute_<i> (the head's input as NHWC) and a yolo_<i> per section.
         self._decoded = [name for name in names if name.startswith("yolo_")]
@@ -95,12 +100,18 @@ class OpenCVDarknet:
 
     def _forward(self, images: Tensor, names: list[str]) -> list[NDArray[np.float32]]:
         blob = images.detach().to("cpu", torch.float32).contiguous().numpy()
+        parts = np.split(blob, len(blob)) if self._one_by_one else [blob]
         try:
-            self._net.setInput(blob)
-            outputs: Any = self._net.forward(names)
+            found = [self._pass(part, names) for part in parts]
         except cv2.error as error:
-            raise UserError(f"OpenCV cannot run this model ({error.err})") from None
-        # Copies: OpenCV may hand out its own buffers, which the next forward overwrites.
+            raise UserError(f"OpenCV cannot run this model ({reason(error)})") from None
+        return [np.concatenate(each) for each in zip(*found, strict=True)]
+
+    def _pass(self, blob: NDArray[np.float32], names: list[str]) -> list[NDArray[np.float32]]:
+        self._net.setInput(blob)
+        outputs: Any = self._net.forward(names)
+        # Copies: OpenCV may hand out its own buffers, which the next forward overwrites. A head's
+        # rows come without the batch's dimension for one image.
         return [np.array(out, dtype=np.float32) for out in outputs]
 
 
@@ -110,11 +121,11 @@ def read_net(text: bytes, weights: Bytes, source: str | Path) -> cv2.dnn.Net:
     The two must fit: OpenCV reads past a missing end without a word. Raises UserError, naming
     `source`, for an OpenCV without the importer and for a cfg that it does not take.
     """
-    require_importer()
+    require_cfg_importer(str(source))
     try:
         return cv2.dnn.readNetFromDarknet(np.frombuffer(text, np.uint8), weights)
     except cv2.error as error:
-        raise UserError(f"{source}: OpenCV cannot import it ({error.err})") from None
+        raise UserError(f"{source}: OpenCV cannot import it ({reason(error)})") from None
 
 
 def weights_bytes(layers: Sequence[Layer], state: Mapping[str, Tensor], seen: int = 0) -> Bytes:
@@ -125,14 +136,14 @@ def weights_bytes(layers: Sequence[Layer], state: Mapping[str, Tensor], seen: in
         return np.fromfile(path, np.uint8)
 
 
-def require_importer() -> None:
-    """Raise UserError for an OpenCV that cannot read Darknet files."""
-    if not hasattr(cv2.dnn, "readNetFromDarknet"):
-        raise UserError(
-            f"OpenCV {cv2.__version__} cannot read Darknet files: install "
-            "opencv-python-headless >=4.8,<5 (OpenCV 5 dropped the importer), or give it "
-            "what export.py --format onnx makes"
-        )
+def reason(error: cv2.error) -> str:
+    """Why a call of OpenCV failed, in one line.
+
+    Of the error's own text: `error.err` and its like lie on the class, so they tell of whichever
+    call failed last, or nothing.
+    """
+    told = " ".join(str(error).split())
+    return (told.partition("error: ")[2] or told)[:_LONGEST_REASON]
 
 
 def _without_thresholds(cfg: Cfg) -> Cfg:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..command.errors import UserError
 from ..command.files import require_file
 from ..command.optional import load
+from .onnx.export import OUTPUT_NAME
 
 RT_INFO = "darkslim"  # the section of an .xml file's rt_info that holds our metadata
 
@@ -49,6 +50,8 @@ class OpenVinoNetwork:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{self._source}: OpenVINO cannot open it ({reason})") from None
+        if not any(OUTPUT_NAME in port.get_names() for port in self._compiled.outputs):
+            raise UserError(f"{self._source}: no graph with our rows of boxes (--layout, --nms)")
         shape = self._compiled.inputs[0].get_partial_shape()
         self._one_by_one = shape[0].is_static
         self._fixed = [d.get_length() if d.is_static else None for d in shape][1:]

@@ -6,14 +6,38 @@ What each needs to be installed stands in `command/optional.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
+from .needs import opencv_reads_cfg
+
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
-Format = Literal["onnx", "openvino", "ncnn"]  # run a file that export.py makes of them
+Format = Literal["onnx", "openvino", "ncnn", "mnn", "litert"]  # run a file made of them
 Pair = Literal["darknet", "opencv"]  # read a cfg with its weights, which export.py writes, too
 Backend = Literal[Runtime, Format]
 
-_OF_SUFFIX: dict[str, Backend] = {".onnx": "onnx", ".xml": "openvino", ".param": "ncnn"}
+# What opens an exported file, by its suffix; the first is what does so unasked.
+_OPENED_BY: dict[str, tuple[Backend, ...]] = {
+    ".onnx": ("onnx", "openvino", "opencv"),
+    ".xml": ("openvino",),
+    ".param": ("ncnn",),
+    ".mnn": ("mnn",),
+    ".tflite": ("litert",),
+}
+_SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
+    "darknet": (".cfg", ".weights"),
+    "opencv": (".cfg", ".weights"),
+    "onnx": (".onnx",),
+    "openvino": (".xml", ".bin"),
+    "mnn": (".mnn",),
+    "litert": (".tflite",),
+    # The last one is ours: ncnn's own files have no place for metadata.
+    "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
+}
+
+# How the boxes of an ONNX file lie: as ours, or as decoders of other families want them.
+Layout = Literal["rows", "yolov5", "yolov8", "deepstream"]
 
 Pass = Callable[[], object]  # one forward pass of one image, ready to be timed
 
@@ -22,6 +46,31 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
+@dataclass(frozen=True)
+class NmsOptions:
+    """The suppression that a graph ends with: class by class, by IoU alone."""
+
+    conf_thres: float = 0.25
+    iou_thres: float = 0.45
+    max_per_class: int = 300
+
+
+def opened_by(weights: str | Path) -> tuple[Backend, ...]:
+    """Which runtimes open an exported file; none for a cfg's weights."""
+    return _OPENED_BY.get(Path(weights).suffix, ())
+
+
 def backend_of(weights: str) -> Backend:
     """What runs a file, by its suffix; PyTorch where that says nothing."""
-    return next((own for suffix, own in _OF_SUFFIX.items() if weights.endswith(suffix)), "torch")
+    return next(iter(opened_by(weights)), "torch")
+
+
+def target_files(stem: Path, kind: Format | Pair) -> tuple[Path, ...]:
+    """The files that an export to STEM makes; what opens them takes the first."""
+    suffixes = _SUFFIXES[kind if kind not in PAIRS or is_pair(kind) else "onnx"]
+    return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
+
+
+def is_pair(kind: Format | Pair) -> bool:
+    """Whether an export is a cfg with its weights; for OpenCV 5 it is an ONNX file."""
+    return kind == "darknet" or (kind == "opencv" and opencv_reads_cfg())

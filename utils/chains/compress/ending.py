@@ -17,8 +17,9 @@ from ...network.cfg_of import read_cfg
 from ...network.cost import short_count
 from ...pruning.report.chain import write_chain
 from ...pruning.report.chain_options import ChainOptions
-from ...runtimes.export.options import ExportOptions, target_files
+from ...runtimes.export.options import ExportOptions
 from ...runtimes.export.run import export_model
+from ...runtimes.options import is_pair, target_files
 from ...runtimes.passes import make_pass
 from .decisions import Epochs
 from .options import CompressOptions
@@ -77,18 +78,15 @@ def _worth(line: Line, name: str, model: Inputs, how: Scoring) -> ModelFigures:
 
 
 def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
-    """The pair, named after the run's folder, and the exports beside it."""
+    """The pair, named after the run's folder, for Darknet and OpenCV 4, with exports beside it."""
     stem = line.folder / line.folder.name
-    kinds = dict.fromkeys(("darknet", *(e for e in options.exports if e not in _PAIR)))
+    kinds = dict.fromkeys(("darknet", *(e for e in options.exports if not is_pair(e))))
     for kind in kinds:
         if not all(path.is_file() for path in target_files(stem, kind)):
             export = ExportOptions(tuned, kind, str(stem), options.data, force=True)
             export_model(export, line.tools.build)
     cfg, weights = target_files(stem, "darknet")
     return Inputs(str(cfg), str(weights))
-
-
-_PAIR = ("darknet", "opencv")  # one pair fits both
 
 
 def write_recipe(line: Line, plan: Epochs, ranking: str) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...command.errors import UserError
-from ...command.optional import INT8_NEEDS, NEEDS, missing
+from ...command.optional import INT8_NEEDS, missing
 from ...detection.options import Inputs
+from ..needs import needs_of
 from ..options import BACKENDS
 
 INT8 = "-int8"
@@ -49,7 +50,7 @@ def installed(runtimes: Sequence[str]) -> tuple[list[str], list[str]]:
     usable, lines = [], []
     for runtime in runtimes:
         plain = runtime.removesuffix(INT8)
-        absent = missing(INT8_NEEDS[plain] if runtime.endswith(INT8) else NEEDS[plain])
+        absent = missing(INT8_NEEDS[plain] if runtime.endswith(INT8) else needs_of(plain))
         if absent:
             lines.append(f"{runtime}: left out; pip install {' '.join(absent)}")
         else:

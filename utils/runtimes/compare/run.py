@@ -26,13 +26,11 @@ from ...detection.score import require_classes
 from ...network.cost import count_macs, count_parameters
 from ...network.darknet import Build, Network, names_of
 from ..choose import darknet_weights
-from ..export.options import target_files
-from ..int8 import quantize_onnx, quantize_openvino
-from ..ncnn_runtime import ncnn_from_onnx
+from ..files import FileOptions, graph_options, write_files
+from ..needs import opencv_reads_cfg
 from ..onnx.export import OnnxOptions, onnx_metadata, save_onnx
-from ..openvino_runtime import openvino_from_onnx, save_openvino
-from ..options import Backend
-from ..real_images import calibration_inputs
+from ..options import Backend, Format, Pair, target_files
+from ..real_images import Images, calibration_inputs
 from .measure import Task, finish, load, time_a_round
 from .options import INT8, Clock, CompareOptions, installed
 from .results import Candidate, Measured, Row, csv_text
@@ -108,7 +106,8 @@ def made_files(
     ):
         images = options.calibration_images
         made = make_files(network, runtimes, Path(folder), options.data, images)
-        yield made | dict.fromkeys(("torch", "opencv"), weights)
+        by_cfg = ("torch", "opencv") if opencv_reads_cfg() else ("torch",)
+        yield made | dict.fromkeys(by_cfg, weights)
 
 
 def task_of(
@@ -166,34 +165,30 @@ def make_files(
     """What each runtime opens, made from a loaded network; a text where that cannot be made."""
     made: dict[str, Path | str] = {}
     metadata = onnx_metadata(network, names_of(network))
-    plain = folder / "model.onnx"
-    if any(r.startswith(("onnx", "openvino")) for r in runtimes):
-        save_onnx(network, plain, OnnxOptions(network.img_size), metadata)
-    calibration = []
+    graphs: dict[OnnxOptions, Path] = {}  # of each kind once, for all that are made of it
+    calibration: Images = ()
     if data and any(r.endswith(INT8) for r in runtimes):
         fit = chosen_fit("cfg", network.cfg)
         calibration = calibration_inputs(
             load_data_file(data), images, network.img_size, fit, network.in_channels
         )
     for runtime in runtimes:
-        if runtime.endswith(INT8) and not calibration:
+        backend = runtime.removesuffix(INT8)
+        int8 = runtime.endswith(INT8)
+        if backend == "torch" or (backend == "opencv" and opencv_reads_cfg()):
+            continue
+        if int8 and not calibration:
             made[runtime] = "needs --data to calibrate on"
             continue
-        path = folder / f"{runtime}.onnx"
-        if runtime == "onnx":
-            path = plain
-        elif runtime == "onnx-int8":
-            quantize_onnx(plain, path, calibration)
-        elif runtime.startswith("openvino"):
-            path = path.with_suffix(".xml")
-            model = openvino_from_onnx(plain, metadata)
-            int8 = runtime.endswith(INT8)
-            save_openvino(quantize_openvino(model, calibration) if int8 else model, path, False)
-        elif runtime == "ncnn":
-            save_onnx(network, path, OnnxOptions(network.img_size, raw=True), metadata)
-            path = target_files(folder / "model", "ncnn")[0]
-            ncnn_from_onnx(folder / "ncnn.onnx", path, network.img_size, network.in_channels, False)
-        made[runtime] = path
+        kind = cast(Format | Pair, backend)
+        options = FileOptions(kind, network.img_size, calibration=calibration if int8 else ())
+        graph = graph_options(options)
+        if backend != "litert" and graph not in graphs:
+            graphs[graph] = folder / f"graph{len(graphs)}.onnx"
+            save_onnx(network, graphs[graph], graph, metadata)
+        stem = folder / runtime
+        write_files(network, stem, options, metadata, graphs.get(graph))
+        made[runtime] = target_files(stem, kind)[0]
     return made
 
 

@@ -17,7 +17,7 @@ from ...detection.score import score
 from ...network.cost import count_macs, count_parameters, file_bytes
 from ...network.darknet import Build, Network
 from ...pictures.labelled import captioned, encoded, sheet
-from ..opencv import OpenCVDarknet
+from ..choose import open_opencv
 from .results import StageFigures
 from .stages import Stage
 
@@ -38,7 +38,8 @@ def measure_stages(stages: Sequence[Stage], data: Path, build: Build) -> list[St
 def _opencv_ms(stages: Sequence[Stage], build: Build) -> list[Latency]:
     calls = []
     for stage in stages:
-        opencv, image = OpenCVDarknet(stage.cfg, stage.weights), _random_image(build(stage.cfg))
+        network: Network = build(stage.cfg)
+        opencv, image = open_opencv(network, stage.weights), _random_image(network)
         calls.append(partial(opencv, image))
     return time_alternately_ms(calls, _RUNS, _WARMUP, _MOST_S)
 
@@ -52,7 +53,7 @@ def _random_image(network: Network) -> torch.Tensor:
 def _measured(stage: Stage, data: Path, build: Build, opencv_ms: Latency) -> StageFigures:
     model: Network = build(stage.cfg, weights=stage.weights).eval()
     fused: Network = build(stage.cfg, weights=stage.weights).eval().fuse()
-    opencv = OpenCVDarknet(stage.cfg, stage.weights)
+    opencv = open_opencv(build(stage.cfg), stage.weights)
     image = _random_image(model)
     with torch.no_grad():
         ours = model.raw_heads(image)
@@ -83,7 +84,7 @@ def save_before_after(
     how = Scoring(str(data), workers=0)
     dataset, names = shown_images(network, how)
     conf = usual_or(before.opencv.best_conf)
-    runs = [OpenCVDarknet(one.stage.cfg, one.stage.weights) for one in (before, after)]
+    runs = [open_opencv(build(one.stage.cfg), one.stage.weights) for one in (before, after)]
     shown = showcase(runs[0], runs[1], dataset, names, conf)
     rows = [[one.before for one in shown], [one.after for one in shown]]
     drawn = [

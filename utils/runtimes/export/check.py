@@ -14,14 +14,15 @@ from torch import Tensor
 from ...command.optional import load
 from ...network.darknet import Network
 from ..agreement import compare_outputs
+from ..files import FileOptions, open_file
 from ..onnx.best import contradictions as contradictions_of_best
 from ..onnx.best import needs_no_nms, run_between
 from ..onnx.export import INPUT_NAME, OUTPUT_NAME
+from ..onnx.layouts import as_in
 from ..onnx.nms_rule import contradictions
+from ..options import NmsOptions, target_files
 from ..real_images import Images, as_batch
 from ..results import Agreement
-from .files import FileOptions, open_exported
-from .options import NmsOptions, target_files
 
 
 @torch.no_grad()
@@ -29,15 +30,17 @@ def check_files(network: Network, stem: Path, options: FileOptions, images: Imag
     """Run STEM's files and the network on the same images, at two sizes where they take any."""
     fused: Network = copy.deepcopy(network).eval().fuse()
     batch = as_batch(images)
-    expected = fused(batch)
+    expected = as_in(options.layout, fused(batch))
     if options.nms:
         return _check_nms(target_files(stem, "onnx")[0], batch, expected, options.nms)
+    made = target_files(stem, options.kind)[0]
     if options.kind == "onnx" and not options.calibration and needs_no_nms(network):
-        return _check_best(target_files(stem, "onnx")[0], _sizes(batch, network, options), fused)
-    run = open_exported(options.kind, stem, network)
+        return _check_best(made, _sizes(batch, network, options), fused)
+    run = open_file(options.kind, made, network)
     agreement = compare_outputs(run(batch), expected)
     for smaller in _sizes(batch, network, options)[1:]:
-        agreement = _worse(agreement, compare_outputs(run(smaller), fused(smaller)))
+        other = compare_outputs(run(smaller), as_in(options.layout, fused(smaller)))
+        agreement = _worse(agreement, other)
     return agreement
 
 

@@ -7,16 +7,20 @@ from pathlib import Path
 
 from ...command.words.next_step import Words
 from ...detection.inputs import model_words
-from .options import ExportOptions, target_files
+from ..options import target_files
+from .options import ExportOptions
 
-EXAMPLE = Path("examples/darknet_opencv.py")  # twenty lines from a picture to boxes
+EXAMPLES = Path("examples")  # twenty lines each from a picture to boxes
 
 
 def what_next(options: ExportOptions) -> dict[str, Words]:
     """Commands by their purpose; none for a graph that ends with NMS, which ours do not run."""
     files = target_files(options.stem, options.format)
     if options.format == "opencv":
-        return {"run it in a program of yours": ["python", EXAMPLE, *files, "NAMES", "PICTURE"]}
+        words: Words = ["darknet_opencv.py", *files, "NAMES", "PICTURE"]
+        if len(files) == 1:  # OpenCV 5; it does not tell the size that a file is made for
+            words = ["onnx_opencv.py", *files, "NAMES", "PICTURE", "WIDTHxHEIGHT"]
+        return {"run it in a program of yours": ["python", EXAMPLES / str(words[0]), *words[1:]]}
     if options.nms:
         return {}
     made = replace(options.inputs, weights=str(files[-1 if options.format == "darknet" else 0]))

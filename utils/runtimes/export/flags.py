@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int, ratio
 from ...detection.as_the_cfg_says import add_fit
 from ...detection.inputs import add_inputs, inputs_of
-from ..options import FORMATS, PAIRS
-from .options import ExportOptions, NmsOptions
+from ..options import FORMATS, PAIRS, Layout, NmsOptions
+from .options import ExportOptions
 
 _FIRST = (
     "--weights", "--format", "--data", "--cfg", "--output", "--img-size", "--half", "--int8",
-    "--nms", "--dynamic", "--force",
+    "--nms", "--layout", "--dynamic", "--force",
 )  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
         int8=args.int8,
         calibration_images=args.calibration_images,
         nms=NmsOptions(args.conf_thres, args.iou_thres) if args.nms else None,
+        layout=args.layout,
         force=args.force,
     )
 
@@ -46,10 +48,16 @@ def make_parser(doc: str | None) -> Parser:
     add_fit(parser)
     add("--dynamic", action="store_true", help="any batch and image size (onnx, openvino)")
     add("--half", action="store_true", help="weights in float16")
-    add("--int8", action="store_true", help="8 bits, calibrated on --data (onnx, openvino)")
+    add("--int8", action="store_true", help="8 bits, calibrated on --data (not ncnn)")
     add("--calibration-images", type=positive_int, default=100, metavar="N", help="for --int8")
     add("--nms", action="store_true", help="end the graph with NMS by IoU (onnx)")
     add("--conf-thres", type=ratio, default=nms.conf_thres, help="of --nms")
     add("--iou-thres", type=ratio, default=nms.iou_thres, help="of --nms")
+    add(
+        "--layout",
+        choices=get_args(Layout),
+        default="rows",
+        help="how the boxes of an onnx file lie, for ready-made decoders",
+    )
     add("--force", action="store_true", help="replace files of an earlier export")
     return parser

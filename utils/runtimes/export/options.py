@@ -6,27 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...command.errors import UserError
-from ...command.optional import INT8_NEEDS, NEEDS, require
+from ...command.optional import INT8_NEEDS, require
 from ...detection.options import Inputs
-from ..options import PAIRS, Format, Pair
-
-_SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
-    "darknet": (".cfg", ".weights"),
-    "opencv": (".cfg", ".weights"),
-    "onnx": (".onnx",),
-    "openvino": (".xml", ".bin"),
-    # The last one is ours: ncnn's own files have no place for metadata.
-    "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
-}
-
-
-@dataclass(frozen=True)
-class NmsOptions:
-    """The suppression that a graph ends with: class by class, by IoU alone."""
-
-    conf_thres: float = 0.25
-    iou_thres: float = 0.45
-    max_per_class: int = 300
+from ..needs import needs_of, opencv_version
+from ..options import PAIRS, Format, Layout, NmsOptions, Pair, is_pair, target_files
 
 
 @dataclass(frozen=True)
@@ -36,7 +19,8 @@ class ExportOptions:
     output: their path without suffix; None puts them beside the weights. data: a .data file, whose
     class names go along and on whose images the result is checked. dynamic: any batch and image
     size. half: weights in float16. int8: 8 bits, calibrated on `calibration_images` images of
-    `data`. nms: the graph ends with it. force: files of an earlier export are replaced.
+    `data`. nms: the graph ends with it. layout: of an ONNX file's boxes. force:
+    files of an earlier export are replaced.
 
     Raises UserError for values that do not go together.
     """
@@ -51,12 +35,14 @@ class ExportOptions:
     int8: bool = False
     calibration_images: int = 100
     nms: NmsOptions | None = None
+    layout: Layout = "rows"
     force: bool = False
 
     def __post_init__(self) -> None:
         if self.format in PAIRS and (self.int8 or self.half or self.dynamic or self.nms):
+            what = "a cfg" if is_pair(self.format) else f"ONNX for OpenCV {opencv_version()}"
             raise UserError(
-                f"--format {self.format} is a cfg with float32 weights: --int8, --half, --dynamic "
+                f"--format {self.format} is {what} with float32 weights: --int8, --half, --dynamic "
                 "and --nms are for the other formats"
             )
         if self.int8 and not self.data:
@@ -65,6 +51,12 @@ class ExportOptions:
             raise UserError("--int8 does not go with --half, --dynamic or --nms")
         if self.format == "ncnn" and (self.int8 or self.dynamic):
             raise UserError("--format ncnn knows neither --int8 nor --dynamic here")
+        if self.format in ("mnn", "litert") and self.dynamic:
+            raise UserError(
+                f"--format {self.format} is for one size: --dynamic is for ONNX, OpenVINO"
+            )
+        if self.layout != "rows" and (self.format != "onnx" or self.nms):
+            raise UserError("--layout is for --format onnx without --nms")
         if self.nms and (self.format != "onnx" or self.half):
             raise UserError("--nms is for --format onnx in float32")
 
@@ -77,7 +69,7 @@ class ExportOptions:
 
     def require_possible(self) -> None:
         """Raise UserError for what is not installed, and where files would be replaced."""
-        needs = INT8_NEEDS[self.format] if self.int8 else NEEDS[self.format]
+        needs = INT8_NEEDS[self.format] if self.int8 else needs_of(self.format)
         require(needs, f"--format {self.format}")
         there = [path for path in target_files(self.stem, self.format) if path.exists()]
         own = {Path(path).resolve() for path in (self.inputs.cfg, self.inputs.weights)}
@@ -85,8 +77,3 @@ class ExportOptions:
             raise UserError(f"--format {self.format} would replace {there[0]}: name an --output")
         if there and not self.force:
             raise UserError(f"{there[0]}: is there already; name another --output, or use --force")
-
-
-def target_files(stem: Path, kind: Format | Pair) -> tuple[Path, ...]:
-    """The files that an export to STEM makes; what opens them takes the first."""
-    return tuple(stem.with_name(stem.name + suffix) for suffix in _SUFFIXES[kind])

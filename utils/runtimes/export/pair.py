@@ -19,10 +19,9 @@ from ...network.retarget import with_img_size
 from ...network.weights import save_checked_weights
 from ..agreement import compare_outputs
 from ..opencv import OpenCVDarknet
-from ..options import Pair
+from ..options import Pair, target_files
 from ..real_images import Images, as_batch
 from ..results import Agreement
-from .options import target_files
 
 _TIMED_S = 5
 
@@ -57,10 +56,10 @@ def export_pair(
     return agreement
 
 
-def opencv_ms(files: tuple[Path, ...], images: Images) -> float:
-    """Milliseconds of OpenCV's forward pass of one image: the median of some."""
-    network, image = OpenCVDarknet(*files[:2]), as_batch(images[:1])
-    return time_forward_ms(lambda: network(image), runs=20, most_s=_TIMED_S).median_ms
+def pass_ms(run: Predict, images: Images) -> float:
+    """Milliseconds of a runtime's forward pass of one image: the median of some."""
+    image = as_batch(images[:1])
+    return time_forward_ms(lambda: run(image), runs=20, most_s=_TIMED_S).median_ms
 
 
 def _opened(kind: Pair, files: tuple[Path, ...], build: Build) -> Predict:

@@ -19,14 +19,16 @@ from ...detection.score import require_classes, score
 from ...network.darknet import Build, Network, names_of
 from ..agreement import finds_something
 from ..choose import torch_backend, with_weights
+from ..files import FileOptions, open_file, write_files
 from ..onnx.best import needs_no_nms
 from ..onnx.export import onnx_metadata
+from ..opencv import OpenCVDarknet
+from ..options import Pair, is_pair, target_files
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
 from ..results import Agreement
 from .check import check_files
-from .files import FileOptions, open_exported, write_files
-from .options import ExportOptions, target_files
-from .pair import export_pair, opencv_ms
+from .options import ExportOptions
+from .pair import export_pair, pass_ms
 from .results import Exported
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # largest difference from PyTorch, see Agreement
@@ -58,12 +60,15 @@ def _export(options: ExportOptions, build: Build) -> Exported:
     images = checked_images(spec, network, fit)
     if not images:
         raise UserError(f"{options.data}: none of the first images of its list opens")
+    if options.layout != "rows" and needs_no_nms(network):
+        raise UserError("--layout: this network's file ends with its best 300 boxes (one2one)")
     if options.nms and needs_no_nms(network):
         raise UserError("--nms: this network needs none (one2one): its file ends with its best 300")
     made = target_files(options.stem, options.format)
-    if options.format == "darknet" or options.format == "opencv":
-        agreement = export_pair(network, options.stem, options.format, images, build, TOLERANCE)
-        ms = opencv_ms(made, images) if options.format == "opencv" else None
+    if is_pair(options.format):
+        kind: Pair = "opencv" if options.format == "opencv" else "darknet"
+        agreement = export_pair(network, options.stem, kind, images, build, TOLERANCE)
+        ms = pass_ms(OpenCVDarknet(*made), images) if kind == "opencv" else None
         return Exported(made, agreement, len(images), median_ms=ms)
     calibration: Images = ()
     if options.int8 and spec:
@@ -78,12 +83,15 @@ def _export(options: ExportOptions, build: Build) -> Exported:
         half=options.half,
         calibration=calibration,
         nms=options.nms,
+        layout=options.layout,
     )
     names = spec.names if spec else names_of(network)
     metadata = onnx_metadata(network, names, fit)
     agreement = export_network(network, options.stem, files, metadata, images)
     worth = int8_worth(options, network, spec) if calibration and spec else ()
-    return Exported(made, agreement, len(images), worth)
+    timed = options.format == "opencv"
+    ms = pass_ms(open_file("opencv", made[0], network), images) if timed else None
+    return Exported(made, agreement, len(images), worth, ms)
 
 
 def export_network(
@@ -138,8 +146,8 @@ def int8_worth(
 ) -> tuple[tuple[str, Metrics], ...]:
     """Metrics of the float32 model in PyTorch, and of the int8 files in their runtime."""
     how = Scoring(fit=options.fit, batch_size=8, workers=0)
-    assert options.format != "darknet" and options.format != "opencv"  # they know no int8
-    quantized = open_exported(options.format, options.stem, network)
+    made = target_files(options.stem, options.format)
+    quantized = open_file(options.format, made[0], network)
     runs = (
         ("float32 (PyTorch)", torch_backend(network)),
         (f"int8 ({options.format})", quantized),

@@ -14,6 +14,7 @@ from ...command.optional import load
 from ...command.outside.json_file import parsed_json
 from ...network.weights import names_in
 from .best import as_predictions
+from .layouts import METADATA_KEY, rows_of
 from .nms import DETECTIONS
 
 _ERRORS_ONLY = 3
@@ -33,7 +34,8 @@ def stated_names(text: str | None) -> tuple[str, ...] | None:
 class OnnxNetwork:
     """`model(x)`: images (B, 3, H, W) in 0..1 -> (B, N, 5 + nc), as `Darknet` in eval mode gives.
 
-    A file made for one image at a time is called once per image. threads: None takes all cores.
+    A file of another layout gives the same rows again. One made for one image at a time is called
+    once per image. threads: None takes all cores.
     Raises UserError for a file that ONNX Runtime cannot open, or that does not give boxes.
     """
 
@@ -54,6 +56,9 @@ class OnnxNetwork:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
             raise UserError(f"{found}: not a graph from images to boxes, as export.py writes")
+        told = self._session.get_modelmeta().custom_metadata_map
+        self._layout = told.get(METADATA_KEY, "rows")
+        self.names = stated_names(told.get("names"))
         self._input = inputs[0].name
         self._shape = inputs[0].shape
         self._source = found
@@ -67,11 +72,6 @@ class OnnxNetwork:
             return 0
         return int(metadata["classes"])
 
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """Class names of the file's metadata, if it has any."""
-        return stated_names(self._session.get_modelmeta().custom_metadata_map.get("names"))
-
     def __call__(self, images: Tensor) -> Tensor:
         """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""
         blob = images.detach().to("cpu", torch.float32).contiguous().numpy()
@@ -84,4 +84,6 @@ class OnnxNetwork:
         parts = [blob] if not isinstance(self._shape[0], int) else np.split(blob, len(blob))
         found = [self._session.run(None, {self._input: part})[0] for part in parts]
         boxes = torch.from_numpy(np.concatenate(found))
-        return as_predictions(boxes, self._classes) if self._classes else boxes
+        if self._classes:
+            return as_predictions(boxes, self._classes)
+        return rows_of(self._layout, boxes, len(self.names or ()))
