@@ -22,7 +22,7 @@ from utils.command.errors import UserError
 from utils.command.files import all_or_none
 from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.cfg_of import read_cfg
-from utils.network.checkpoint_file import save_checkpoint
+from utils.network.checkpoints.file import save_checkpoint
 from utils.network.graph import interpret
 from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
 from utils.network.layers.heads import require_equal_classes

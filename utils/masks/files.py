@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..network.checkpoint_file import save_checkpoint
+from ..network.checkpoints.file import save_checkpoint
 from ..network.saved_masks import masks_in, read_masks
 from ..network.weights import State, checkpoint_content, is_checkpoint, load_checkpoint
 

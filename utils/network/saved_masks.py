@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..command.errors import UserError
-from .checkpoint_file import why_no_weights
+from .checkpoints.file import why_no_weights
 from .weights import is_checkpoint, load_checkpoint
 
 

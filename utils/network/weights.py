@@ -22,10 +22,10 @@ from torch import Tensor
 from ..cfg.parse import LARGEST_CFG_BYTES
 from ..command.errors import UserError
 from ..command.files import atomic_write, require_file
-from .checkpoint_file import read_checkpoint, why_no_weights
+from .checkpoints.file import read_checkpoint, why_no_weights
+from .checkpoints.older_suites import is_of_an_older_suite, under_our_names
 from .layers import Field, Layer
 from .layers.normalization import BN_EPS
-from .older_suites import is_of_an_older_suite, under_our_names
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,11 @@ from .onnx.export import OnnxOptions, save_onnx
 from .onnx.layouts import append_layout
 from .onnx.nms import append_nms
 from .onnx.older_ops import spell_out_mish
+from .onnx.options import Layout
 from .onnx.run import OnnxNetwork
 from .opencv_onnx import OpenCVOnnx
 from .openvino_runtime import OpenVinoNetwork, openvino_from_onnx, save_openvino
-from .options import Format, Layout, NmsOptions, Pair, target_files
+from .options import Format, NmsOptions, Pair, target_files
 from .real_images import Images
 
 

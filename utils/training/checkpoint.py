@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from ..command.errors import UserError
 from ..command.files import all_or_none, alone
 from ..command.flag_fields import to_flags
-from ..network.checkpoint_file import save_checkpoint
+from ..network.checkpoints.file import save_checkpoint
 from ..network.weights import checkpoint_content, load_checkpoint
 from .optimization.held_masks import HeldMasks
 from .options import TrainOptions

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..command.errors import UserError
-from ..command.files import atomic_write
+from ...command.errors import UserError
+from ...command.files import atomic_write
 
 # What torch.load raises for an archive with damaged contents.
 _DAMAGE = (
