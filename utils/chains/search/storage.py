@@ -29,7 +29,7 @@ def open_study(url: str, name: str, folder: Path, about: Mapping[str, object]) -
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     flag = f"--study {name}" if name else f"--resume {folder}"
     own = f"sqlite:///{(folder / FILE_NAME).absolute()}"
-    with storage_errors(url):
+    with _opening(url):
         storage = _storage(url or own)
         named = {"study_name": name or OWN_NAME, "storage": storage}
         try:
@@ -44,18 +44,28 @@ def open_study(url: str, name: str, folder: Path, about: Mapping[str, object]) -
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Raise UserError, in one line, for what a storage raises: no server, no driver, no rights."""
+    """Raise UserError, in one line, where a storage fails that could be used before."""
     alchemy, optuna = load("sqlalchemy").exc, load("optuna").exceptions
     try:
         yield
-    except UserError:
-        raise
-    except (alchemy.SQLAlchemyError, optuna.StorageInternalError, ImportError, OSError) as error:
+    except (alchemy.SQLAlchemyError, optuna.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.StorageInternalError) else error
-        said = str(cause or error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"--storage {_shown(url) or FILE_NAME}: cannot be used ({said[0]})"
-        ) from None
+        raise _unusable(url, cause or error) from None
+
+
+@contextmanager
+def _opening(url: str) -> Iterator[None]:
+    """As `storage_errors`, of a storage that may be none at all: no driver, no place for a file."""
+    try:
+        with storage_errors(url):
+            yield
+    except (ImportError, OSError) as error:
+        raise _unusable(url, error) from None
+
+
+def _unusable(url: str, error: BaseException) -> UserError:
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return UserError(f"--storage {_shown(url) or FILE_NAME}: cannot be used ({said[0]})")
 
 
 def _shown(url: str) -> str:
