@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,28 @@ def test_a_block(name: str, tmp_path: Path) -> None:
 
 def images() -> torch.Tensor:
     return torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def test_a_fused_checkpoint(tmp_path: Path) -> None:
+    wanted = reference("C2PSA")
+    fused = copy.deepcopy(wanted)
+    for module in fused.modules():
+        if isinstance(module, theirs.Conv):
+            module.conv = nn.utils.fuse_conv_bn_eval(module.conv, module.bn)
+            module.bn = nn.Identity()
+    for module in fused.modules():
+        if isinstance(module, theirs.Conv):
+            del module.bn
+    found = translate_checkpoint(theirs.save(tmp_path / "a.pt", fused), SIZE)
+    assert largest_difference(found, wanted) < 1e-5
+
+
+def test_tensors_that_do_not_fit_the_heads(tmp_path: Path) -> None:
+    wanted = reference("C2PSA")
+    wanted.model[2].m[0].attn.qkv.bn = nn.BatchNorm2d(5)
+    with pytest.raises(UserError, match="do not fit each other"):
+        translate_checkpoint(theirs.save(tmp_path / "a.pt", wanted), SIZE)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

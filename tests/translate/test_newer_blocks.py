@@ -130,6 +130,7 @@ def test_every_size_of_c3k2(size: str, tmp_path: Path) -> None:
         (nn.MaxPool2d(2, 2, ceil_mode=True), "round down"),
         (nn.ZeroPad2d((0, 1, 0, 2)), "no square kernel"),
         (nn.ZeroPad2d((0, -1, 0, 1)), "four whole numbers"),
+        (nn.ZeroPad2d((0, 10**9, 0, 10**9)), "at most 16"),
         (nn.ConvTranspose2d(16, 16, 4, 2, 1), "side by side"),
         (nn.ConvTranspose2d(16, 16, 2, 2, groups=2), "side by side"),
         (nn.Sequential(nn.Sequential(nn.Linear(4, 4))), r"0\.0 \(Linear\).*not translated"),

@@ -6,6 +6,7 @@ import copy
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -161,6 +162,10 @@ def test_an_exported_file_ends_with_its_best(tmp_path: Path) -> None:
     network = Darknet(cfg, weights=cfg.with_suffix(".weights")).eval()
     found = OnnxNetwork(made.files[0])(images())
     assert found.shape == (1, 300, 8)
+    opencv = cv2.dnn.readNetFromONNX(str(made.files[0]))
+    opencv.setInput(images().numpy())
+    again = as_predictions(torch.from_numpy(np.array(opencv.forward())), 3)
+    assert torch.allclose(again.sum(1), found.sum(1), rtol=1e-4)  # of equal scores either is first
     (theirs_rows,) = nms(found, 0.001, 0.5, kind=NmsKind("none"))
     (own,) = nms(network(images()).detach(), 0.001, 0.5, kind=NmsKind("none"))
     assert np.allclose(theirs_rows.scores, own.scores, atol=1e-5)

@@ -24,7 +24,7 @@ def translate_checkpoint(
         checkpoint = load_stubs(path)
         known = families.EMITTERS, families.JOINERS
         found = translate(checkpoint, str(path), img_hw, *known, answer)
-    except RuntimeError as error:  # torch's, for tensors that it cannot add, multiply or stack
+    except (RuntimeError, IndexError) as error:  # torch's: it cannot add, stack, pick from these
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(f"{path}: its tensors do not fit each other ({reason})") from None
     require_usable(found.state, str(path))

@@ -38,8 +38,8 @@ def append_best(path: Path, classes: int, rows: int | None) -> None:
         "best/0": np.array([0]), "best/1": np.array([1]), "best/2": np.array([2]),
         "best/4": np.array([4]), "best/5": np.array([5]), "best/axis": np.array([2]),
         "best/end": np.array([np.iinfo(np.int64).max]), "best/flat": np.array([0, -1]),
-        "best/most": np.array([MOST]), "best/classes": np.array([classes]),
-        "best/half": np.array([0.5], np.float32),
+        "best/most": np.array([MOST]), "best/classes": np.array([classes], np.float32),
+        "best/sides": np.array([1, 1, 4]), "best/half": np.array([0.5], np.float32),
     }  # fmt: skip
     for name, value in constants.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
@@ -57,19 +57,24 @@ def append_best(path: Path, classes: int, rows: int | None) -> None:
     node("Gather", "best/shape best/1", "best/there", axis=0)
     node("Min", "best/there best/most", "best/count")
     node("TopK", "best/row best/count", "best/values", "best/places", axis=1)
-    node("Div", "best/places best/classes", "best/box")
+    # In floats, and rounded down by itself: OpenCV divides whole numbers as if they were floats.
+    node("Cast", "best/places", "best/place", to=onnx.TensorProto.FLOAT)
+    node("Add", "best/place best/half", "best/inside")
+    node("Div", "best/inside best/classes", "best/share")
+    node("Floor", "best/share", "best/box")
     node("Mul", "best/box best/classes", "best/first")
-    node("Sub", "best/places best/first", "best/class")
-    node("Unsqueeze", "best/box best/2", "best/where")
-    node("GatherND", "best/boxes best/where", "best/chosen", batch_dims=1)
+    node("Sub", "best/place best/first", "best/class")
+    node("Cast", "best/box", "best/index", to=onnx.TensorProto.INT64)
+    node("Unsqueeze", "best/index best/2", "best/where")
+    node("Tile", "best/where best/sides", "best/wide")
+    node("GatherElements", "best/boxes best/wide", "best/chosen", axis=1)
     node("Slice", "best/chosen best/0 best/2 best/axis", "best/centre")
     node("Slice", "best/chosen best/2 best/4 best/axis", "best/size")
     node("Mul", "best/size best/half", "best/reach")
     node("Sub", "best/centre best/reach", "best/low")
     node("Add", "best/centre best/reach", "best/high")
     node("Unsqueeze", "best/values best/2", "best/score_column")
-    node("Cast", "best/class", "best/number", to=onnx.TensorProto.FLOAT)
-    node("Unsqueeze", "best/number best/2", "best/class_column")
+    node("Unsqueeze", "best/class best/2", "best/class_column")
     node("Concat", "best/low best/high best/score_column best/class_column", DETECTIONS, axis=2)
     count = "found" if rows is None else min(MOST, rows * classes)
     batch = model.graph.output[0].type.tensor_type.shape.dim[0]

@@ -9,6 +9,8 @@ from .convs import fixed_conv, read_conv
 from .v8 import c3, halves_of
 from .writer import Emitter, Writer
 
+_MOST_PADDING = 16
+
 
 def _same(writer: Writer, _: Node) -> int:
     """Identity: no section."""
@@ -30,9 +32,12 @@ def _zero_pad(writer: Writer, node: Node) -> int:
     The pooling of YOLOv3-tiny reads them, where Darknet's own would skip them: swish is negative.
     """
     given = node.value("padding")
-    if not isinstance(given, tuple | list) or not all(type(k) is int and k >= 0 for k in given):
+    four = isinstance(given, tuple | list) and len(given) == 4
+    if not four or not all(type(k) is int and k >= 0 for k in given):
         raise node.error(f"'padding' must be four whole numbers, not {str(given)[:40]}")
     left, right, top, bottom = given
+    if max(given) > _MOST_PADDING:
+        raise node.error(f"pads by {max(given)} cells; at most {_MOST_PADDING} are translated")
     reach, size = max(left, right), abs(left - right) + 1
     if (max(top, bottom), abs(top - bottom) + 1) != (reach, size):
         raise node.error(f"padding by {tuple(given)} has no square kernel")
