@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import export
 import make_cfg
+import sensitivity
 import slim_prune
 import train
+import translate
+import val
 from models import Darknet
 from tests.support.training_project import QUICK
 from utils.chains.journal import Journal
@@ -138,3 +142,22 @@ def test_weights_with_nan_are_told_before_training(project: Path) -> None:
     model.save_weights("bad.weights")
     with pytest.raises(UserError, match=r"bad\.weights: .* negative variance"):
         train.main(["--cfg", "my.cfg", "--data", "my.data", *QUICK, "--weights", "bad.weights"])
+
+
+@pytest.mark.usefixtures("pruneable")
+def test_a_place_that_cannot_be_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a file there is no folder, for root neither; the network is not even read."""
+    monkeypatch.setattr(Darknet, "__init__", lambda *args, **more: pytest.fail("read already"))
+    model = ["--cfg", "my.cfg", "--weights", "my.weights"]
+    below = "my.names/x"
+    commands = (
+        (translate.main, [*model, "--output", "nowhere/x.cfg"]),
+        (make_cfg.main, ["--cfg", "my.cfg", "--data", "my.data", "--output", "nowhere/x.cfg"]),
+        (export.main, [*model, "--format", "darknet", "--output", below]),
+        (val.main, [*model, "--data", "my.data", "--save-json", below]),
+        (slim_prune.main, [*model, "--project", below, "--name", "r"]),
+        (sensitivity.main, [*model, "--data", "my.data", "--output", below]),
+    )
+    for main, argv in commands:
+        with pytest.raises(UserError, match=r"nowhere is no folder|my\.names/x.*(cannot|not exist)"):
+            main(argv)
