@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..cfg import format_cfg
 from ..command.errors import UserError
-from ..command.files import all_or_none, settle
+from ..command.files import all_or_none, alone, settle
 from ..detection.figures import ModelFigures, figures
 from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
@@ -63,6 +63,13 @@ def mask_network_(
 
 def run_masking(options: MaskOptions, build: Build) -> Masked:
     """Mask a network, score it, write it. Raises UserError."""
+    paths = _named_paths(options)
+    with alone(*(() if options.dry_run else paths)):
+        return _masked(options, build)
+
+
+def _masked(options: MaskOptions, build: Build) -> Masked:
+    """As `run_masking`, with the outputs kept for it."""
     checkpoint, weights = _output_paths(options)
     inputs, how = options.inputs, options.scoring
     network = build(read_cfg(inputs.cfg), inputs.img_size, weights=inputs.weights)
@@ -93,13 +100,17 @@ def run_masking(options: MaskOptions, build: Build) -> Masked:
 
 def _output_paths(options: MaskOptions) -> tuple[Path, Path]:
     """Beside the weights. Raises UserError if something stands there."""
-    given, choice = Path(options.inputs.weights), options.choice
-    rounds = f"_x{choice.rounds}" if choice.rounds > 1 else ""
-    stem = f"mask_{choice.method}_{choice.amount}{rounds}_{given.stem}"
-    paths = given.with_name(f"{stem}.pt"), given.with_name(f"{stem}.weights")
+    paths = _named_paths(options)
     if not options.dry_run:
         settle(*paths)
     for path in paths:
         if path.exists() and not (options.force or options.dry_run):
             raise UserError(f"{path}: exists already; --force overwrites it")
     return paths
+
+
+def _named_paths(options: MaskOptions) -> tuple[Path, Path]:
+    given, choice = Path(options.inputs.weights), options.choice
+    rounds = f"_x{choice.rounds}" if choice.rounds > 1 else ""
+    stem = f"mask_{choice.method}_{choice.amount}{rounds}_{given.stem}"
+    return given.with_name(f"{stem}.pt"), given.with_name(f"{stem}.weights")

@@ -58,7 +58,7 @@ def read_links(
 
     Without a student only what the plan says of the teacher is checked.
     """
-    content = read_json(path, "the plan of a pruned cfg", _MOST_BYTES)
+    content = read_json(path, "the plan of a pruned cfg; prune again to write it", _MOST_BYTES)
     try:
         if content["format"] != FORMAT:
             raise ValueError(content["format"])

@@ -130,13 +130,19 @@ def load_for_resume(path: Path) -> dict[str, Any]:
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise _unlike(path, key)
     rows = checkpoint["results"]
-    if not all(isinstance(row, dict) and "epoch" in row for row in rows):
+    if not all(isinstance(row, dict) and _is_row(row) for row in rows):
         raise _unlike(path, "results")
     defaults = to_flags(TrainOptions())
     for name, value in checkpoint["args"].items():
         if not _is_like(value, defaults.get(name)):
             raise _unlike(path, f"args: {str(name)[:40]}")
     return checkpoint
+
+
+def _is_row(row: Mapping[Any, Any]) -> bool:
+    """Whether it is a line of results.csv: numbers by name."""
+    numbers = all(isinstance(k, str) and type(v) in (int, float) for k, v in row.items())
+    return numbers and "epoch" in row
 
 
 def _is_like(value: object, default: object) -> bool:
@@ -167,7 +173,7 @@ def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
         trainee.optimizer.load_state_dict(checkpoint["optimizer"])
         trainee.scaler.load_state_dict(checkpoint["scaler"])
         _set_rng_states(checkpoint["rng"])
-        rows = [{str(k): float(v) for k, v in row.items()} for row in checkpoint["results"]]
+        rows = [dict(row) for row in checkpoint["results"]]
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -16,6 +17,21 @@ from ..detection.results import Metrics
 from .checkpoint import Row
 from .parts import Run
 from .run_pictures import DRAWN_BATCHES, batch_sheet, write_labels, write_picture
+
+
+class _Log(logging.FileHandler):
+    """train.log: a line that the disk does not take is told once, and stops no training."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            reason = f"{self.baseFilename}: lines are missing ({error.strerror})"
+            print(f"WARNING: {reason}", file=sys.stderr)
 
 
 class Record:
@@ -32,7 +48,7 @@ class Record:
         self._results = folder / "results.csv"
         self._board = SummaryWriter(str(folder), purge_step=first_epoch or None)
         mode = "a" if first_epoch else "w"
-        self._log = logging.FileHandler(folder / "train.log", mode, encoding="utf-8")
+        self._log = _Log(folder / "train.log", mode, encoding="utf-8")
         self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
 
     def __enter__(self) -> Record:

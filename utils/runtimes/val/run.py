@@ -9,7 +9,7 @@ import cv2
 import torch
 
 from ...command.errors import UserError
-from ...command.files import atomic_write
+from ...command.files import alone, atomic_write
 from ...command.folders import whole_folder
 from ...command.machine.device import pick_device
 from ...data.darknet_files import load_data_file
@@ -35,6 +35,12 @@ def evaluate_files(options: ValOptions, build: Build) -> Metrics:
     Raises UserError for files that are not there or do not fit each other, a device or runtime that
     is not there, and data of other classes.
     """
+    with alone(*filter(None, (options.save_json, options.plots))):
+        return _evaluate(options, build)
+
+
+def _evaluate(options: ValOptions, build: Build) -> Metrics:
+    """As `evaluate_files`, with the outputs kept for it."""
     if options.threads:
         torch.set_num_threads(options.threads)
         cv2.setNumThreads(options.threads)

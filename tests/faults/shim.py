@@ -1,0 +1,145 @@
+"""One operation of the system fails, in a process of its own; what the command makes of it."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import logging
+import os
+import shutil
+import sys
+import traceback
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.command.cli import run_main
+
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EINTR, errno.EROFS)
+SHORT = 0  # in place of an error: a write that takes half of what it is given, which is no fault
+KINDS = ("write", "fsync", "rename", "mkdir", "create", "link")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The n-th operation (from 1) of a kind fails with an error; n 0: none does."""
+
+    kind: str = ""
+    n: int = 0
+    error: int = errno.ENOSPC
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its status, what stderr says, and how many operations it made."""
+
+    status: int
+    said: str
+    counts: dict[str, int]
+
+    @property
+    def errors(self) -> list[str]:
+        """Its lines of errors."""
+        return [line for line in self.said.splitlines() if line.startswith("error: ")]
+
+
+class _Counter:
+    def __init__(self, fault: Fault, folder: Path) -> None:
+        self.fault, self.folder = fault, str(folder)
+        self.counts = dict.fromkeys(KINDS, 0)
+
+    def at(self, kind: str, path: object = "") -> bool:
+        """Count an operation; raises where it is to fail, True where it is to be cut short."""
+        if path and not os.path.abspath(str(path)).startswith(self.folder):  # noqa: PTH100
+            return False
+        self.counts[kind] += 1
+        if (kind, self.counts[kind]) != (self.fault.kind, self.fault.n):
+            return False
+        if self.fault.error == SHORT:
+            return True
+        raise OSError(self.fault.error, os.strerror(self.fault.error))
+
+
+def _install(counter: _Counter) -> None:
+    """Put the shim into this process, for good."""
+    real_open, real_fsync = io.open, os.fsync
+
+    class Raw(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            view = memoryview(data).cast("B")
+            if counter.at("write", self.name) and len(view) > 1:
+                return super().write(view[: len(view) // 2])
+            return super().write(view)
+
+    def opened(file: Any, mode: str = "r", buffering: int = -1, *args: Any, **more: Any) -> Any:
+        if isinstance(file, int) or not set(mode) & set("wax+"):
+            return real_open(file, mode, buffering, *args, **more)
+        raw = Raw(file, mode.replace("b", "").replace("t", ""))
+        if buffering == 0:
+            return raw
+        kind = io.BufferedRandom if "+" in mode else io.BufferedWriter
+        binary: Any = kind(raw)
+        return binary if "b" in mode else io.TextIOWrapper(binary, *args, **more)
+
+    def fsync(handle: int) -> None:
+        counter.at("fsync")
+        real_fsync(handle)
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "os.rename":
+            counter.at("rename", args[1])
+        elif event == "os.mkdir":
+            counter.at("mkdir", args[0])
+        elif event == "os.link":
+            counter.at("link", args[1])
+        elif event == "open" and isinstance(args[0], str) and args[2] & os.O_CREAT:
+            counter.at("create", args[0])
+
+    io.open = builtins.open = opened
+    os.fsync = fsync
+    shutil._USE_CP_SENDFILE = False  # type: ignore[attr-defined] # copies write as others do
+    sys.addaudithook(hook)
+
+
+def run(main: Callable[[list[str]], Any], argv: list[str], fault: Fault, folder: Path) -> Ended:
+    """A command in a forked process, with the folder as its working directory."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            text = pipe.read().decode("utf-8", "replace")
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said, _, last = text.rpartition("COUNTS ")
+        counts = [int(word) for word in last.split()] or [0] * len(KINDS)
+        return Ended(status, said, dict(zip(KINDS, counts, strict=True)))
+    status = 1
+    try:
+        os.close(read)
+        os.chdir(folder)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(write, 2)
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()  # no file: nothing to be counted
+        logging.root.handlers[:] = []
+        counter = _Counter(fault, folder)
+        _install(counter)
+        status = _status(main, argv)
+        weakref.finalize._exitfunc()  # type: ignore[attr-defined] # what a process does at its end
+        os.write(2, sys.stderr.getvalue().encode("utf-8", "replace"))
+        os.write(2, f"COUNTS {' '.join(map(str, counter.counts.values()))}".encode())
+    finally:
+        os._exit(status)
+
+
+def _status(main: Callable[[list[str]], Any], argv: list[str]) -> int:
+    try:
+        run_main(lambda _: main(argv))
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:
+        print(traceback.format_exc(), file=sys.stderr)
+        return 1
+    return 0
