@@ -36,9 +36,6 @@ _SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
     "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
 }
 
-# How the boxes of an ONNX file lie: as ours, or as decoders of other families want them.
-Layout = Literal["rows", "yolov5", "yolov8", "deepstream"]
-
 Pass = Callable[[], object]  # one forward pass of one image, ready to be timed
 
 PAIRS: tuple[Pair, ...] = get_args(Pair)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ...command.optional import load
-from ..options import Layout
 from .export import INPUT_NAME, OUTPUT_NAME
+from .layout_names import Layout
 
 METADATA_KEY = "layout"
 # The names that each family's programs ask for, and what they find there.
