@@ -28,7 +28,8 @@ ADVICE: dict[Target, Advice] = {
         "export.py --format openvino", 8, "yolov3-tiny took 41.3 ms odd, 36.7 in multiples of 8"
     ),
     "opencv": Advice(
-        "export.py --format opencv", 8, "yolov3-tiny took 48.0 ms odd, 36.7 in multiples of 8 (OpenCV 5)"
+        "export.py --format opencv", 8,
+        "yolov3-tiny took 48.0 ms odd, 36.7 in multiples of 8, in OpenCV 5",
     ),
     "ncnn": Advice(
         "export.py --format ncnn", 8, "channels are packed in 4, or 8 with AVX or float16"
