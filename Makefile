@@ -1,5 +1,5 @@
 # `make demo` and `make test` need Python >= 3.10 and nothing else; the first call makes .venv.
-#   make -B setup RUNTIMES=1    # also ONNX Runtime, OpenVINO and ncnn, for export.py and compare.py
+#   make -B setup RUNTIMES=1    # also ONNX Runtime, OpenVINO, ncnn and MNN, for export.py and compare.py
 #   make test PYTHON=python3.12 TORCH_INDEX=https://download.pytorch.org/whl/cpu PIP_ARGS="..."
 # (what these mean: .ci/setup)
 

@@ -11,8 +11,8 @@ import torch
 
 from examples import darknet_opencv
 from models import Darknet
+from tests.support.installed.opencv_version import needs_cfg_importer
 from tests.support.nets import conv, head, healthy_state, net
-from tests.support.opencv_version import needs_cfg_importer
 from utils.cfg import format_cfg
 from utils.data.letterbox import letterbox, picture_input
 from utils.detection.nms import nms

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from tests.support.installed.opencv_version import needs_cfg_importer
 from tests.support.nets import conv, head, healthy, net
 from tests.support.tiny_data import make_set
 from utils.cfg import format_cfg
@@ -92,6 +93,7 @@ def test_links_lead_somewhere() -> None:
                 assert (path.parent / target).exists(), f"{document}: {target}"
 
 
+@needs_cfg_importer
 @pytest.mark.slow
 def test_the_tutorial_runs(tmp_path: Path) -> None:
     """On drawn images in place of photos, an epoch in place of a hundred."""

@@ -15,7 +15,7 @@ import translate
 from examples import yolov8_opencv
 from models import Darknet
 from tests.support.checkpoints import like_v8 as theirs
-from tests.support.opencv_version import needs_cfg_importer
+from tests.support.installed.opencv_version import needs_cfg_importer
 from utils.data.letterbox import letterbox
 from utils.detection.nms import nms
 from utils.runtimes.choose import open_opencv

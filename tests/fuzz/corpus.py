@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import yaml
 
-from tests.support import ultralytics_like as theirs
+from tests.support.checkpoints import like_v8 as theirs
 from tests.support.nets import small_detector
 from tests.support.tiny_data import make_set
 from utils.cfg import format_cfg

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models import Darknet, convert
+from tests.support.installed.opencv_version import needs_cfg_importer
 from tests.support.nets import conv, head, healthy_state, image, net, section
-from tests.support.opencv_version import needs_cfg_importer
 from utils.cfg import Cfg, save_cfg
 from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.layers.modules import DarknetBatchNorm

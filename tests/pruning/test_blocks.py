@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models import Darknet
+from tests.support.installed.opencv_version import needs_cfg_importer
 from tests.support.nets import conv, head, healthy_state, image, loaded, net, reparsed, section
-from tests.support.opencv_version import needs_cfg_importer
 from utils.cfg import Cfg, plain_text
 from utils.network.graph import channel_graph
 from utils.network.layers import Convolutional

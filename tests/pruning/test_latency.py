@@ -11,8 +11,8 @@ import pytest
 import layer_channel_prune
 import slim_prune
 from models import Darknet
+from tests.support.installed.opencv_version import needs_cfg_importer
 from tests.support.nets import conv, head, healthy, healthy_state, net, section
-from tests.support.opencv_version import needs_cfg_importer
 from tests.support.prune_case import prune_by_flags
 from utils.cfg import Cfg, plain_text
 from utils.command.errors import UserError

@@ -18,8 +18,8 @@ import slim_prune
 import val
 from examples import darknet_opencv, onnx_opencv, yolov8_opencv
 from models import Darknet
+from tests.support.installed.opencv_version import READS_CFG
 from tests.support.nets import conv, head, healthy_state, image, net, section
-from tests.support.opencv_version import READS_CFG
 from tests.support.prune_case import prune_by_flags
 from tests.support.tiny_data import make_set
 from utils.cfg import format_cfg

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from models import Darknet
+from tests.support.installed.opencv_version import needs_cfg_importer
 from tests.support.nets import conv, healthy_state, net, section
-from tests.support.opencv_version import needs_cfg_importer
 from utils.cfg import format_cfg
 from utils.command.errors import UserError
 from utils.runtimes.opencv import OpenCVDarknet

@@ -20,8 +20,8 @@ import report
 import slim_prune
 import val
 from models import Darknet
+from tests.support.installed.opencv_version import READS_CFG
 from tests.support.nets import conv, head, healthy_state, net
-from tests.support.opencv_version import READS_CFG
 from tests.support.tiny_data import make_set, write_image
 from utils.cfg import format_cfg
 from utils.command.errors import UserError

@@ -12,7 +12,7 @@ import torch
 import slim_prune
 from models import Darknet
 from tests.support.checkpoints import like_v8 as theirs
-from tests.support.opencv_version import READS_CFG
+from tests.support.installed.opencv_version import READS_CFG
 from tests.support.prune_case import prune_by_flags
 from translate import main
 from utils.pruning.report.result import Pruned

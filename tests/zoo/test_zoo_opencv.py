@@ -17,8 +17,8 @@ from torch import Tensor
 
 from models import Darknet
 from tests.support.golden import GOLDEN, read_vector, vector_cfg, write_vector_weights
+from tests.support.installed.opencv_version import needs_cfg_importer
 from tests.support.nets import image
-from tests.support.opencv_version import needs_cfg_importer
 from tests.support.prune_case import Case
 from tests.support.zoo_cfgs import small, zoo
 from utils.cfg import Cfg, plain_text

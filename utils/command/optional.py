@@ -40,8 +40,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "openvino": ("onnx", "onnxscript", "openvino"),
     "ncnn": ("onnx", "onnxscript", "ncnn", "pnnx"),
     "mnn": ("onnx", "onnxscript", "MNN"),
-    # The quantizer is for float16 as well; litert-torch brings it.
-    "litert": ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
+    # The quantizer is for float16 as well; litert-torch brings it, but not scipy, which it needs.
+    "litert": ("litert_torch", "ai_edge_litert", "ai_edge_quantizer", "scipy"),
 }
 
 INT8_NEEDS: dict[str, tuple[str, ...]] = {

@@ -11,6 +11,7 @@ from ..network.layers import Head, build_layers
 from ..network.layers.heads import require_equal_classes
 from ..pictures.diagram import draw_network, save_svg
 from ..pruning.strategy import Strategy
+from ..runtimes.targets.names import Target
 from .layers import (
     block_lines,
     group_lines,
@@ -20,6 +21,7 @@ from .layers import (
     staying_lines,
     totals,
 )
+from .target import target_lines
 
 
 def describe_network(
@@ -53,6 +55,11 @@ def describe_weights(graph: ChannelGraph, path: str, cutoff: int | None = None) 
 
     state, fit = read_weights(path, graph.layers, cutoff)
     print(f"\n{path}: {fit}\n\n|gamma| of the batch normalisations:\n{gamma_table(graph, state)}")
+
+
+def print_target(graph: ChannelGraph, cfg: Cfg, target: Target) -> None:
+    """Print what a target makes of the network."""
+    _print_lines(f"For {target}:", target_lines(cfg, graph.layers, target))
 
 
 def _print_structure(graph: ChannelGraph, strategies: Mapping[str, Strategy]) -> None:

@@ -123,7 +123,7 @@ def _running(backend: Backend) -> tuple[str, ...]:
     """What a runtime needs for a file that is made already."""
     if backend == "opencv":
         return ("onnx",)  # it tells the file's size and names, of which OpenCV says nothing
-    making = ("onnx", "onnxscript", "pnnx", "litert_torch", "ai_edge_quantizer")
+    making = ("onnx", "onnxscript", "pnnx", "litert_torch", "ai_edge_quantizer", "scipy")
     return tuple(module for module in NEEDS[backend] if module not in making)
 
 

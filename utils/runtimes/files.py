@@ -16,10 +16,10 @@ from .mnn_runtime import MnnNetwork, mnn_from_onnx, quantize_mnn
 from .ncnn_runtime import NcnnNetwork, ncnn_from_onnx
 from .onnx.best import append_best, needs_no_nms
 from .onnx.export import OnnxOptions, save_onnx
+from .onnx.layout_names import Layout
 from .onnx.layouts import append_layout
 from .onnx.nms import append_nms
 from .onnx.older_ops import spell_out_mish
-from .onnx.options import Layout
 from .onnx.run import OnnxNetwork
 from .opencv_onnx import OpenCVOnnx
 from .openvino_runtime import OpenVinoNetwork, openvino_from_onnx, save_openvino

@@ -8,7 +8,7 @@ from typing import get_args
 from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int, ratio
 from ...detection.as_the_cfg_says import add_fit
 from ...detection.inputs import add_inputs, inputs_of
-from ..onnx.options import Layout
+from ..onnx.layout_names import Layout
 from ..options import FORMATS, PAIRS, NmsOptions
 from .options import ExportOptions
 

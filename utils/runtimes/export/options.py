@@ -9,7 +9,7 @@ from ...command.errors import UserError
 from ...command.optional import INT8_NEEDS, require
 from ...detection.options import Inputs
 from ..needs import needs_of, opencv_version
-from ..onnx.options import Layout
+from ..onnx.layout_names import Layout
 from ..options import PAIRS, Format, NmsOptions, Pair, is_pair, target_files
 
 

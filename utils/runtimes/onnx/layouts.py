@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 
 from ...command.optional import load
 from .export import INPUT_NAME, OUTPUT_NAME
-from .options import Layout
+from .layout_names import Layout
 
 METADATA_KEY = "layout"
 # The names that each family's programs ask for, and what they find there.

@@ -1,0 +1,8 @@
+"""The targets by name, for a command line: nothing is loaded here."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Target = Literal["onnx", "openvino", "opencv", "ncnn", "mnn", "litert", "tensorrt", "rknn"]
+TARGETS: tuple[Target, ...] = get_args(Target)
