@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,19 +78,23 @@ def append_best(path: Path, classes: int, rows: int | None) -> None:
     node("Unsqueeze", "best/class best/2", "best/class_column")
     node("Concat", "best/low best/high best/score_column best/class_column", DETECTIONS, axis=2)
     count = "found" if rows is None else min(MOST, rows * classes)
+    _put_out(onnx, model, count, classes)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def _put_out(onnx: Any, model: Any, count: int | str, classes: int) -> None:
+    """Make `detections` the file's only output, and say what it holds."""
     batch = model.graph.output[0].type.tensor_type.shape.dim[0]
-    images = batch.dim_param or batch.dim_value
+    shape = [batch.dim_param or batch.dim_value, count, COLUMNS]
     del model.graph.output[:]
-    shape = [images, count, COLUMNS]
     model.graph.output.append(
-        helper.make_tensor_value_info(DETECTIONS, onnx.TensorProto.FLOAT, shape)
+        onnx.helper.make_tensor_value_info(DETECTIONS, onnx.TensorProto.FLOAT, shape)
     )
     output = "per row: x1 y1 x2 y2 in input pixels, score, class; best first, no NMS is needed"
     kept = {entry.key: entry.value for entry in model.metadata_props}
     del model.metadata_props[:]
-    helper.set_model_props(model, {**kept, "output": output, "classes": str(classes)})
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
+    onnx.helper.set_model_props(model, {**kept, "output": output, "classes": str(classes)})
 
 
 def as_predictions(rows: Tensor, classes: int) -> Tensor:
