@@ -77,17 +77,17 @@ def append_best(path: Path, classes: int, rows: int | None) -> None:
     node("Unsqueeze", "best/values best/2", "best/score_column")
     node("Unsqueeze", "best/class best/2", "best/class_column")
     node("Concat", "best/low best/high best/score_column best/class_column", DETECTIONS, axis=2)
-    _declare(onnx, model, classes, "found" if rows is None else min(MOST, rows * classes))
+    count = "found" if rows is None else min(MOST, rows * classes)
+    _put_out(onnx, model, count, classes)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
 
-def _declare(onnx: Any, model: Any, classes: int, count: int | str) -> None:
-    """Say what the output is: its name, its shape (B, count, 6), and in words."""
+def _put_out(onnx: Any, model: Any, count: int | str, classes: int) -> None:
+    """Make `detections` the file's only output, and say what it holds."""
     batch = model.graph.output[0].type.tensor_type.shape.dim[0]
-    images = batch.dim_param or batch.dim_value
+    shape = [batch.dim_param or batch.dim_value, count, COLUMNS]
     del model.graph.output[:]
-    shape = [images, count, COLUMNS]
     model.graph.output.append(
         onnx.helper.make_tensor_value_info(DETECTIONS, onnx.TensorProto.FLOAT, shape)
     )
