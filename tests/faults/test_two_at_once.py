@@ -159,5 +159,7 @@ def test_a_place_that_cannot_be_is_said_before_the_work(monkeypatch: pytest.Monk
         (sensitivity.main, [*model, "--data", "my.data", "--output", below]),
     )
     for main, argv in commands:
-        with pytest.raises(UserError, match=r"nowhere is no folder|my\.names/x.*(cannot|not exist)"):
+        with pytest.raises(
+            UserError, match=r"nowhere is no folder|my\.names/x.*(cannot|not exist)"
+        ):
             main(argv)
