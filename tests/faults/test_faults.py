@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import export
+import iterative_prune
 import make_cfg
 import mask_prune
 import sensitivity
@@ -188,6 +189,11 @@ TRAIN = [
     "--cfg", "my.cfg", "--data", "my.data", "--img-size", "32", "--batch-size", "2", "--device",
     "cpu", "--workers", "0", "--epochs", "2", "--name", "r", "--noplots",
 ]  # fmt: skip
+STEPS = [
+    *MODEL, "--data", "my.data", "--img-size", "32", "--device", "cpu", "--workers", "0",
+    "--batch-size", "2", "--train-flags=--mosaic 0 --warmup-epochs 0 --noplots",
+    "--epochs-per-step", "1", "--steps", "1", "--target", "0.25", "--output", "it",
+]  # fmt: skip
 MEASURE = [*MODEL, "--data", "my.data", "--fast", "--img-size", "32", "--output", "out"]
 
 
@@ -196,6 +202,7 @@ MEASURE = [*MODEL, "--data", "my.data", "--fast", "--img-size", "32", "--output"
     ("main", "argv", "resume", "whole"),
     [
         (train.main, TRAIN, ["--resume", "--name", "r"], ("runs/train/r/last.pt",)),
+        (iterative_prune.main, STEPS, ["--resume", "it"], ("it/best.weights", "it/best.cfg")),
         (sensitivity.main, MEASURE, ["--resume", "out"], ("out/sensitivity.json",)),
     ],
 )
