@@ -1,8 +1,9 @@
 """Sections that `load_darknet` of Rockchip's RKNN toolkit computes otherwise, or refuses.
 
-Each line was found by a network of that one layer in the toolkit's simulator (rknn-toolkit2 2.5.0,
-rk3588) against ours: what is "wrong" there returns code 0 at every step. By ONNX all of them are
-right, so that is the way; `load_darknet` is what users of a cfg reach for.
+What is wrong or refused was found by networks of one layer in the toolkit's simulator
+(rknn-toolkit2 2.5.0, rk3588) against ours: what is "wrong" there returns code 0 at every step. What
+is "untried" was not run. By ONNX all that were run are right, so that is the way; `load_darknet` is
+what users of a cfg reach for.
 """
 
 from __future__ import annotations
