@@ -10,13 +10,13 @@ import os
 import shutil
 import sys
 import traceback
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from utils.command.cli import run_main
+from utils.command.whole import claims
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EINTR, errno.EROFS)
 SHORT = 0  # in place of an error: a write that takes half of what it is given, which is no fault
@@ -127,7 +127,8 @@ def run(main: Callable[[list[str]], Any], argv: list[str], fault: Fault, folder:
         counter = _Counter(fault, folder)
         _install(counter)
         status = _status(main, argv)
-        weakref.finalize._exitfunc()  # type: ignore[attr-defined] # what a process does at its end
+        for claim in list(claims._held.values()):  # as the end of a process of its own would
+            claim.release()
         os.write(2, sys.stderr.getvalue().encode("utf-8", "replace"))
         os.write(2, f"COUNTS {' '.join(map(str, counter.counts.values()))}".encode())
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -17,6 +18,12 @@ from ..detection.results import Metrics
 from .checkpoint import Row
 from .parts import Run
 from .run_pictures import DRAWN_BATCHES, batch_sheet, write_labels, write_picture
+
+
+def _quietly(ended: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands what the disk refuses to the next call: once is enough."""
+    if not issubclass(ended.exc_type, OSError):
+        threading.__excepthook__(ended)
 
 
 class _Log(logging.FileHandler):
@@ -52,6 +59,7 @@ class Record:
         self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
 
     def __enter__(self) -> Record:
+        self._hook, threading.excepthook = threading.excepthook, _quietly
         root = logging.getLogger()
         # Where nobody has set logging up, warnings go on to stderr as they would without a file.
         alone = [] if root.handlers or logging.lastResort is None else [logging.lastResort]
@@ -74,6 +82,8 @@ class Record:
         except OSError:
             if error is None:  # else of the same cause: the first error says it better
                 raise
+        finally:
+            threading.excepthook = self._hook
 
     def epoch(self, rows: Sequence[Mapping[str, float]], gammas: Tensor) -> None:
         """Write all rows of results.csv, and the newest one and the |gamma| to TensorBoard."""

@@ -20,7 +20,7 @@ import torch
 
 from ..cfg import Cfg, parse_cfg
 from ..command.errors import UserError
-from ..command.files import alone
+from ..command.files import alone, cannot_write
 from ..command.machine.allocator import keep_freed_memory
 from ..network.cfg_of import read_cfg
 from ..network.darknet import Build
@@ -112,6 +112,10 @@ def _lead(run: Run, progress: Progress, said_first: Sequence[str]) -> None:
         except KeyboardInterrupt:
             logger.info("interrupted; %s", interrupted(run, progress))
             raise KeyboardInterrupt("said") from None
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise cannot_write(run.folder.path, error) from None  # TensorBoard names no file
     print(summary(progress, run.options.sparsity.on), flush=True)
     found = None
     if not run.options.after_epoch.noplots:
