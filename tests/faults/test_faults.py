@@ -162,7 +162,7 @@ def test_operations_one_by_one(name: str, tmp_path: Path) -> None:
     command = COMMANDS[name]
     project(_made(tmp_path / "start"))
     tried = under_faults(command, tmp_path / "work", tmp_path / "start", command.argv, False)
-    assert tried > 3
+    assert tried > 1
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if COMMANDS[name].over])
@@ -173,7 +173,7 @@ def test_operations_over_older_files(name: str, tmp_path: Path) -> None:
     for output in command.outputs:
         path = start / output
         path.write_bytes(path.read_bytes() + b" ")  # an older result, and not the same
-    assert under_faults(command, tmp_path / "work", start, command.again, False) > 3
+    assert under_faults(command, tmp_path / "work", start, command.again, False) > 1
 
 
 @pytest.mark.slow

@@ -237,7 +237,7 @@ def test_a_report_that_fails_leaves_nothing(
         raise OSError("the disk is full")
 
     monkeypatch.setattr(html_report, "render", fail)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(UserError, match="the disk is full"):
         html_report.write_report(tmp_path / "out", done[1], options_of(done[0]))
     assert list(tmp_path.iterdir()) == []
 

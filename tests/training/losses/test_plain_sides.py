@@ -15,7 +15,7 @@ from utils.cfg import CfgError
 from utils.cfg.head_note import HEAD_NOTE, dfl_note
 from utils.network.initialize import initialize
 from utils.network.layers import Dfl
-from utils.training.distillation.response import response_loss
+from utils.training.distillation.response import Pair, response_loss
 from utils.training.losses.dfl_loss import Anchors, assign, boxes_px, flatten_levels
 from utils.training.losses.loss import DetectionLoss, total
 from utils.training.losses.options import DFL_GAINS
@@ -119,6 +119,9 @@ def test_a_teacher_of_plain_sides() -> None:
     same = [x.clone() for x in taught]
     moved = [x.clone() for x in taught]
     moved[0][:, 0] += 1
-    pairs = [[(h, m, t) for h, m, t in zip(dfl, raw, taught, strict=True)] for raw in (same, moved)]
+    pairs = [
+        [Pair(h, mine, h, aim) for h, mine, aim in zip(dfl, raw, taught, strict=True)]
+        for raw in (same, moved)
+    ]
     equal, apart = (float(response_loss(p, SIZE)) for p in pairs)
     assert equal == pytest.approx(0, abs=1e-5) and apart > 0.01
