@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> object:
     run = read_flags(STRATEGIES, __doc__, argv)
     options = run.options
     if options is None:
-        journal = Journal.load(run.resume, "--resume", COMMAND)
+        journal = Journal.load(run.resume, "--resume", COMMAND, shared=True)
         options = saved_options(STRATEGIES, journal.content["args"])
     require_inputs(options.inputs.cfg, options.inputs.weights, options.scoring.data)
     if options.sensitivity:
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> object:
         words = ["python", COMMAND, *(sys.argv[1:] if argv is None else argv)]
         started = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         journal = Journal.start(
-            output, "--output", COMMAND, run.typed, words=words, started=started
+            output, "--output", COMMAND, run.typed, shared=True, words=words, started=started
         )
     found = search_widths(options, journal.folder, Darknet)
     write_results(found, journal.folder)

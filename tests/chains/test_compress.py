@@ -109,10 +109,10 @@ class KilledError(Exception):
     """Stands for a kill."""
 
 
-SLOW = [pytest.param(at, marks=pytest.mark.slow) for at in (1, 4, 9, 10, 12)]
+SLOW = [pytest.param(at, marks=pytest.mark.slow) for at in (1, 4, 9, 10, 11, 12)]
 
 
-@pytest.mark.parametrize("at", [7, 11, *SLOW])
+@pytest.mark.parametrize("at", [7, *SLOW])
 def test_killed_and_resumed_it_ends_with_the_same_weights(
     project: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,15 @@ def test_a_run_that_left_nothing_is_made_anew(journal: Journal) -> None:
     ((*flags, name, chosen),) = Recorded().asked_for(journal, "nothing")
     assert (flags, name) == (["--epochs", "9"], "--name")
     assert journal.content["runs"] == {"1-recover": chosen} != {"1-recover": "nothing"}
+
+
+def test_a_shared_journal_may_be_joined_and_another_may_not(tmp_path: Path) -> None:
+    first = Journal.start(tmp_path / "shared", "--output", "x.py", {}, shared=True)
+    assert Journal.load(tmp_path / "shared", "--resume", "x.py", shared=True).content
+    alone = Journal.start(tmp_path / "alone", "--output", "x.py", {})
+    claim = "from utils.chains.journal import Journal; Journal.load({!r}, '--resume', 'x.py')"
+    for folder, told in (("alone", "another command is at work"), ("shared", "")):
+        words = [sys.executable, "-c", claim.format(str(tmp_path / folder))]
+        found = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert told in found.stderr and (found.returncode == 0) is not bool(told)
+    assert first.folder != alone.folder

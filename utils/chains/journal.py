@@ -51,11 +51,18 @@ class Journal:
 
     @staticmethod
     def start(
-        folder: str | Path, flag: str, command: str, args: Mapping[str, Any], **parts: Any
+        folder: str | Path,
+        flag: str,
+        command: str,
+        args: Mapping[str, Any],
+        *,
+        shared: bool = False,
+        **parts: Any,
     ) -> Journal:
         """A new journal of `command`, with its arguments; the folder is what `flag` names.
 
-        `parts` are noted from the first moment on. Raises UserError where the place is taken.
+        `parts` are noted from the first moment on; `shared`: other processes of the command may
+        join in. Raises UserError where the place is taken.
         """
         path = require_free(folder, flag)
         held = _held(path)
@@ -67,14 +74,19 @@ class Journal:
         content = {"format": FORMAT, "command": command, "args": dict(args), "runs": {}, **parts}
         journal = Journal(path, content, held)
         journal.save()
+        if shared:
+            held.close()
         return journal
 
     @staticmethod
-    def load(folder: str | Path, flag: str, command: str) -> Journal:
-        """The journal of `command` in a folder. Raises UserError where there is none, and where
-        another command is at work on it."""
+    def load(folder: str | Path, flag: str, command: str, shared: bool = False) -> Journal:
+        """The journal of `command` in a folder.
+
+        Raises UserError where there is none and, unless it is `shared`, where another command is at
+        work on it.
+        """
         path = require_file(Path(folder) / _NAME, f"the state that {flag} needs")
-        held = _held(Path(folder))
+        held = ExitStack() if shared else _held(Path(folder))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if (content["format"], content["command"]) != (FORMAT, command):
