@@ -25,9 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import prune
-import shortcut_prune
-import slim_prune
+from train import STRATEGIES
 from utils.chains.iterative.flags import read_flags, saved_flags
 from utils.chains.iterative.options import IterativeRun
 from utils.chains.journal import Journal, Trainer
@@ -36,11 +34,6 @@ from utils.command.folders import first_free
 from utils.detection.inputs import require_data, require_inputs
 
 COMMAND = "iterative_prune.py"  # whose journals these are
-STRATEGIES = {
-    "slim_prune": slim_prune.STRATEGY,
-    "prune": prune.STRATEGY,
-    "shortcut_prune": shortcut_prune.STRATEGY,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, float]]:

@@ -26,9 +26,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import prune
-import shortcut_prune
-import slim_prune
+from train import STRATEGIES
 from utils.chains.journal import Journal
 from utils.chains.search.flags import read_flags, saved_options
 from utils.command.cli import run_main
@@ -39,11 +37,6 @@ from utils.detection.inputs import require_inputs
 from utils.pruning.sensitivity.file import read_sensitivity
 
 COMMAND = "search.py"  # whose journals these are
-STRATEGIES = {
-    "slim_prune": slim_prune.STRATEGY,
-    "prune": prune.STRATEGY,
-    "shortcut_prune": shortcut_prune.STRATEGY,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> object:

@@ -25,9 +25,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import prune
-import shortcut_prune
-import slim_prune
+from train import STRATEGIES
 from utils.chains.journal import Journal
 from utils.chains.sensitivity.flags import read_flags, saved_options
 from utils.command.cli import run_main
@@ -36,11 +34,6 @@ from utils.command.words.short_names import run_name
 from utils.detection.inputs import require_inputs
 
 COMMAND = "sensitivity.py"  # whose journals these are
-STRATEGIES = {
-    "slim_prune": slim_prune.STRATEGY,
-    "prune": prune.STRATEGY,
-    "shortcut_prune": shortcut_prune.STRATEGY,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> object:

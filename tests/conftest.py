@@ -11,8 +11,8 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The fixture of a folder to train in; as a plugin, so that its assertions tell values, too.
-pytest_plugins = ["tests.support.training_project"]
+# Folders to train and to measure in; as plugins, so that their assertions tell values.
+pytest_plugins = ["tests.support.training_project", "tests.support.trained_project"]
 
 # How long one example takes says something about the machine's load, nothing about the code.
 settings.register_profile("darkslim", deadline=None)

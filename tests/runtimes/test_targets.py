@@ -71,7 +71,7 @@ def test_networks_that_users_have(root: Path) -> None:
 def test_widths() -> None:
     """A head's own convolution has the width that it must have."""
     layers = rules(conv(8), conv(12), conv(9), head(), hw=(32, 32))
-    assert "2 of 3 convolutions have another width" in width_line(layers, "onnx")
+    assert "2 of 3 layers with a kernel have another width" in width_line(layers, "onnx")
     assert width_line(layers, "litert").startswith("prune to any width (")
     assert set(ADVICE) == set(TARGETS)
 

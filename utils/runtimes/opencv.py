@@ -56,8 +56,7 @@ class OpenCVDarknet:
         weights = _file_bytes(cfg, weights_path, bn_epsilon_fix)
         text = format_cfg(_without_thresholds(cfg)).encode("utf-8", "surrogateescape")
         self._net = read_net(text, weights, cfg.source)
-        # OpenCV multiplies by a map's scales for one image alone.
-        self._one_by_one = any(section.kind == "scale_channels" for section in cfg.layers)
+        self._one_by_one = any(layer.one_image_in_opencv for layer in layers)
         names = self._net.getLayerNames()
         # The importer makes a permute_<i> (the head's input as NHWC) and a yolo_<i> per section.
         self._decoded = [name for name in names if name.startswith("yolo_")]

@@ -8,7 +8,6 @@ import dataclasses
 import importlib.util
 import os
 import shlex
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,12 +21,8 @@ pytest.importorskip("optuna")
 
 import search
 import slim_prune
-import train
 from models import Darknet
-from tests.support.nets import conv, head, net, section
 from tests.support.prune_case import prune_by_flags
-from tests.support.training_project import QUICK, write_project
-from utils.cfg import format_cfg
 from utils.chains.search.run import Found
 from utils.chains.search.start import EQUAL, NAMES, PLAIN, SENSITIVITY
 from utils.chains.sensitivity.subject import images_beside
@@ -42,45 +37,12 @@ from utils.pruning.widths.file import read_widths
 from utils.runtimes.val.options import ValOptions
 from utils.runtimes.val.run import evaluate_files
 
-CFG = format_cfg(net(
-    conv(8, stride=2), conv(6, 1), conv(8), section("shortcut", frm=-3, activation="linear"),
-    conv(10, stride=4), head(),
-))  # fmt: skip
 GROUPS = (((0, 2), 8), ((1,), 6), ((4,), 10))
 FLAGS = [
     "--cfg", "my.cfg", "--weights", "my.pt", "--data", "my.data", "--development", "0.5",
     "--device", "cpu", "--workers", "0", "--batch-size", "4", "--recalibrate", "3",
     "--target-params", "0.5",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a network that finds most of its boxes: my.pt."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_project(folder)
-    (folder / "my.cfg").write_text(CFG)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        train.main([
-            "--cfg", "my.cfg", "--data", "my.data", *QUICK, "--batch-size", "4", "--mosaic", "0",
-            "--workers", "0", "--notest", "--epochs", "60", "--lr0", "0.01", "--warmup-epochs", "0",
-            "--name", "base",
-        ])  # fmt: skip
-        shutil.move("runs/train/base/last.pt", "my.pt")
-    shutil.rmtree(folder / "runs")
-    return folder
-
-
-@pytest.fixture
-def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it; the working directory. Its validation list is not there."""
-    folder = tmp_path / "here"
-    shutil.copytree(trained, folder)
-    data = folder / "my.data"
-    data.write_text(data.read_text().replace("valid=list.txt", "valid=gone.txt"))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def searched(*flags: str, name: str = "out") -> Found:
@@ -293,7 +255,8 @@ def test_mistakes_are_told_in_one_line(here: Path) -> None:
         search.main(["--resume", "out", "--trials", "3"])
     with pytest.raises(UserError, match="the state that --resume needs"):
         search.main(["--resume", "gone"])
-    Path("my.cfg").write_text(CFG.replace("leaky", "relu", 1))
+    cfg = Path("my.cfg")
+    cfg.write_text(cfg.read_text().replace("leaky", "relu", 1))
     with pytest.raises(UserError, match="other cfg than now"):
         search.main(["--resume", "out"])
 

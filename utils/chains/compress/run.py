@@ -77,7 +77,7 @@ def _opened(options: CompressOptions, line: Line, spec: DataSpec) -> Job:
     scoring = Scoring(
         str(line.data), "cfg", "cfg", machine.batch_size, workers, machine.device, options.seed
     )
-    figures = line.value("base", lambda: vars(line.score(base, replace(scoring))))
+    figures = line.value("base", lambda: vars(line.score(base, scoring)))
     worth = figures["map50"] or 0.0
     if worth < decisions.NOTHING:
         raise UserError(
@@ -98,7 +98,6 @@ def _opened(options: CompressOptions, line: Line, spec: DataSpec) -> Job:
             raise UserError(
                 f"--hours {options.hours:g}: an epoch takes {duration(pace.of(1))} on this machine"
             )
-        epochs = line.value("epochs", lambda: epochs)
     teacher = options.teacher or base
     return Job(options, line, base, teacher, scoring, worth, pace, epochs)
 
@@ -166,11 +165,11 @@ def _slimmed(
     job: Job, ranking: str, plan: Epochs, goal: list[str], prefix: str = ""
 ) -> dict[str, Inputs]:
     """The models from the cut to the finetuned one, by their names."""
-    line, base, clock = job.line, job.base, _Clock(job, plan)
+    line, base = job.line, job.base
     cut_from, order = base, ranking
     if plan.pull:
         aim = line.pruned(f"{prefix}aim", base, _cut_words(job, ranking, goal))
-        clock.tell(f"pull: {plan.pull} epochs", plan.all)
+        _tell_stage(job, f"pull: {plan.pull} epochs", plan.all)
         links = str(aim.cfg).removesuffix(".cfg") + ".plan.json"
         words = _trainings(job, plan.pull)
         words += [*decisions.PULLING, "--sparsity-plan", links]
@@ -178,9 +177,9 @@ def _slimmed(
         order = decisions.after_a_pull(ranking)
     words = _cut_words(job, order, goal)
     measured = _after_the_cut(job, prefix, cut_from, words)
-    clock.tell("the cut", plan.finetune)
+    _tell_stage(job, "the cut", plan.finetune)
     cut = line.pruned(f"{prefix}cut", cut_from, [*words, *measured])
-    clock.tell(f"finetuning: {plan.finetune} epochs", plan.finetune)
+    _tell_stage(job, f"finetuning: {plan.finetune} epochs", plan.finetune)
     finetuning = [*_trainings(job, plan.finetune), *decisions.FINETUNING]
     return {"cut": cut, "tuned": line.trained(f"{prefix}tuned", cut, finetuning)}
 
@@ -252,17 +251,10 @@ def _drop(job: Job, found: float) -> float:
     return job.worth - found
 
 
-@dataclass(frozen=True)
-class _Clock:
-    """Says which stage begins, and how long all that are left may take."""
-
-    job: Job
-    plan: Epochs
-
-    def tell(self, stage: str, epochs_left: int) -> None:
-        left = duration(self.job.pace.of(epochs_left))
-        now = time.strftime("%H:%M")
-        print(f"== {now}, {stage} (at most {left} left in all)", flush=True)
+def _tell_stage(job: Job, stage: str, epochs_left: int) -> None:
+    """Which stage begins, and how long all that are left may take."""
+    left = duration(job.pace.of(epochs_left))
+    print(f"== {time.strftime('%H:%M')}, {stage} (at most {left} left in all)", flush=True)
 
 
 def _later(measure: Callable[..., float], of: object) -> Callable[[], float]:

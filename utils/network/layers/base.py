@@ -80,6 +80,7 @@ class Layer:
     activation: str = "linear"  # the name of what its sum or product goes through at the end
     groups: int = 1  # equal parts of its channels that it treats apart
     only_by_onnx: str = ""  # why neither Darknet nor OpenCV's importer runs it, where that is so
+    one_image_in_opencv: bool = False  # OpenCV's importer runs it right in batches of 1 only
     not_in_opencv: str = ""  # why OpenCV's importer computes something else than Darknet
 
     def __init__(

@@ -35,6 +35,7 @@ class Dfl(Head):
 
     kind = "dfl"
     loss_kind = "dfl"
+    scores_objects = False
     mask = ()
     all_anchors = ()
 

@@ -121,6 +121,7 @@ class ScaleChannels(_Product):
     """Squeeze-and-excite: one factor per channel, or with `scale_wh` per position."""
 
     kind = "scale_channels"
+    one_image_in_opencv = True  # it multiplies a map by the scales of a single image
 
     def _check(self) -> None:
         self.per_position = self.section.flag("scale_wh")

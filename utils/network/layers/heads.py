@@ -31,6 +31,7 @@ class Head(Layer):
     anchor_unit_px: float = 1.0
     entries: int  # numbers per anchor: box, objectness, classes
     objectness_entry = 4  # which of them is the objectness
+    scores_objects: bool = True  # whether it has an objectness beside the classes
     loss_kind: str = ""  # which loss of utils/training/losses trains it; '': none does
 
     def infer_shape(self) -> Shape:

@@ -49,7 +49,7 @@ ADVICE: dict[Target, Advice] = {
 
 
 def width_line(layers: Sequence[Layer], target: Target) -> str:
-    """What --round-to would be for, and how many convolutions are not that wide now.
+    """What --round-to would be for, and how many layers with a kernel are not that wide now.
 
     Those that a head reads are as wide as it says, and do not count.
     """
@@ -60,12 +60,10 @@ def width_line(layers: Sequence[Layer], target: Target) -> str:
         source for layer in layers if isinstance(layer, Head) for source in layer.sources
     }
     widths = [
-        layer.shape[0]
-        for layer in layers
-        if layer.kind == "convolutional" and layer.index not in read_by_head
+        layer.shape[0] for layer in layers if layer.macs() and layer.index not in read_by_head
     ]
     odd = sum(width % advice.round_to > 0 for width in widths)
     return (
         f"prune with --round-to {advice.round_to} ({advice.why}); "
-        f"{odd} of {len(widths)} convolutions have another width now"
+        f"{odd} of {len(widths)} layers with a kernel have another width now"
     )

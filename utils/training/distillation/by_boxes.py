@@ -122,7 +122,7 @@ def _decoded(head: Head, raw: Tensor, img_hw: Size) -> Tensor:
     boxes = head.decode(raw, img_hw)
     # Heads that put out numbers as they are may leave 0..1.
     boxes[..., 4:].clamp_(0, 1)
-    if not isinstance(head, Dfl):
+    if head.scores_objects:
         return boxes
     best = boxes[..., 5:].amax(2, keepdim=True).clamp(min=1e-9)
     return torch.cat((boxes[..., :4], best, boxes[..., 5:] / best), 2)
