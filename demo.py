@@ -87,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from utils.runtimes.demo.results import stages_table, verdict
     from utils.runtimes.demo.run import measure_stages, save_before_after
 
+    print("four models: mAP in PyTorch and in OpenCV, then times in turns", flush=True)
     data = shapes / "shapes.data"
     rows = measure_stages([base, sparse, slim, tuned], data, Darknet)
     seen = save_before_after(folder / "before_after.png", rows[0], rows[-1], data, Darknet)
