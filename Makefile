@@ -30,8 +30,9 @@ demo: $(STAMP)
 	OMP_WAIT_POLICY=passive $(RUN) demo.py
 
 # make's own exit status says only that something failed: with STATUS=FILE pytest's goes there.
+# A process a core: most tests are processes of one thread, or start one.
 test: $(STAMP)
-	$(RUN) -m pytest$(if $(STATUS),; echo $$? >"$(STATUS)")
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal$(if $(STATUS),; echo $$? >"$(STATUS)")
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

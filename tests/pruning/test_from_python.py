@@ -183,7 +183,7 @@ def asked(strategy: Strategy = STRATEGY, **parts: Any) -> PruneOptions:
     return PruneOptions(strategy, MY, **parts)
 
 
-@pytest.mark.parametrize(("make", "strategy", "words", "said"), BAD, ids=lambda value: str(value))
+@pytest.mark.parametrize(("make", "strategy", "words", "said"), BAD, ids=[case[3] for case in BAD])
 def test_options_refuse_what_the_flags_refuse(
     make: Callable[[], Any], strategy: Strategy, words: list[str], said: str,
     capsys: pytest.CaptureFixture[str],
