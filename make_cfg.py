@@ -3,12 +3,15 @@
 Examples:
     python make_cfg.py --cfg cfg/yolov3-spp.cfg --data data/my.data
     python make_cfg.py --cfg cfg/yolov3-tiny.cfg --data data/my.data --anchors --img-size 320
+    python make_cfg.py --cfg cfg/my.cfg --data data/my.data --replace-activation mish=leaky
 
 The copy lies beside the source as NAME-DATA.cfg (cfg/yolov3-spp-my.cfg). Every head gets classes=
 and the convolution before it the filters= to match. --anchors replaces the anchors by k-means over
 the training boxes at the network's size, the largest for the head with the largest stride. --fit
-sets letter_box in [net], which train.py, val.py and Darknet go by. All else stays, comments
-included.
+sets letter_box in [net], which train.py, val.py and Darknet go by. --replace-activation puts one
+activation in another's place, for a runtime that lacks it or is slow at it: the same weights fit,
+and are finetuned with the network before as their teacher. --for TARGET says what the copy meets
+there. All else stays, comments included.
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ from utils.cfg.strict import add_strict_darknet, strict_cfg
 from utils.command.cli import DATA_SET, Parser, add_img_size, img_size, run_main
 from utils.command.errors import UserError
 from utils.command.files import alone
-from utils.command.words.next_step import next_steps
+from utils.command.words.next_step import Words, next_steps
 from utils.data.darknet_files import DataSpec, load_data_file
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit
+from utils.runtimes.targets.names import TARGETS
 
 
 def build_parser() -> Parser:
@@ -37,6 +41,15 @@ def build_parser() -> Parser:
     parser.add_argument("--anchors", action="store_true", help="find anchors for the data set")
     add_img_size(parser)
     add_fit(parser)
+    parser.add_argument(
+        "--replace-activation",
+        nargs="+",
+        type=_replacement,
+        default=[],
+        metavar="OLD=NEW",
+        help="put one activation in the place of another in every layer: mish=leaky",
+    )
+    parser.add_argument("--for", dest="target", choices=TARGETS, help="what is to run it")
     add_strict_darknet(parser)
     parser.add_argument("--seed", type=_seed, default=0, help="of the k-means starts")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
@@ -48,6 +61,13 @@ def _seed(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
     return value
+
+
+def _replacement(text: str) -> tuple[str, str]:
+    old, sign, new = text.partition("=")
+    if not (old and sign and new):
+        raise argparse.ArgumentTypeError(f"must be OLD=NEW, as in mish=leaky, got '{text}'")
+    return old, new
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
@@ -68,12 +88,21 @@ def _write(args: argparse.Namespace, data: DataSpec, output: Path) -> Path:
     before = load_cfg(source)
     fit = chosen_fit(args.fit, before)
     from utils.describe.heads import head_changes
-    from utils.network.retarget import with_classes, with_fit, with_img_size, with_title
+    from utils.describe.network import print_cfg_for
+    from utils.network.retarget import (
+        with_activation,
+        with_classes,
+        with_fit,
+        with_img_size,
+        with_title,
+    )
 
     after = with_classes(before, data.nc)
     if size:
         after = with_img_size(after, size)
     after = with_fit(after, fit)
+    for old, new in args.replace_activation:
+        after = with_activation(after, old, new)
     worth = ""
     if args.anchors:
         from utils.network.anchors import fit_anchors, fit_lines
@@ -82,10 +111,19 @@ def _write(args: argparse.Namespace, data: DataSpec, output: Path) -> Path:
         worth = fit_lines(*fits) + "\n"
     how = f"{data.nc} classes" + (", anchors by k-means" if args.anchors else "")
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])
-    save_cfg(strict_cfg(titled) if args.strict_darknet else titled, output)
-    train = ["python", "train.py", "--cfg", output, "--data", args.data, "--name", "base"]
-    print(f"{head_changes(before, after)}\n{worth}written: {output}")
-    print(next_steps({"train it": train}))
+    strict = args.strict_darknet or args.target == "darknet"
+    written = strict_cfg(titled) if strict else titled
+    changes = head_changes(before, after)  # reads the copy as a network: before it is written
+    save_cfg(written, output)
+    print(f"{changes}\n{worth}written: {output}")
+    if args.target:
+        print_cfg_for(written, args.target)
+    train: Words = ["python", "train.py", "--cfg", output, "--data", args.data, "--name", "base"]
+    steps = {"train it": train}
+    if args.replace_activation:
+        taught: Words = ["--weights", "WEIGHTS", "--t-cfg", source, "--t-weights", "WEIGHTS"]
+        steps = {f"train the weights of {source} for it, taught by it": [*train, *taught]}
+    print(next_steps(steps))
     return output
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from make_cfg import main
 from models import Darknet
@@ -214,3 +215,45 @@ def test_title_is_one_line_of_ascii() -> None:
     cfg = with_title(parse_cfg(TINY), ["für x\n[net].cfg"])
     assert cfg.preamble[0].text == "# f\\xfcr x\\n[net].cfg\n"
     assert parse_cfg("".join(line.text for line in cfg.preamble) + "[net]\n").layers == ()
+
+
+def test_replaced_activation(
+    tmp_path: Path, data_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The old weights fit, the numbers change, and the command to come names both networks."""
+    source, copy = tmp_path / "tiny.cfg", tmp_path / "copy.cfg"
+    source.write_text(TINY)
+    words = ["--cfg", str(source), "--data", str(data_file), "--output", str(copy)]
+    main([*words, "--replace-activation", "leaky=relu", "--for", "rknn"])
+    text = copy.read_text()
+    assert "activation=relu" in text
+    assert "leaky" not in text
+    told = capsys.readouterr().out
+    assert "load_darknet" in told
+    assert f"--t-cfg {source}" in told
+    torch.manual_seed(0)
+    network = Darknet(main([*words, "--force"])).eval()
+    other = Darknet(main([*words, "--force", "--replace-activation", "leaky=relu"])).eval()
+    other.load_state_dict(network.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    assert not torch.equal(network(x)[0], other(x)[0])
+    back = Darknet(main([*words, "--force"])).eval()
+    back.load_state_dict(other.state_dict())
+    assert torch.equal(network(x)[0], back(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["mish=leaky"], "no section has activation=mish; there are: linear (2), leaky (1)"),
+        (["leaky=soft"], "copy.cfg:11: [convolutional] activation: unknown activation 'soft'"),
+    ],
+)
+def test_refused_replacements(words: list[str], said: str, tmp_path: Path, data_file: Path) -> None:
+    source, copy = tmp_path / "tiny.cfg", tmp_path / "copy.cfg"
+    source.write_text(TINY)
+    flags = ["--cfg", str(source), "--data", str(data_file), "--output", str(copy)]
+    with pytest.raises(UserError) as error:
+        main([*flags, "--replace-activation", *words])
+    assert said in str(error.value).replace(str(source), "copy.cfg")
+    assert not copy.exists()

@@ -214,3 +214,17 @@ def test_options_refuse_what_no_flag_can_say() -> None:
     assert asked(ratio=0.0).chosen_ratio == 0.0
     assert asked().chosen_ratio == STRATEGY.ratio
     assert asked(LAYERS).chosen_shortcuts == 8
+
+
+def test_a_target_rounds() -> None:
+    """--for takes the target's multiple, together with a typed one; darknet writes strict cfgs."""
+
+    def typed(*words: str) -> PruneOptions:
+        return prune_flags(STRATEGY, None, ["--cfg", "a", "--weights", "b", *words])
+
+    assert typed("--for", "onnx").rules.round_to == 8
+    assert typed("--for", "onnx", "--round-to", "12").rules.round_to == 24
+    assert typed("--for", "mnn", "--round-to", "12").rules.round_to == 12
+    assert typed().rules.round_to == 1
+    assert typed("--for", "darknet").strict_darknet
+    assert not typed("--for", "onnx").strict_darknet

@@ -9,7 +9,8 @@ import pytest
 import cfginfo
 from tests.support.nets import conv, head, net, rules, section
 from utils.cfg import format_cfg, load_cfg
-from utils.runtimes.targets.advice import ADVICE, width_line
+from utils.describe.target import width_line
+from utils.runtimes.targets.advice import ADVICE
 from utils.runtimes.targets.names import TARGETS
 from utils.runtimes.targets.rknn import RULES, hits
 

@@ -62,6 +62,11 @@ def print_target(graph: ChannelGraph, cfg: Cfg, target: Target) -> None:
     _print_lines(f"For {target}:", target_lines(cfg, graph.layers, target))
 
 
+def print_cfg_for(cfg: Cfg, target: Target) -> None:
+    """The same of a cfg alone."""
+    print_target(channel_graph(build_layers(cfg)), cfg, target)
+
+
 def _print_structure(graph: ChannelGraph, strategies: Mapping[str, Strategy]) -> None:
     print(layer_table(graph))
     print(f"\n{totals(graph.layers)}\n\n{head_table(graph.layers)}")

@@ -5,6 +5,7 @@ Nothing else of the text changes: comments, order and every other option stay.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -71,6 +72,22 @@ def with_fit(cfg: Cfg, fit: Fit) -> Cfg:
     if fit == "stretch" and not cfg.net.has("letter_box"):
         return cfg
     return with_net(cfg, set_option(cfg.net, "letter_box", int(fit == "letterbox")))
+
+
+def with_activation(cfg: Cfg, old: str, new: str) -> Cfg:
+    """The cfg with `activation=new` wherever a section says `activation=old`; the weights stay fit.
+
+    Raises UserError when none says so.
+    """
+    said = Counter(section.text("activation", "") for section in cfg.layers)
+    if not said[old]:
+        others = ", ".join(f"{name} ({count})" for name, count in said.most_common() if name)
+        raise UserError(f"{cfg.source}: no section has activation={old}; there are: {others}")
+    layers = (
+        set_option(section, "activation", new) if section.text("activation", "") == old else section
+        for section in cfg.layers
+    )
+    return replace(cfg, layers=tuple(layers))
 
 
 def anchor_count(cfg: Cfg) -> int:

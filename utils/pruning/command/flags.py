@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from ...cfg.strict import add_strict_darknet
 from ...command.cli import (
@@ -26,6 +26,8 @@ from ...detection.inputs import add_inputs, inputs_of, require_inputs
 from ...detection.options import Scoring
 from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
+from ...runtimes.targets.advice import add_target, rounded_for, wanted
+from ...runtimes.targets.names import Target
 from ..importance.options import IMPORTANCES, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
@@ -52,6 +54,9 @@ def read_flags(
     require_sensitivity(options.sensitivity)
     if options.widths:
         read_widths(options.widths)
+    target = cast("Target | None", options.typed.flags.get("target"))
+    if target is not None:
+        print(wanted(target, options.rules.round_to))
     return options
 
 
@@ -84,7 +89,7 @@ def prune_flags(
         given.get("runtime", "torch"),
         args.recalibrate,
         args.bn_epsilon,
-        args.strict_darknet,
+        args.strict_darknet or given.get("target") == "darknet",
         Outputs(
             args.force,
             args.dry_run,
@@ -115,7 +120,7 @@ def _rules(given: Mapping[str, Any]) -> LayerRules:
     if "round_to" not in given:
         return LayerRules()
     return LayerRules(
-        given["round_to"],
+        rounded_for(given["target"], given["round_to"]),
         given["max_ratio"],
         tuple(given["exclude"]),
         tuple(given["only"]),
@@ -245,6 +250,7 @@ def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
         metavar="N",
         help="keep multiples of N channels, rounding up: 8 suits most runtimes",
     )
+    add_target(group)
     if strategy.has_floor:
         add(
             "--layer-keep",

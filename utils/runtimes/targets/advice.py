@@ -1,17 +1,20 @@
-"""For each target: the way to it, and the multiple of channels that its kernels are fast at."""
+"""For each target: the way to it, and the multiple of channels that its kernels are fast at.
+
+Nothing here needs a tensor: the flags of commands read it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import math
 from dataclasses import dataclass
 
-from ...network.layers import Head, Layer
-from .names import Target
+from .names import TARGETS, Target
 
 
 @dataclass(frozen=True)
 class Advice:
-    """way: the command that makes its files. round_to: for --round-to of a prune; 1: any count."""
+    """way: the command that makes its files. round_to: the multiple of channels; 1: any count."""
 
     way: str
     round_to: int
@@ -45,25 +48,28 @@ ADVICE: dict[Target, Advice] = {
         "export.py --format onnx, then rknn.load_onnx; never load_darknet", 8,
         "not measured: the simulator has no times",
     ),
+    "darknet": Advice(
+        "export.py --format darknet", 1,
+        "not measured; the cfg is written as its strictest reader, hank-ai's, wants it"),
 }  # fmt: skip
 
 
-def width_line(layers: Sequence[Layer], target: Target) -> str:
-    """What --round-to would be for, and how many layers with a kernel are not that wide now.
+def rounded_for(target: Target | None, round_to: int) -> int:
+    """The least multiple of channels that suits a target and is one of `round_to`, too."""
+    return round_to if target is None else math.lcm(round_to, ADVICE[target].round_to)
 
-    Those that a head reads are as wide as it says, and do not count.
-    """
-    advice = ADVICE[target]
-    if advice.round_to == 1:
-        return f"prune to any width ({advice.why})"
-    read_by_head = {
-        source for layer in layers if isinstance(layer, Head) for source in layer.sources
-    }
-    widths = [
-        layer.shape[0] for layer in layers if layer.macs() and layer.index not in read_by_head
-    ]
-    odd = sum(width % advice.round_to > 0 for width in widths)
-    return (
-        f"prune with --round-to {advice.round_to} ({advice.why}); "
-        f"{odd} of {len(widths)} layers with a kernel have another width now"
+
+def wanted(target: Target, round_to: int) -> str:
+    """What a prune keeps to for a target, and why: a line."""
+    return f"for {target}: multiples of {round_to} channels ({ADVICE[target].why})"
+
+
+def add_target(group: argparse._ActionsContainer) -> None:
+    """Add `--for` to a command that decides about channels."""
+    group.add_argument(
+        "--for",
+        dest="target",
+        choices=TARGETS,
+        help="what is to run it: keep multiples of the channels that its kernels are fast at, "
+        "darknet: write the cfg as --strict-darknet does (cfginfo.py --for says what and why)",
     )
