@@ -62,7 +62,7 @@ def test_programs_that_just_do_not(program: bytes) -> None:
 def test_shared_values_count_each_time_and_no_more() -> None:
     """A hundred references to a list of a hundred, which is far from any limit."""
     shared = list(range(100))
-    require_bounded(pickle.dumps({k: shared for k in range(100)}))
+    require_bounded(pickle.dumps(dict.fromkeys(range(100), shared)))
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         value = {"a": [1, 2.5, None, True, b"x", "y", (1,), {2}], "b": frozenset((3,)), "c": 10**30}
         require_bounded(pickle.dumps(value, protocol))

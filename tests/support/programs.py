@@ -57,6 +57,8 @@ def archive(path: Path, program: bytes) -> Path:
     """A checkpoint's zip with this program and no tensors."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a/data.pkl", program)
+        file.writestr("a/byteorder", "little")
+        file.writestr("a/version", "3\n")
     return path
 
 

@@ -12,7 +12,7 @@ from ...command.errors import UserError
 from ...command.files import require_file
 from ...command.optional import load
 from .best import as_predictions
-from .layouts import METADATA_KEY, rows_of
+from .layouts import METADATA_KEY, fits, rows_of
 from .metadata import stated_classes, stated_names
 from .nms import DETECTIONS
 
@@ -72,6 +72,10 @@ class OnnxNetwork:
         parts = [blob] if not isinstance(self._shape[0], int) else np.split(blob, len(blob))
         found = [self._session.run(None, {self._input: part})[0] for part in parts]
         boxes = torch.from_numpy(np.concatenate(found))
+        layout = "deepstream" if self._classes else self._layout  # which has rows of six as well
+        classes = self._classes or len(self.names or ())
+        if not fits(layout, boxes, classes):
+            raise UserError(f"{self._source}: its boxes do not lie as it says that they do")
         if self._classes:
-            return as_predictions(boxes, self._classes)
-        return rows_of(self._layout, boxes, len(self.names or ()))
+            return as_predictions(boxes, classes)
+        return rows_of(layout, boxes, classes)
