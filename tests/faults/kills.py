@@ -19,58 +19,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-import export
-import iterative_prune
-import sensitivity
-import train
+from tests.faults.long_commands import CASES, Case, going_on, write_start
 from tests.faults.shim import Fault, run
-from tests.support.training_project import assert_same, write_project
-
-Main = Callable[[list[str]], Any]
-_MODEL = ["--cfg", "my.cfg", "--weights", "my.weights"]
-_QUIET = ["--img-size", "32", "--device", "cpu", "--workers", "0", "--batch-size", "2"]
-_TRAIN = ["--cfg", "my.cfg", "--data", "my.data", *_QUIET, "--noplots", "--name", "r"]
-_STEPS = [
-    *_MODEL, "--data", "my.data", *_QUIET, "--steps", "2", "--target", "0.4", "--output", "it",
-    "--epochs-per-step", "2", "--train-flags=--mosaic 0 --warmup-epochs 0 --noplots",
-]  # fmt: skip
-_ONNX = [*_MODEL, "--format", "onnx", "--output", "out/net"]
-_CURVES = [*_MODEL, "--data", "my.data", "--fast", "--img-size", "32", "--output", "out"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A command, how it goes on once `begun` is there, and the files that it ends with."""
-
-    main: Main
-    argv: list[str]
-    resume: list[str]
-    begun: str
-    ends_with: tuple[str, ...]
-    over: tuple[str, ...] = ()  # flags with which it may replace what a killed one has left
-
-
-CASES = {
-    "train": Case(
-        train.main, [*_TRAIN, "--epochs", "5"], ["--resume", "--name", "r"],
-        "runs/train/r/last.pt", ("runs/train/r/last.pt", "runs/train/r/best.pt"),
-    ),
-    "iterative_prune": Case(
-        iterative_prune.main, _STEPS, ["--resume", "it"],
-        "it/state.json", ("it/best.weights", "it/best.cfg", "it/steps.csv"),
-    ),
-    "export": Case(export.main, _ONNX, [], "", ("out/net.onnx",), ("--force",)),
-    "sensitivity": Case(
-        sensitivity.main, _CURVES, ["--resume", "out"], "out/state.json", ("out/sensitivity.json",)
-    ),
-}  # fmt: skip
+from tests.support.training_project import assert_same
 
 
 def trial(case: Case, start: Path, folder: Path, after_s: float) -> bool:
@@ -81,10 +37,7 @@ def trial(case: Case, start: Path, folder: Path, after_s: float) -> bool:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(start, folder)
     killed = _killed(case, folder, after_s)
-    argv = case.resume if case.begun and (folder / case.begun).exists() else case.argv
-    ended = run(case.main, argv, Fault(), folder)
-    if ended.status == 2 and "exists already" in ended.said and case.over:
-        ended = run(case.main, [*argv, *case.over], Fault(), folder)
+    ended = going_on(case, folder)
     done = "epochs are done" in ended.said  # the kill came after the last one: said, no fault
     assert ended.status == 0 or (ended.status == 2 and done), ended.said
     return killed
@@ -114,7 +67,8 @@ def require_same(case: Case, whole: Path, folder: Path) -> None:
     for name in case.ends_with:
         found, wanted = folder / name, whole / name
         if name.endswith("last.pt"):
-            assert_same(*(torch.load(path, weights_only=True) for path in (found, wanted)))
+            kept = [torch.load(path, weights_only=True) for path in (found, wanted)]
+            assert_same(*({k: v for k, v in each.items() if k != "args"} for each in kept))
         else:
             assert found.read_bytes() == wanted.read_bytes(), f"{name} differs"
     left = [str(path) for path in folder.rglob(".*") if path.is_file()]
@@ -125,12 +79,7 @@ def kills_of(case: Case, seed: str, kills: int, folder: Path) -> list[str]:
     """Trials of a command until so many kills have met it; the faults, one line each."""
     start, whole = folder / "start", folder / "whole"
     if not start.exists():
-        start.mkdir(parents=True)
-        write_project(start)
-        torch.manual_seed(0)
-        from models import Darknet
-
-        Darknet(start / "my.cfg").save_weights(start / "my.weights")
+        write_start(start)
     shutil.rmtree(whole, ignore_errors=True)
     shutil.copytree(start, whole)
     begun = time.monotonic()
