@@ -13,12 +13,9 @@ from typing import Any
 import pytest
 
 import export
-import iterative_prune
 import make_cfg
 import mask_prune
-import sensitivity
 import slim_prune
-import train
 from models import Darknet, convert
 from tests.faults.shim import ERRORS, KINDS, SHORT, Ended, Fault, run
 from tests.fuzz import corpus
@@ -183,56 +180,3 @@ def test_each_operation_with_each_error(name: str, tmp_path: Path) -> None:
     project(_made(tmp_path / "start"))
     tried = under_faults(command, tmp_path / "work", tmp_path / "start", command.argv, True)
     assert tried > 20
-
-
-TRAIN = [
-    "--cfg", "my.cfg", "--data", "my.data", "--img-size", "32", "--batch-size", "2", "--device",
-    "cpu", "--workers", "0", "--epochs", "2", "--name", "r", "--noplots",
-]  # fmt: skip
-STEPS = [
-    *MODEL, "--data", "my.data", "--img-size", "32", "--device", "cpu", "--workers", "0",
-    "--batch-size", "2", "--train-flags=--mosaic 0 --warmup-epochs 0 --noplots",
-    "--epochs-per-step", "1", "--steps", "1", "--target", "0.25", "--output", "it",
-]  # fmt: skip
-MEASURE = [*MODEL, "--data", "my.data", "--fast", "--img-size", "32", "--output", "out"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("main", "argv", "resume", "whole"),
-    [
-        (train.main, TRAIN, ["--resume", "--name", "r"], ("runs/train/r/last.pt",)),
-        (iterative_prune.main, STEPS, ["--resume", "it"], ("it/best.weights", "it/best.cfg")),
-        (sensitivity.main, MEASURE, ["--resume", "out"], ("out/sensitivity.json",)),
-    ],
-)
-def test_a_long_command_stops_in_one_line_and_goes_on(
-    main: Main, argv: list[str], resume: list[str], whole: tuple[str, ...], tmp_path: Path
-) -> None:
-    project(_made(tmp_path / "start"))
-    folder = tmp_path / "work"
-    shutil.copytree(tmp_path / "start", folder)
-    sound = run(main, argv, Fault(), folder)
-    assert sound.status == 0, sound.said
-    wanted = state(folder)
-    step = max(1, sum(sound.counts.values()) // 20)
-    stopped = 0
-    for fault in one_in(faults(sound.counts, False), step):
-        shutil.rmtree(folder)
-        shutil.copytree(tmp_path / "start", folder)
-        ended = run(main, argv, fault, folder)
-        assert "Traceback" not in ended.said, f"{fault}\n{ended.said}"
-        if ended.status:
-            assert (ended.status, len(ended.errors)) == (2, 1), f"{fault}\n{ended.said}"
-            stopped += 1
-            again = run(main, resume, Fault(), folder)
-            if again.status:  # it had not begun, or was done: either is said
-                assert len(again.errors) == 1, again.said
-                continue
-        found = state(folder)
-        assert {name for name in found if "/." in f"/{name}"} == set()
-        for name in whole:
-            assert name in found, f"{fault}\n{ended.said}"
-            if name.endswith(".json"):
-                assert found[name] == wanted[name]
-    assert stopped > 3

@@ -18,6 +18,8 @@ from utils.cfg import format_cfg
 from utils.network.weights import checkpoint_content
 from utils.pruning.sensitivity.file import write_sensitivity
 from utils.pruning.sensitivity.record import Curve, Images, Point, Ranked, Scores, Sensitivity
+from utils.pruning.widths.file import Width, Widths, write_widths
+from utils.translate.translation import translate_checkpoint
 
 CFG = """[net]
 width=64
@@ -76,6 +78,10 @@ SENSITIVITY = Sensitivity(
     (32, 64),
     0,
     (Curve((0, 2), 8, (Point(0.5, 4, 1 / 3, Scores(3.1, 0.5, 0.2), 0.7),)),),
+)
+
+WIDTHS = Widths(
+    "0" * 64, Ranked("slim_prune", "bn", "none"), (Width((0, 2), 8, 5), Width((4,), 6, 6))
 )
 
 
@@ -165,6 +171,22 @@ def write_checkpoint(folder: Path) -> None:
 def write_foreign(folder: Path) -> None:
     torch.manual_seed(0)
     theirs.save(folder / "theirs.pt", theirs.yolov8("n", 2, 0.03))
+
+
+def write_widths_file(folder: Path) -> None:
+    write_widths(WIDTHS, folder / "w.json")
+
+
+def write_tree(folder: Path) -> None:
+    (folder / "a.tree").write_text("thing -1\ncat 0\ndog 0\npoodle 2\n")
+
+
+def write_noted(folder: Path) -> None:
+    """A cfg whose heads are notes in comments, as a translation has them."""
+    write_foreign(folder)
+    made = translate_checkpoint(folder / "theirs.pt", (64, 64))
+    (folder / "net.cfg").write_text(format_cfg(made.cfg))
+    (folder / "theirs.pt").unlink()
 
 
 def write_sensitivity_file(folder: Path) -> None:

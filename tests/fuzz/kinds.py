@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import slim_prune
 from models import Darknet
-from tests.fuzz import corpus
+from tests.fuzz import corpus, exported
 from tests.fuzz.structure import VALUES, odd_tensors, variants
 from tests.support.random_cfgs import cfgs
 from utils.annotations.coco import read_coco
@@ -37,10 +37,13 @@ from utils.network.channel_links import read_links
 from utils.network.cost import count_macs, count_parameters
 from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
+from utils.network.layers.region import read_tree
 from utils.network.saved_masks import masks_in
 from utils.network.weights import best_conf_in, load_checkpoint, names_in, require_usable
 from utils.pruning.sensitivity.file import FORMAT, VERSION, read_sensitivity
-from utils.runtimes.onnx.run import stated_names
+from utils.pruning.widths import file as width_file
+from utils.pruning.widths.file import read_widths
+from utils.runtimes.onnx.metadata import stated_names
 from utils.training.cfg_recipe import recipe
 from utils.training.checkpoint import load_for_resume
 from utils.training.flags import make_parser
@@ -241,7 +244,35 @@ KINDS: dict[str, Kind] = {
         lambda f: _json(["cat", "dog"], f / "names.json"), _metadata, ("names.json",),
         lambda: VALUES, _json,
     ),
+    "onnx": Kind(
+        exported.write_told, exported.read_onnx, ("told.json",),
+        lambda: variants(exported.TOLD), _json,
+    ),
+    "program": Kind(
+        exported.write_program, exported.read_program, ("program",),
+        exported.programs, exported.write_program_bytes,
+    ),
+    "videos": Kind(exported.write_videos, exported.read_videos, ("a.avi", "a.mp4")),
+    "widths": Kind(
+        corpus.write_widths_file, lambda f: read_widths(f / "w.json"), ("w.json",),
+        lambda: variants(_widths()), _json,
+    ),
+    "tree": Kind(corpus.write_tree, lambda f: read_tree(f / "a.tree"), ("a.tree",)),
+    "cfg-notes": Kind(corpus.write_noted, _cfg, ("net.cfg",)),
+    "auto-voc": Kind(
+        corpus.write_voc, lambda f: _converted(f, reader_for(f)[1](f, None)),
+        ("0.xml", "1.xml", "2.xml"),
+    ),
 }  # fmt: skip
+if exported.HAS_SCIPY:
+    KINDS["hands"] = Kind(exported.write_hands, exported.read_hands, exported.HANDS)
+
+
+def _widths() -> Any:
+    plain = json.dumps(
+        {"format": width_file.FORMAT, "version": width_file.VERSION, **asdict(corpus.WIDTHS)}
+    )
+    return json.loads(plain)
 
 
 def _sensitivity() -> Any:

@@ -49,7 +49,7 @@ def _own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("[convolutional]\nfilters=999999999999\n", r"net.cfg:5: \[convolutional\]: its largest"),
         ("[convolutional]\nsize=1000000\npad=1\n", "its largest tensor would be"),
-        ("[convolutional]\nfilters=9999\nsize=99\npad=1\n", "those of the network would be"),
+        ("[convolutional]\nfilters=9999\nsize=199\npad=1\n", "those of the network would be"),
         ("[connected]\noutput=99999999\n", "would be"),
         ("[maxpool]\nsize=1\npadding=100000\nstride=99999\n", "its largest tensor would be"),
         ("[upsample]\nstride=100000\n", r"net.cfg:5: \[upsample\]: its largest tensor"),

@@ -128,6 +128,8 @@ def _text(value: Any) -> str:
 def _images(place: Path, path: Path) -> list[Path]:
     if place.is_file():
         return [image for _, image in load_list(place)]
+    if place.resolve().parent == place.resolve():
+        raise UserError(f"{path}: {place} is a whole disk, which is not looked through for images")
     found = sorted(p for p in place.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
         raise UserError(f"{path}: {place} holds no image")

@@ -8,6 +8,8 @@ from .parse import Section
 # Channels of all layers together, as a share of the limit: the readings that treat each channel by
 # itself (ties, constants) take some hundred bytes for one.
 _NUMBERS_PER_CHANNEL = 64
+# All weights together may be half as many again as one tensor: 1.5 GiB. yolov4-p7 has 287 million.
+_NETWORK = (3, 2)
 
 
 class Room:
@@ -22,7 +24,8 @@ class Room:
         """Count a layer. Raises CfgError, with file:line, for the one that is too much."""
         require_room(section, "its largest tensor", largest)
         self._weights += weights
-        require_room(section, "with its weights, those of the network", self._weights)
+        most = tensor_limit() * _NETWORK[0] // _NETWORK[1]
+        require_room(section, "with its weights, those of the network", self._weights, most)
         self._channels += channels
         if self._channels > self._most_channels:
             raise section.error(
@@ -31,12 +34,12 @@ class Room:
             )
 
 
-def require_room(section: Section, what: str, numbers: int) -> None:
-    """Raise CfgError for a tensor that is larger than `--tensor-limit`."""
-    if numbers > tensor_limit():
+def require_room(section: Section, what: str, numbers: int, most: int | None = None) -> None:
+    """Raise CfgError for a tensor that is larger than `most`, which is `--tensor-limit`."""
+    most = tensor_limit() if most is None else most
+    if numbers > most:
         raise section.error(
-            f"{what} would be {_short(numbers)} numbers; more than {tensor_limit()} need a higher "
-            f"{FLAG}"
+            f"{what} would be {_short(numbers)} numbers; more than {most} need a higher {FLAG}"
         )
 
 

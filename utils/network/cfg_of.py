@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ..command.files import require_file
 _CHECKPOINTS = (".pt", ".pth")
 _ZIP_START = b"PK\x03\x04"  # of what torch.save writes
 _PICKLE, _MOST_BYTES = "/data.pkl", 64 << 20
+_DAMAGE = (
+    OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, struct.error,
+)  # fmt: skip
 
 
 def read_cfg(path: str | Path) -> Cfg:
@@ -59,5 +63,12 @@ def is_ultralytics(path: str | Path) -> bool:
             if len(found) != 1 or found[0].file_size > _MOST_BYTES:
                 return False
             return b"ultralytics." in archive.read(found[0])
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError):
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+        struct.error,
+    ):
         return False

@@ -24,6 +24,7 @@ from ..command.optional import INT8_NEEDS, load, require
 from ..network.darknet import Network
 from .muted import muted
 from .onnx.export import INPUT_NAME, OUTPUT_NAME
+from .onnx.metadata import stated_entries, stated_names
 from .real_images import Images
 
 _SIGNATURE = "serving_default"
@@ -148,8 +149,8 @@ class LiteRtNetwork:
         if not zipfile.is_zipfile(self._source):
             return None
         with zipfile.ZipFile(self._source) as archive:
-            told = json.loads(archive.read(METADATA_NAME))
-        return tuple(json.loads(told["names"])) if "names" in told else None
+            told = stated_entries(archive.read(METADATA_NAME))
+        return stated_names(told.get("names"))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""

@@ -25,6 +25,7 @@ from ..command.files import require_file
 from ..command.optional import load
 from .muted import muted
 from .onnx.export import INPUT_NAME, OUTPUT_NAME
+from .onnx.metadata import stated_entries, stated_names
 from .real_images import Images
 
 _SECONDS = 3600  # for a step of theirs; seconds are usual
@@ -128,8 +129,7 @@ class MnnNetwork:
         if info["inputNames"] != [INPUT_NAME] or info["outputNames"] != [OUTPUT_NAME]:
             raise UserError(f"{self._source}: no graph from images to boxes, as export.py writes")
         self._shape = list(info["inputs"][0].shape)
-        told = json.loads(info["bizCode"] or "{}")
-        self.names = tuple(json.loads(told["names"])) if "names" in told else None
+        self.names = stated_names(stated_entries(info["bizCode"]).get("names"))
 
     def _opened(self, inputs: list[str], outputs: list[str]) -> Any:
         open_file = self._mnn.nn.load_module_from_file

@@ -7,7 +7,6 @@ first, and the new one is for what it refuses.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..command.files import require_file
 from ..command.optional import load
 from ..network.darknet import Network
 from .onnx.export import OUTPUT_NAME
+from .onnx.metadata import stated_names
 from .opencv import reason
 
 
@@ -47,7 +47,7 @@ class OpenCVOnnx:
         sizes = model.graph.input[0].type.tensor_type.shape.dim
         self._fixed = [size.dim_value or None for size in sizes]  # a name stands for any size
         told = {entry.key: entry.value for entry in model.metadata_props}
-        self.names = tuple(json.loads(told["names"])) if "names" in told else None
+        self.names = stated_names(told.get("names"))
         self._bytes = np.frombuffer(content, np.uint8)
         self._engines = _engines()
         self._net = self._import()

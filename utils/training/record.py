@@ -53,13 +53,18 @@ class Record:
         self._run = run
         self._draws = not run.options.after_epoch.noplots
         self._results = folder / "results.csv"
-        self._board = SummaryWriter(str(folder), purge_step=first_epoch or None)
-        mode = "a" if first_epoch else "w"
-        self._log = _Log(folder / "train.log", mode, encoding="utf-8")
+        # TensorBoard's thread writes from the first moment on, before anything else here can fail.
+        self._hook, threading.excepthook = threading.excepthook, _quietly
+        try:
+            self._board = SummaryWriter(str(folder), purge_step=first_epoch or None)
+            mode = "a" if first_epoch else "w"
+            self._log = _Log(folder / "train.log", mode, encoding="utf-8")
+        except BaseException:
+            threading.excepthook = self._hook
+            raise
         self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
 
     def __enter__(self) -> Record:
-        self._hook, threading.excepthook = threading.excepthook, _quietly
         root = logging.getLogger()
         # Where nobody has set logging up, warnings go on to stderr as they would without a file.
         alone = [] if root.handlers or logging.lastResort is None else [logging.lastResort]

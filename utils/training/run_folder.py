@@ -52,7 +52,15 @@ def started_from(checkpoint: str | Path) -> str:
     if not isinstance(args, dict) or args.get("sparsity_regularization") is not True:
         return ""
     weights = args.get("weights")
-    return weights if isinstance(weights, str) and Path(weights).is_file() else ""
+    return weights if isinstance(weights, str) and _is_file(weights) else ""
+
+
+def _is_file(text: str) -> bool:
+    """As `Path.is_file`; a name that no file system can hold is none."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def new_run(root: Path, name: str, exist_ok: bool = False) -> RunFolder:

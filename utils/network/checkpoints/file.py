@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,14 @@ from torch import Tensor
 
 from ...command.errors import UserError
 from ...command.files import atomic_write
+from .program import MOST_PROGRAM_BYTES, require_bounded
+
+_OLD_PROGRAMS = 5  # magic number, protocol, machine, content, keys; the storages follow them
 
 # What torch.load raises for an archive with damaged contents.
 _DAMAGE = (
     RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError,
-    RecursionError, OverflowError, AssertionError, MemoryError,
+    RecursionError, OverflowError, AssertionError, MemoryError, struct.error,
 )  # fmt: skip
 
 
@@ -38,7 +42,7 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
 def read_checkpoint(path: Path) -> Any:
     """What a file holds, on the CPU; code in it is never run. Raises UserError."""
     try:
-        _require_stored(path)
+        _require_bounded(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise UserError(
@@ -69,13 +73,24 @@ def why_no_weights(value: object) -> str:
     return ""
 
 
-def _require_stored(path: Path) -> None:
-    """Raise ValueError for an archive that unpacks to more than it is: torch packs nothing."""
+def _require_bounded(path: Path) -> None:
+    """Raise ValueError for an archive that holds more than it is: torch packs nothing.
+
+    Also where its program would build more than is read here, in the form before PyTorch 1.6 too.
+    """
     if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            for _ in range(_OLD_PROGRAMS):
+                require_bounded(file)
         return
     with zipfile.ZipFile(path) as archive:
         if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
             raise ValueError("a packed archive, which torch does not write")
+        for part in archive.infolist():
+            if part.filename.endswith("data.pkl"):
+                if part.file_size > MOST_PROGRAM_BYTES:
+                    raise ValueError("a program of more than is read here")
+                require_bounded(archive.read(part))
 
 
 class _Noting(io.BufferedWriter):

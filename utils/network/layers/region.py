@@ -8,6 +8,7 @@ from pathlib import Path
 from ...command.errors import UserError
 from ...command.files import require_file
 from ...command.later import torch
+from ...data.darknet_files import MAX_SMALL_TEXT_BYTES, read_text
 from .base import Module, Tensor
 from .heads import Head, Yolo, cell_corners, flatten_cells
 
@@ -96,10 +97,7 @@ def read_tree(path: Path) -> tuple[int, ...]:
     Raises UserError for a line of another form or a parent that comes after its child.
     """
     parents: list[int] = []
-    try:
-        text = require_file(path, "the tree").read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a tree (the bytes are not UTF-8 text)") from None
+    text = read_text(require_file(path, "the tree"), "a tree of classes", MAX_SMALL_TEXT_BYTES)
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words:

@@ -61,6 +61,16 @@ def append_layout(path: Path, layout: Layout) -> None:
     onnx.save(model, str(path))
 
 
+def fits(layout: str, found: Tensor, classes: int) -> bool:
+    """Whether an output can be of the layout that its file, maybe a stranger's, states."""
+    if found.ndim != 3 or layout not in _NAMES:
+        return False
+    if layout == "deepstream":
+        labels = found[..., 5:]
+        return found.shape[2] == 6 and bool(((labels >= 0) & (labels < classes)).all())
+    return found.shape[1] > 4 if layout == "yolov8" else found.shape[2] > 5
+
+
 def rows_of(layout: str, found: Tensor, classes: int) -> Tensor:
     """Our rows (B, N, 5 + classes) of a layout's output; objectness 1 where it is in the scores."""
     if layout == "yolov8":

@@ -11,24 +11,12 @@ from torch import Tensor
 from ...command.errors import UserError
 from ...command.files import require_file
 from ...command.optional import load
-from ...command.outside.json_file import parsed_json
-from ...network.weights import names_in
 from .best import as_predictions
-from .layouts import METADATA_KEY, rows_of
+from .layouts import METADATA_KEY, fits, rows_of
+from .metadata import stated_classes, stated_names
 from .nms import DETECTIONS
 
 _ERRORS_ONLY = 3
-_MOST_CHARACTERS = 64 << 20
-
-
-def stated_names(text: str | None) -> tuple[str, ...] | None:
-    """The class names that metadata hold as a JSON list; None for anything else: files come from
-    strangers, and names are no part of what a network computes."""
-    try:
-        names = parsed_json(text) if text and len(text) < _MOST_CHARACTERS else None
-    except (ValueError, RecursionError):
-        return None
-    return names_in({"names": names}) or None
 
 
 class OnnxNetwork:
@@ -68,9 +56,9 @@ class OnnxNetwork:
         """How many classes a file has that ends with the best boxes; 0 for any other."""
         output = self._session.get_outputs()[0]
         metadata = self._session.get_modelmeta().custom_metadata_map
-        if output.name != DETECTIONS or len(output.shape) != 3 or "classes" not in metadata:
+        if output.name != DETECTIONS or len(output.shape) != 3:
             return 0
-        return int(metadata["classes"])
+        return stated_classes(metadata.get("classes"))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""
@@ -84,6 +72,10 @@ class OnnxNetwork:
         parts = [blob] if not isinstance(self._shape[0], int) else np.split(blob, len(blob))
         found = [self._session.run(None, {self._input: part})[0] for part in parts]
         boxes = torch.from_numpy(np.concatenate(found))
+        layout = "deepstream" if self._classes else self._layout  # which has rows of six as well
+        classes = self._classes or len(self.names or ())
+        if not fits(layout, boxes, classes):
+            raise UserError(f"{self._source}: its boxes do not lie as it says that they do")
         if self._classes:
-            return as_predictions(boxes, self._classes)
-        return rows_of(self._layout, boxes, len(self.names or ()))
+            return as_predictions(boxes, classes)
+        return rows_of(layout, boxes, classes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle  # the machine; the names it may use are ours
-import pickletools
+import struct
 import sys
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
@@ -24,9 +24,9 @@ from torch import Tensor
 
 from ...command.errors import UserError
 from ...command.files import require_file
+from ...network.checkpoints.program import MOST_PROGRAM_BYTES, require_bounded
 from .stubs import Stub, stub_class
 
-_LARGEST_PROGRAM_BYTES = 64 << 20  # that of yolov8x has 0.3 MB
 _MOST_DIMENSIONS = 8
 
 _STORAGES = {
@@ -61,15 +61,14 @@ _HARMLESS = {
 }
 _OF_TORCH = ("torch.nn.", "torch.optim.", "torch.amp.", "torch.cuda.amp.")
 
-# Memo slots are numbered in order by all writers: a huge one is there to fill the memory.
+# Opcodes that no checkpoint of PyTorch's holds.
 _REFUSED_OPCODES = {"INST", "OBJ", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"}
-_MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
 
 # What damaged or hostile bytes raise on the way through zip, pickle and numpy.
 _DAMAGE = (
     zipfile.BadZipFile, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError,
     AttributeError, NotImplementedError, OSError, RecursionError, OverflowError, MemoryError,
-    ImportError, RuntimeError,
+    ImportError, RuntimeError, struct.error,
 )  # fmt: skip
 
 
@@ -120,8 +119,8 @@ class _Archive:
         order = f"{self._prefix}byteorder"
         if order in self._entries and self._read(order, 16) != b"little":
             raise UserError(f"{self._path}: was written on a big-endian machine")
-        program = self._read(f"{self._prefix}data.pkl", _LARGEST_PROGRAM_BYTES)
-        _require_plain_program(program, self._path)
+        program = self._read(f"{self._prefix}data.pkl", MOST_PROGRAM_BYTES)
+        require_bounded(program, _REFUSED_OPCODES)
         return _Reader(program, self._storage, self._path).load()
 
     def _read(self, name: str, most: int) -> bytes:
@@ -246,11 +245,3 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
     if int(np.prod(size, dtype=object)) > storage.numel():
         raise pickle.UnpicklingError("a tensor larger than its storage")
     return storage.as_strided(size, stride, offset)
-
-
-def _require_plain_program(program: bytes, path: Path) -> None:
-    """Raise UserError for opcodes that no checkpoint of PyTorch's holds."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(program), 1):
-        slot = int(str(argument)) if opcode.name in _MEMO_OPCODES else 0
-        if opcode.name in _REFUSED_OPCODES or slot > count:
-            raise UserError(f"{path}: a damaged checkpoint ({opcode.name} {argument})")

@@ -54,6 +54,11 @@ def stub_class(module: str, name: str) -> type[Stub]:
     return type(name.rpartition(".")[2] or "Stub", (Stub,), {"_module": module, "_name": name})
 
 
+def _shown(found: Any) -> str:
+    """A value in a message; of one that holds others only the kind: its text may have no end."""
+    return str(found)[:40] if isinstance(found, str | int | float) else type(found).__name__
+
+
 class Node:
     """A module of a checkpoint, read with care: each look says what is missing, and where."""
 
@@ -99,7 +104,7 @@ class Node:
         values = set(found) if isinstance(found, tuple | list) and found else {found}
         value = values.pop()
         if values or not isinstance(value, int | float):
-            raise self.error(f"'{name}' must be one number, not {str(found)[:40]}")
+            raise self.error(f"'{name}' must be one number, not {_shown(found)}")
         return value
 
     def integer(self, name: str, default: int | None = None) -> int:

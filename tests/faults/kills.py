@@ -1,0 +1,122 @@
+"""SIGKILL at random moments of the long commands, then `--resume`: what an undisturbed one writes.
+
+    python -m tests.faults.kills --kills 20 --seed 7
+    python -m tests.faults.kills --only train export
+
+A trial starts a command anew, kills it and all it has started after a random share of the time that
+it takes, and goes on as a user would: --resume where it has something to go on from, else the same
+command again. A file under its own name that is cut short, or an end with other bytes, is a fault.
+Ends with status 1 where there was one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tests.faults.long_commands import CASES, Case, going_on, write_start
+from tests.faults.shim import Fault, run
+from tests.support.training_project import assert_same
+
+
+def trial(case: Case, start: Path, folder: Path, after_s: float) -> bool:
+    """Kill a command and let it go on to its end; whether it still ran when it was killed.
+
+    Raises AssertionError where a later command does not end well.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(start, folder)
+    killed = _killed(case, folder, after_s)
+    ended = going_on(case, folder)
+    done = "epochs are done" in ended.said  # the kill came after the last one: said, no fault
+    assert ended.status == 0 or (ended.status == 2 and done), ended.said
+    return killed
+
+
+def _killed(case: Case, folder: Path, after_s: float) -> bool:
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)
+        run(case.main, case.argv, Fault(), folder)
+        os._exit(0)
+    end = time.monotonic() + after_s
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.002)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def require_same(case: Case, whole: Path, folder: Path) -> None:
+    """Raise AssertionError where a folder does not end as the undisturbed one did.
+
+    Of last.pt the words of the command and the times of epochs may differ, and no number else.
+    """
+    for name in case.ends_with:
+        found, wanted = folder / name, whole / name
+        if name.endswith("last.pt"):
+            kept = [torch.load(path, weights_only=True) for path in (found, wanted)]
+            assert_same(*({k: v for k, v in each.items() if k != "args"} for each in kept))
+        else:
+            assert found.read_bytes() == wanted.read_bytes(), f"{name} differs"
+    left = [str(path) for path in folder.rglob(".*") if path.is_file()]
+    assert not left, f"left behind: {left}"
+
+
+def kills_of(case: Case, seed: str, kills: int, folder: Path) -> list[str]:
+    """Trials of a command until so many kills have met it; the faults, one line each."""
+    start, whole = folder / "start", folder / "whole"
+    if not start.exists():
+        write_start(start)
+    shutil.rmtree(whole, ignore_errors=True)
+    shutil.copytree(start, whole)
+    begun = time.monotonic()
+    sound = run(case.main, case.argv, Fault(), whole)
+    takes_s = time.monotonic() - begun
+    assert sound.status == 0, sound.said
+    moments, met, faults = random.Random(seed), 0, []
+    while met < kills:
+        after_s = takes_s * moments.random()
+        try:
+            met += trial(case, start, folder / "work", after_s)
+            require_same(case, whole, folder / "work")
+        except AssertionError as error:
+            faults.append(f"killed after {after_s:.3f} of {takes_s:.3f} s: {error}")
+            met += 1
+        print(f"{met} of {kills}, {len(faults)} faults", file=sys.stderr, flush=True)
+    return faults
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print a line per command, and say by the status whether something failed."""
+    parser = argparse.ArgumentParser(
+        "python -m tests.faults.kills", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--kills", type=int, default=20, help="of each command")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=tuple(CASES), help="these commands alone")
+    args = parser.parse_args(argv)
+    bad = 0
+    for name in args.only or CASES:
+        with tempfile.TemporaryDirectory(prefix="darkslim-kills-") as folder:
+            faults = kills_of(CASES[name], f"{args.seed} {name}", args.kills, Path(folder))
+        print(f"{name:<16} {args.kills} kills, {len(faults)} faults", *faults, sep="\n  ")
+        bad += len(faults)
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
