@@ -36,12 +36,12 @@ class PrunePlan:
     candidates: Candidates
     dropped: tuple[ResidualBlock, ...] = ()
 
-    @property
-    def stand_in(self) -> dict[int, int]:
+    @cached_property
+    def stand_in(self) -> Mapping[int, int]:
         """For every layer that goes, the layer whose value takes its place."""
         return {index: block.source for block in self.dropped for index in block.layers}
 
-    @property
+    @cached_property
     def silent(self) -> frozenset[int]:
         """Layers inside dropped blocks: none of their channels has a say any more."""
         return frozenset(index for block in self.dropped for index in block.inside)

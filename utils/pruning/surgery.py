@@ -7,7 +7,7 @@ but at the border, where a reader's kernel meets padding in place of the constan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +17,13 @@ from ..cfg import Cfg, drop_layers, replace_layers
 from ..network.channel_links import Link
 from ..network.layers import INPUT, Layer, Params
 from ..network.weights import State, key_of, split_state
+from .merge import Merge
 from .plan import PrunePlan
 
 
 @dataclass(frozen=True)
 class CutLayer:
-    """One layer of the cut: the full layer, its folded full parameters, its sliced ones.
+    """One layer of the cut: the full layer, its original parameters, its sliced ones.
 
     For a layer that goes as a whole both are its original ones, and mean nothing.
     """
@@ -30,7 +31,9 @@ class CutLayer:
     layer: Layer
     left: Layer  # what the layer becomes before slicing: itself, but for blocks' activations
     original: Params
-    folded: Params
+    whole: Params  # of `left`, before anything is folded or sliced
+    incoming: tuple[Tensor, ...]  # the constants of each of its sources
+    merges: tuple[Merge, ...]  # of its sources
     sliced: Params
     kept: Tensor  # mask over the full output channels
     constants: Tensor  # (C,) float64: what each full channel adds to the value after pruning
@@ -61,30 +64,56 @@ def walk_constants(state: Mapping[str, Tensor], plan: PrunePlan) -> dict[int, Te
 
 
 def cut_layers(
-    state: Mapping[str, Tensor], plan: PrunePlan, dtype: torch.dtype | None = None
+    state: Mapping[str, Tensor], plan: PrunePlan, exact: bool = False
 ) -> Iterator[CutLayer]:
-    """Fold and slice one layer after the other, in `dtype` (the state's own when None)."""
+    """Fold and slice one layer after the other, in the state's own type.
+
+    `exact`: whatever folding changes is left in float64, as it was before rounding.
+    """
     layers = plan.graph.layers
-    stand_in = plan.stand_in
     constants = walk_constants(state, plan)
     for layer, own in zip(layers, split_state(state, layers), strict=True):
-        params = own if dtype is None else {name: t.to(dtype) for name, t in own.items()}
-        incoming = [constants[source] for source in layer.sources]
-        kept = plan.kept(layer.index)
-        left = plan.layers[layer.index]
-        folded: Params = params
+        index, left = layer.index, plan.layers[layer.index]
+        incoming = tuple(constants[source] for source in layer.sources)
+        whole: Params = own
         if left is not layer:
-            folded = _ones_and_zeros(layer.shape[0], dtype or _dtype(state))
-            incoming = [sum(incoming, torch.zeros_like(incoming[0]))]
-        sliced: Params = folded
-        if layer.index not in stand_in:
-            if any(constant.any() for constant in incoming):
-                folded = left.absorb(folded, incoming)
-            for source in layer.sources:
-                if source in plan.merges:
-                    folded = left.merge_inputs(folded, plan.merges[source].parts)
-            sliced = left.slice(folded, plan.kept_inputs(layer.index), kept)
-        yield CutLayer(layer, left, params, folded, sliced, kept, constants[layer.index])
+            whole = _ones_and_zeros(layer.shape[0], _dtype(state))
+            incoming = (sum(incoming, torch.zeros_like(incoming[0])),)
+        merges = tuple(plan.merges[source] for source in layer.sources if source in plan.merges)
+        kept, sliced = plan.kept(index), whole
+        if index not in plan.stand_in:
+            if exact:
+                sliced = {n: t.double() if merges or t.dim() == 1 else t for n, t in whole.items()}
+            sliced = _cut(left, sliced, incoming, merges, plan.kept_inputs(index), kept)
+        yield CutLayer(layer, left, own, whole, incoming, merges, sliced, kept, constants[index])
+
+
+def _cut(
+    layer: Layer,
+    params: Params,
+    incoming: Sequence[Tensor],
+    merges: Sequence[Merge],
+    keeps: Sequence[Tensor],
+    kept: Tensor,
+) -> Params:
+    """A layer's parameters with the constants folded in, for the channels that stay."""
+    if layer.sums_inputs:  # outputs know nothing of each other: first let go those that go
+        everything = [torch.ones_like(keep) for keep in keeps]
+        params = layer.slice(params, everything, kept)
+        kept = torch.ones(int(kept.sum()), dtype=torch.bool)
+    params = folded(layer, params, incoming, merges)
+    return layer.slice(params, keeps, kept)
+
+
+def folded(
+    layer: Layer, params: Params, incoming: Sequence[Tensor], merges: Sequence[Merge]
+) -> Params:
+    """Its parameters with constants taken in, and with the weights of repeated inputs summed."""
+    if any(constant.any() for constant in incoming):
+        params = layer.absorb(params, incoming)
+    for merge in merges:
+        params = layer.merge_inputs(params, merge.parts)
+    return params
 
 
 def _ones_and_zeros(channels: int, dtype: torch.dtype) -> Params:
@@ -123,6 +152,13 @@ def prune(cfg: Cfg, state: Mapping[str, Tensor], plan: PrunePlan) -> tuple[Cfg, 
             continue
         sections[index] = plan.section(index)
         if cut.layer.owner == index:
-            pruned |= {key_of(places[index], name): t.clone() for name, t in cut.sliced.items()}
+            for name, tensor in cut.sliced.items():
+                pruned[key_of(places[index], name)] = _own(tensor, cut.original.get(name))
     small, _ = drop_layers(replace_layers(cfg, sections), plan.stand_in)
     return small, pruned
+
+
+def _own(tensor: Tensor, original: Tensor | None) -> Tensor:
+    """The tensor, or a copy where nothing was cut and it is the original's memory."""
+    shared = original is not None and tensor.data_ptr() == original.data_ptr()
+    return tensor.clone() if shared else tensor

@@ -7,8 +7,9 @@ each of them, once; nothing outside tests a layer's kind.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -25,6 +26,8 @@ Shape = tuple[int, int, int]  # channels, height, width
 Params: TypeAlias = "Mapping[str, Tensor]"  # a layer's tensors, by their names in its module
 
 PaddingMode = Literal["zeros", "circular"]
+
+_CACHED_NUMBERS = 1 << 17  # 1 MiB of float64
 
 INPUT = -1  # the index that stands for the network's input
 
@@ -186,6 +189,22 @@ class Layer:
         """Its value (B, C, H, W) as Darknet computes it."""
         return inputs[0]
 
+    @property
+    def module_options(self) -> tuple[Hashable, ...] | None:
+        """All that its module depends on beside the tensors in it; None where that was not said.
+
+        Layers of one class with equal ones may lend each other a module, tensors replaced.
+        """
+        return None
+
+    def before_activation(self) -> Layer:
+        """The same layer without the function that each of its values goes through at the end."""
+        if self.activation == "linear":
+            return self
+        twin = copy.copy(self)
+        twin.activation = "linear"
+        return twin
+
     # -- channel identities ------------------------------------------------------------------
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
@@ -280,8 +299,26 @@ class Layer:
             raise SizeError(str(self.error(f"its inputs differ in size ({found})")))
 
 
+def weighed(weights: Tensor, numbers: Tensor) -> Tensor:
+    """(O,) float64: each row of (O, K) times (K,) float64, summed in float64.
+
+    In parts that stay in the processor's cache: a kernel in float64 is twice its memory.
+    """
+    rows = max(1, _CACHED_NUMBERS // max(1, weights.shape[1]))
+    return torch.cat([part.double() @ numbers for part in torch.split(weights, rows)])
+
+
+def picked(tensor: Tensor, kept: Tensor, axis: int = 0) -> Tensor:
+    """What the mask `kept` leaves of an axis; the tensor itself where that is all of it."""
+    if bool(kept.all()):
+        return tensor
+    return tensor.index_select(axis, kept.nonzero().flatten())
+
+
 def wrapped(x: Tensor, pad: int) -> Tensor:
     """Circular padding of (B, C, H, W), by any width (that of torch stops at the map's own)."""
+    if not pad:
+        return x
     rows, columns = (
         torch.arange(-pad, length + pad, device=x.device) % length for length in x.shape[2:]
     )

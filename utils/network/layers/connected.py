@@ -18,6 +18,8 @@ from .base import (
     Tensor,
     Window,
     apply_to_removed,
+    picked,
+    weighed,
 )
 from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
 from .ties import Ids, Mask, Ties
@@ -100,7 +102,7 @@ class Connected(Layer):
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Each input channel's constant stands at all its positions."""
         constant = inputs[0].repeat_interleave(self._positions)
-        shift = params["fc.weight"].double() @ constant
+        shift = weighed(params["fc.weight"], constant)
         if self.normalized:
             return shift_mean(params, -shift)
         bias = params["fc.bias"]
@@ -109,10 +111,10 @@ class Connected(Layer):
     def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
         """Rows by the output mask, columns by the input mask at every position."""
         columns = keeps[0].repeat_interleave(self._positions)
-        weight = params["fc.weight"][kept][:, columns]
+        weight = picked(picked(params["fc.weight"], kept), columns, 1)
         if self.normalized:
             return {**slice_batch_norm(params, kept), "fc.weight": weight}
-        return {"fc.bias": params["fc.bias"][kept], "fc.weight": weight}
+        return {"fc.bias": picked(params["fc.bias"], kept), "fc.weight": weight}
 
     def rewrite(self, keeps: Sequence[Tensor], kept: Tensor) -> Section:
         """`output`."""

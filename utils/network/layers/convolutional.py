@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from ...cfg import Section, references, set_option
 from ...command.later import torch
@@ -18,6 +18,8 @@ from .base import (
     Tensor,
     Window,
     apply_to_removed,
+    picked,
+    weighed,
     wrapped,
 )
 from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
@@ -168,6 +170,14 @@ class Convolutional(Layer):
         parts += [f"kernel of {self.owner}"] if self.owner != self.index else []
         return " ".join((*parts, self.activation))
 
+    @property
+    def module_options(self) -> tuple[Hashable, ...] | None:
+        """How the kernel moves, and whether a normalisation follows."""
+        if self.owner != self.index:
+            return None
+        moves = (self.size, self.stride, self.padding, self.dilation, self.groups)
+        return (*moves, self.normalized)
+
     def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`conv.weight` (and `conv.bias` or `bn.*`)."""
         if self.owner != self.index:
@@ -264,11 +274,13 @@ class Convolutional(Layer):
 
     def absorb(self, params: Params, inputs: Sequence[Tensor]) -> Params:
         """Each output sums kernel x constant; that goes out of the BN mean or into the bias."""
-        constant = inputs[0].view(self.groups, -1)  # (groups, inputs per group)
-        columns = constant.any(0).nonzero().flatten()
-        kernel = params["conv.weight"][:, columns].sum((2, 3), dtype=torch.float64)
-        per_group = kernel.view(self.groups, -1, len(columns))
-        shift = torch.einsum("gok,gk->go", per_group, constant[:, columns]).reshape(-1)
+        kernel, constants = params["conv.weight"], inputs[0].view(self.groups, -1)
+        at_each_tap = constants.repeat_interleave(kernel[0, 0].numel(), 1)
+        if self.groups == 1:
+            shift = weighed(kernel.flatten(1), at_each_tap[0])
+        else:
+            of_groups = kernel.view(self.groups, -1, at_each_tap.shape[1]).double()
+            shift = torch.bmm(of_groups, at_each_tap.unsqueeze(2)).flatten()
         if self.normalized:
             return shift_mean(params, -shift)
         bias = params["conv.bias"]
@@ -293,14 +305,14 @@ class Convolutional(Layer):
         kernel = self._slice_kernel(params["conv.weight"], keeps[0], kept)
         if self.normalized:
             return {**slice_batch_norm(params, kept), "conv.weight": kernel}
-        return {"conv.bias": params["conv.bias"][kept], "conv.weight": kernel}
+        return {"conv.bias": picked(params["conv.bias"], kept), "conv.weight": kernel}
 
     def _slice_kernel(self, kernel: Tensor, keep: Tensor, kept: Tensor) -> Tensor:
         if self.groups == 1:
-            return kernel[kept.nonzero(), keep.nonzero().T]
+            return picked(picked(kernel, kept), keep, 1)
         per_group = kernel.shape[1]
         if per_group == 1:
-            return kernel[kept]
+            return picked(kernel, kept)
         columns = keep.view(self.groups, per_group)
         rows = kept.view(self.groups, -1)
         parts = kernel.view(self.groups, -1, *kernel.shape[1:])

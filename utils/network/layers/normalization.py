@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from ...command.later import torch
 from .base import (
@@ -15,6 +15,7 @@ from .base import (
     Tensor,
     apply_to_removed,
     carried_by_removed,
+    picked,
 )
 from .ties import Mask
 
@@ -29,7 +30,7 @@ _SIZES_WITH_OWN_CHANNEL = (2, 3)  # of 1 the window is empty, of 4 it reads beyo
 
 def slice_batch_norm(params: Params, kept: Tensor) -> dict[str, Tensor]:
     """The four arrays (C,) at the kept channels."""
-    return {name: params[name][kept] for name in BN_FIELDS}
+    return {name: picked(params[name], kept) for name in BN_FIELDS}
 
 
 def folded(params: Params, eps: float = BN_EPS) -> tuple[Tensor, Tensor]:
@@ -54,6 +55,11 @@ class BatchNorm(Layer):
     def fields(self) -> tuple[Field, ...]:
         """Bias, scale, mean, variance."""
         return tuple(Field(name, (self.shape[0],)) for name in BN_FIELDS)
+
+    @property
+    def module_options(self) -> tuple[Hashable, ...]:
+        """None."""
+        return ()
 
     def module(self, padding_mode: PaddingMode = "zeros") -> Module:
         """`bn.*`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,7 +145,7 @@ class _Removal:
         candidates: Candidates,
         scores: Scores,
         costs: LayerCosts,
-        gone: dict[int, int],
+        gone: Mapping[int, int],
         floors: dict[int, int],
     ) -> None:
         self._cost_of = costs.of
