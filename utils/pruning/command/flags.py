@@ -26,7 +26,7 @@ from ...detection.inputs import add_inputs, inputs_of, require_inputs
 from ...detection.options import Scoring
 from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
-from ..importance.options import IMPORTANCES, Normalization, Ranking
+from ..importance.options import IMPORTANCES, Among, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
     RUNS,
@@ -80,7 +80,7 @@ def prune_flags(
         amounts.shortcuts,
         given.get("layer_keep", 0.0),
         _rules(given),
-        Ranking(kind, args.normalize, args.taylor_batches, per),
+        Ranking(kind, args.normalize, args.taylor_batches, per, given.get("ranking", "global")),
         given.get("runtime", "torch"),
         args.recalibrate,
         args.bn_epsilon,
@@ -138,7 +138,7 @@ def _parser(strategy: Strategy, doc: str | None) -> Parser:
     _add_amounts(parser.add_argument_group("how much goes"), strategy)
     if channels:
         _add_limits(parser.add_argument_group("what may go"), strategy)
-    _add_importance(parser.add_argument_group("what goes first"))
+    _add_importance(parser.add_argument_group("what goes first"), channels)
     _add_outputs(parser.add_argument_group("what is written"))
     _add_scoring(parser.add_argument_group("how it is scored"))
     if channels:
@@ -265,7 +265,7 @@ def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
     add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")
 
 
-def _add_importance(group: argparse._ActionsContainer) -> None:
+def _add_importance(group: argparse._ActionsContainer, channels: bool) -> None:
     add = group.add_argument
     kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in IMPORTANCES.items())
     add(
@@ -276,6 +276,15 @@ def _add_importance(group: argparse._ActionsContainer) -> None:
         help=f"what ranks the channels. {kinds}. With :params, :macs or :latency behind it, over "
         "what the removal of a channel saves of these",
     )
+    if channels:
+        add(
+            "--ranking",
+            choices=get_args(Among),
+            default="global",
+            help="which channels compete: all (global), those of groups of layers with the same "
+            "structure (isomorphic), or those of one group (layer); of each such pool the same "
+            "share goes",
+        )
     add(
         "--normalize",
         choices=get_args(Normalization),
