@@ -14,6 +14,7 @@ from ...detection.options import Scoring
 from ...network.darknet import Network
 from ...network.graph import ChannelGraph
 from ...network.weights import State
+from ..importance.coupled import group_norm
 from ..importance.kernels import random_scores
 from ..importance.kinds import FROM_STATE
 from ..importance.obd import obd
@@ -36,6 +37,8 @@ def channel_scores(
     kind = ranking.importance
     if kind in FROM_STATE:
         found = FROM_STATE[kind](graph, state)
+    elif kind == "group":
+        found = group_norm(graph, network)
     elif kind == "random":
         found = random_scores(graph, how.seed)
     else:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from ...command.option_values import require_choice, require_count
 
-Kind = Literal["bn", "bn-act", "l1", "l2", "fpgm", "taylor", "obd", "lamp", "random"]
+Kind = Literal["bn", "bn-act", "l1", "l2", "fpgm", "taylor", "obd", "lamp", "group", "random"]
 Normalization = Literal["layer", "global", "none"]
 ShapeCost = Literal["params", "macs"]
 Cost = Literal["params", "macs", "latency"]
@@ -41,6 +41,7 @@ IMPORTANCES: dict[Kind, Importance] = {
     "taylor": Importance("|gamma dL/dgamma|", pair="second", measured="batches"),
     "obd": Importance("1/2 w^2 F of all weights that go", pair="sum", measured="images"),
     "lamp": Importance("LAMP score"),
+    "group": Importance("norm of all weights that go", "layer", pair="sum"),
     "random": Importance("random number", pair="each"),
 }
 

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ...command.cli import Parser, ratio
-from .options import AUTO, PRUNE_SCRIPTS, REMEASURED, SparsitySchedule, SparsityUpdate
+from .options import (
+    AUTO,
+    PRUNE_SCRIPTS,
+    REMEASURED,
+    SparsityPenalty,
+    SparsitySchedule,
+    SparsityUpdate,
+)
 
 
 def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
@@ -29,10 +36,19 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         "through this training",
     )
     add(
+        "--sparsity-penalty",
+        choices=get_args(SparsityPenalty),
+        help="gammas: L1 on BN gammas. For nets whose gammas say nothing, or without BN, squares "
+        "of all weights that go with a channel: group-norm pulls the smaller ones of a group of "
+        "layers up to 16 times as much; growing pulls those that --sparsity-plan names by a factor "
+        "that grows to --s in the course of the training",
+    )
+    add(
         "--sparsity-update",
         choices=get_args(SparsityUpdate),
         help="subgradient: --s is added to the gradients, for --optimizer sgd; prox: after each "
-        "step gammas move --s times the learning rate towards zero, with any optimizer",
+        "step gammas move --s times the learning rate towards zero (weights shrink by that share), "
+        "with any optimizer",
     )
     add(
         "--sparsity-schedule",
