@@ -3,8 +3,9 @@
     python -m benchmarks.search_fidelity --weights base.pt --data ../shared/datasets/bccd/bccd.data
     python -m benchmarks.search_fidelity ... --fast 320:29:16 160:29:16 --candidates 20
 
-Candidates are drawn as the search's sampler draws its first ones, and cut to --target-params. A
-full evaluation cuts, measures the BN statistics again on 200 training images and scores the whole
+Candidates are drawn as the search's sampler draws its first ones, a share of each group's channels
+between --least and 1 of the largest (evenly in its logarithm), and cut to --target-params. A full
+evaluation cuts, measures the BN statistics again on 200 training images and scores the whole
 validation list, as a prune with --recalibrate 200 does; the fast score is the search's own, on
 images that are held in memory, at SIZE:IMAGES:STATISTICS (pixels, development images, images for
 BN statistics). Times are processor time of the same process, so that other work on the machine
@@ -88,6 +89,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--data", required=True, help="its data set")
     add("--img-size", type=positive_int, default=320, help="of the full evaluation")
     add("--target-params", type=ratio, default=0.5, help="the share that candidates keep")
+    add(
+        "--least",
+        type=ratio,
+        default=LEAST,
+        help="the smallest share; many small ones find nothing",
+    )
     add("--candidates", type=positive_int, default=20, help="how many are scored")
     add("--fast", type=fast, nargs="+", default=[Fast(320, IMAGES, RECALIBRATE)],
         metavar="SIZE:IMAGES:STATISTICS", help="the fast scores to compare")  # fmt: skip
@@ -129,7 +136,7 @@ def compared(
     draw = np.random.default_rng(args.seed)
     whole, found = Scored([], []), {each: Scored([], []) for each in scenes}
     for _ in progress_bar(range(args.candidates), "candidates", "net"):
-        logs = draw.uniform(math.log(LEAST), 0.0, len(first.allotter.groups))
+        logs = draw.uniform(math.log(args.least), 0.0, len(first.allotter.groups))
         shares = np.exp(logs).tolist()
         whole.add(lambda shares=shares: full_score(plan_of(first, shares), native, how))
         for each, scene in scenes.items():
@@ -193,7 +200,8 @@ def report(whole: Scored, found: dict[Fast, Scored], args: argparse.Namespace) -
         ])  # fmt: skip
     print(table(rows, right=(1, 2, 3)))
     print(
-        f"{args.candidates} random candidates that keep {args.target_params:g} of the parameters; "
+        f"{args.candidates} random candidates that keep {args.target_params:g} of the parameters, "
+        f"with shares from {args.least:g}; "
         f"full: {args.img_size} px, BN statistics on {FULL_STATISTICS} training images, the whole "
         "validation list"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 from ...command.cli import Parser, ratio
@@ -59,6 +59,17 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
     add("--decay-at", type=ratio, help="share of the training before the decay")
     add("--decay-factor", type=ratio, help="what the decay leaves of --s")
     add("--keep-percent", type=ratio, help="gammas spared above it")
+    _add_targets(add, strategies)
+    add(
+        "--remeasure",
+        type=int,
+        metavar="N",
+        help="measure the BN statistics of the averaged weights on N training images before they "
+        f"are scored or saved for good, as shrinking gammas need; left out: {REMEASURED} with -sr",
+    )
+
+
+def _add_targets(add: Callable[..., object], strategies: Sequence[str]) -> None:
     add(
         "--prune",
         type=int,
@@ -77,13 +88,6 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         metavar="FILE",
         help="NAME.plan.json of any prune of this network: pull the channels that it removed, and "
         "no others, in place of what the script may remove",
-    )
-    add(
-        "--remeasure",
-        type=int,
-        metavar="N",
-        help="measure the BN statistics of the averaged weights on N training images before they "
-        f"are scored or saved for good, as shrinking gammas need; left out: {REMEASURED} with -sr",
     )
 
 
