@@ -77,9 +77,11 @@ def resume(words: Sequence[str], run: str, name: str, project: Path = RUNS) -> P
 
 
 def pulled(network: Any, options: SparsityOptions) -> Any:
-    """The gammas of a `Network` that sparse training pulls, with masks of their channels."""
-    from utils.pruning.targets import planned_targets, sparsity_targets
+    """What sparse training pulls in a `Network`: gammas with masks of channels, or all weights."""
+    from utils.pruning.targets import coupled_targets, planned_targets, sparsity_targets
 
+    if options.on and options.penalty != "gammas":
+        return coupled_targets(network, STRATEGIES[options.strategy], options.plan)
     if options.plan:
         return planned_targets(network, Path(options.plan))
     return sparsity_targets(network, STRATEGIES[options.strategy])

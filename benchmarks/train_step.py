@@ -5,7 +5,8 @@
 
 Each variant runs in a process of its own, all of them in turn, round after round, so that a
 machine whose speed drifts is as unfair to one as to the other. A step is what train.py does with a
-batch that is there already: forward, loss, backward, clipping, optimizer, moving average.
+batch that is there already: forward, loss, backward, clipping, optimizer, moving average; of sparse
+training also the pull.
 Operations are counted as 3 x 2 x MACs (forward, gradients of inputs and of kernels) and compared
 with the rate of one large matrix product in the same type.
 """
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import Darknet
+from slim_prune import STRATEGY
 from utils.command.cli import Parser, add_img_size, img_size, positive_int, run_main
 from utils.command.machine.allocator import keep_freed_memory
 from utils.command.machine.device import pick_device
@@ -33,11 +35,15 @@ from utils.command.machine.timing import synchronize
 from utils.command.table import table
 from utils.network.cost import count_macs
 from utils.network.initialize import initialize
+from utils.pruning.targets import coupled_targets, sparsity_targets
 from utils.training.losses.loss import DetectionLoss, total
 from utils.training.optimization.ema import make_ema
 from utils.training.optimization.optimizer import make_optimizer
 from utils.training.optimization.options import Amp
 from utils.training.optimization.precision import resolve_precision
+from utils.training.sparse.coupled import CoupledPull
+from utils.training.sparse.options import SparsityPenalty
+from utils.training.sparse.pull import Sparsity
 
 TARGETS_PER_IMAGE = 8
 MATRIX = 2048
@@ -51,6 +57,7 @@ class Variant:
     channels_last: bool
     keep_memory: bool
     fused: bool = True
+    pull: SparsityPenalty | None = None  # of sparse training
 
 
 VARIANTS = {
@@ -60,6 +67,10 @@ VARIANTS = {
     "bfloat16": Variant("bf16", channels_last=False, keep_memory=False),
     "bfloat16 channels-last": Variant("bf16", channels_last=True, keep_memory=False),
     "default path of train.py": Variant("auto", channels_last=True, keep_memory=True),
+    **{
+        f"with a pull: {penalty}": Variant("auto", True, True, pull=penalty)
+        for penalty in ("gammas", "group-norm", "growing")
+    },
 }
 PLAIN, DEFAULT = "plain float32", "default path of train.py"
 
@@ -131,6 +142,7 @@ def make_step(model: Darknet, variant: Variant, images: Tensor) -> Callable[[lis
     if not variant.fused:
         optimizer = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True)
     size = (images.shape[2], images.shape[3])
+    pull = make_pull(model, variant.pull)
 
     def step(loss_ms: list[float]) -> None:
         with precision.autocast():
@@ -143,11 +155,21 @@ def make_step(model: Darknet, variant: Variant, images: Tensor) -> Callable[[lis
         loss_ms.append((time.perf_counter() - start) * 1e3)
         torch.autograd.backward(raw, [leaf.grad for leaf in leaves])
         nn.utils.clip_grad_norm_(parameters, 10.0)
+        pull.add_grad_(0.5)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         ema.update_parameters(model)
 
     return step
+
+
+def make_pull(model: Darknet, penalty: SparsityPenalty | None) -> Sparsity:
+    """On what slim_prune may remove; on nothing without a penalty."""
+    if penalty is None:
+        return Sparsity([], 0.0)
+    if penalty == "gammas":
+        return Sparsity(sparsity_targets(model, STRATEGY), 1e-3)
+    return CoupledPull(coupled_targets(model, STRATEGY), 1e-3, growing=penalty == "growing")
 
 
 def random_targets(images: int, nc: int) -> Tensor:

@@ -256,6 +256,8 @@ def _require_amounts_that_fit(options: PruneOptions) -> None:
         )
     if strategy.channels is None and (ratios or budget is not None or unit == "ratio"):
         raise UserError("a strategy that removes blocks alone takes no ratio and no budget")
+    if strategy.channels is None and options.ranking.among != "global":
+        raise UserError("--ranking: is about channels; this strategy removes blocks alone")
     if strategy.channels is None and options.sensitivity is not None:
         raise UserError("--sensitivity: is about channels; this strategy removes blocks alone")
     if options.widths:
@@ -281,6 +283,7 @@ def _require_widths_alone(options: PruneOptions) -> None:
         **{f"--target-{budget.measure}": True for budget in options.budgets},
         "--sensitivity": options.sensitivity is not None,
         f"--importance {ranking.importance}:{ranking.per}": ranking.per is not None,
+        f"--ranking {ranking.among}": ranking.among != "global",
     }
     for flag, given in others.items():
         if given:

@@ -41,11 +41,13 @@ from .optimization.schedule import epochs_for, make_schedule
 from .options import StartOptions, TrainOptions
 from .parts import Run
 from .run_folder import RunFolder, new_run
+from .sparse.coupled import Coupled
+from .sparse.make import make_sparsity
 from .sparse.options import SparsityOptions
-from .sparse.pull import Targets, make_sparsity
+from .sparse.pull import Targets
 
 # What sparse training may pull in a network: train.py knows the prune scripts, utils does not.
-FindTargets = Callable[[Network, SparsityOptions], Targets]
+FindTargets = Callable[[Network, SparsityOptions], Targets | Coupled]
 
 logger = logging.getLogger("train")
 

@@ -88,7 +88,8 @@ def what_next(run: Run, found: Metrics | None) -> str:
     if options.sparsity.on:
         script = f"{options.sparsity.strategy}.py"
         how_far: Words = ["--max-map-drop", _DROP, "--round-to", 8, "--name", f"{name}-slim"]
-        prune = on(script, "--weights", folder.last, *how_far)
+        ranked: Words = [] if options.sparsity.penalty == "gammas" else ["--importance", "group"]
+        prune = on(script, "--weights", folder.last, *ranked, *how_far)
         return next_steps({f"prune as far as {_DROP:g} of mAP@.5 allow": prune})
     check = {"score it, class by class": on("val.py", "--weights", folder.best)}
     if found is not None and run.spec.valid and found.threshold:

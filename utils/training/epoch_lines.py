@@ -14,7 +14,9 @@ _SCORES = (
     ("mAP@.5", "val/map50"),
     ("mAP@.5:.95", "val/map"),
 )
+_SMALL = {"gamma/near_zero": "|gamma| < .01", "channel/near_zero": "channels < .01"}
 _SPARSE = (("|gamma| median", "gamma/median"), ("|gamma| < .01", "gamma/near_zero"))
+_COUPLED = (("channel median", "channel/median"), ("channels < .01", "channel/near_zero"))
 
 
 class Pace:
@@ -31,7 +33,7 @@ class Pace:
 
 
 def epoch_line(row: Row, epochs: int, better: bool, sparse: bool, left: str) -> str:
-    """An epoch in the words of the field; the share of small gammas only where the run is sparse.
+    """An epoch in the words of the field; how much is near 0 only where the run is sparse.
 
     `left`: the time that the rest of the run takes.
     """
@@ -43,7 +45,8 @@ def epoch_line(row: Row, epochs: int, better: bool, sparse: bool, left: str) -> 
     )
     said = [f"epoch {number}/{epochs}", f"loss {row['loss/total']:.3f} ({parts})"]
     if sparse:
-        said.append(f"|gamma| < .01 {row['gamma/near_zero']:.1%}")
+        small = "channel/near_zero" if "channel/near_zero" in row else "gamma/near_zero"
+        said.append(f"{_SMALL[small]} {row[small]:.1%}")
     said += [f"{name} {row[key]:.3f}" for name, key in _SCORES if key in row]
     if better and "fitness" in row:
         said.append("best so far")
@@ -54,7 +57,9 @@ def epoch_line(row: Row, epochs: int, better: bool, sparse: bool, left: str) -> 
 
 def summary(progress: Progress, sparse: bool) -> str:
     """A table of the best and the last epoch."""
-    columns = (*_SCORES, ("loss", "loss/total"), *(_SPARSE if sparse else ()))
+    whole = any("channel/median" in row for row in progress.rows)
+    small = _COUPLED if whole else _SPARSE
+    columns = (*_SCORES, ("loss", "loss/total"), *(small if sparse else ()))
     rows = [("epoch", *(head for head, _ in columns))]
     for title, number in (("best", progress.best_epoch), ("last", progress.epoch - 1)):
         row = next((row for row in progress.rows if row["epoch"] == number), None)

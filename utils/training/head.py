@@ -215,10 +215,11 @@ def _of_some_runs(run: Run) -> Iterator[tuple[str, str]]:
     sparse, teacher = options.sparsity, options.teacher
     if sparse.on:
         aim = f"the channels of {sparse.plan}" if sparse.plan else f"what {sparse.strategy} may cut"
-        pulled = short_count(len(run.sparsity.magnitudes()))
-        strength = f"s {run.sparsity.s:.3g} by {sparse.update}, {sparse.decay.kind}"
+        growing = sparse.penalty == "growing"
+        manner = "growing" if growing else sparse.decay.kind
+        strength = f"s {run.sparsity.s:.3g} by {sparse.update}, {manner}"
         again = f", BN measured again on {options.remeasured} images" if options.remeasured else ""
-        yield "sparse training", f"{pulled} gammas ({aim}), {strength}{again}"
+        yield "sparse training", f"{run.sparsity.said} ({aim}), {strength}{again}"
     if teacher.cfg:
         kinds = ", ".join(teacher.lessons.kinds)
         own = f" of {teacher.cfg}" if teacher.cfg != teacher.weights else ""

@@ -143,6 +143,7 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
         "gamma/score": gammas.score,
         "gamma/near_zero": gammas.near_zero,
         "gamma/median": gammas.median,
+        **run.sparsity.columns(),
         "time/seconds": seconds,
         "time/images_per_s": (progress.seen - seen_before) / seconds,
     }

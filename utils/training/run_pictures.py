@@ -30,7 +30,12 @@ _TITLES = {
     "val/map": "mAP@.5:.95",
     "lr": "learning rate",
 }
-_SPARSE_TITLES = {"gamma/near_zero": "share of |gamma| < .01", "gamma/median": "|gamma| median"}
+_SPARSE_TITLES = {
+    "gamma/near_zero": "share of |gamma| < .01",
+    "gamma/median": "|gamma| median",
+    "channel/near_zero": "share of channels < .01 of the largest",
+    "channel/median": "channel median",
+}
 
 
 def batch_sheet(batch: Batch, names: Sequence[str]) -> Picture:

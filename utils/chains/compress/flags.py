@@ -15,10 +15,10 @@ from ...command.cli import (
     positive_int,
     ratio,
 )
-from ...command.errors import UserError
 from ...detection.inputs import add_inputs, inputs_of, model_of
 from ...runtimes.options import Runtime
-from .options import EXPORTS, CompressOptions, CompressRun, Goals, Machine
+from ..flags import AskedRun, read_run, saved_run
+from .options import EXPORTS, CompressOptions, Goals, Machine
 
 _FIRST = (
     "--weights", "--data", "--keep-params", "--keep-macs", "--latency-ms", "--max-map-drop",
@@ -26,21 +26,14 @@ _FIRST = (
 )  # fmt: skip
 
 
-def read_flags(doc: str | None, argv: Sequence[str] | None = None) -> CompressRun:
+def read_flags(doc: str | None, argv: Sequence[str] | None = None) -> AskedRun[CompressOptions]:
     """What the flags ask for; argv None: those of this process. Raises UserError."""
-    parser = _parser(doc)
-    args = parser.parse_args(argv)
-    changed = [k for k, v in vars(args).items() if k != "resume" and v != parser.get_default(k)]
-    if args.resume and changed:
-        flag = changed[0].replace("_", "-")
-        raise UserError(f"--{flag}: a resumed run keeps its flags; give --resume alone")
-    options = None if args.resume else _asked_for(args)
-    return CompressRun(options, args.output or "", args.resume or "", vars(args))
+    return read_run(_parser(doc), argv, _asked_for)
 
 
 def saved_options(saved: Mapping[str, object]) -> CompressOptions:
     """What the flags of a journal asked for; those that it does not know have their defaults."""
-    return _asked_for(_parser(None).parse_args([], argparse.Namespace(**saved)))
+    return saved_run(_parser(None), saved, _asked_for)
 
 
 def _asked_for(args: argparse.Namespace) -> CompressOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -134,18 +133,3 @@ class CompressOptions:
     def needs(self) -> tuple[Backend, ...]:
         """The runtimes that must be installed."""
         return (self.goals.runtime, *(kind for kind in self.exports if kind != "darknet"))
-
-
-@dataclass(frozen=True)
-class CompressRun:
-    """A run of compress.py: what it does, and where.
-
-    options: None for a run that goes on, whose journal has them. output: a new folder; "": a free
-    one below runs/compress. resume: the folder of a run to go on with; "": a new one. typed: the
-    flags, for the journal.
-    """
-
-    options: CompressOptions | None
-    output: str
-    resume: str
-    typed: Mapping[str, object]

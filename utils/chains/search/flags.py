@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import get_args
 
 from ...command.cli import Parser, img_size, positive_int, ratio
@@ -13,8 +14,9 @@ from ...pruning.command.flag_types import image_count
 from ...pruning.importance.options import Ranking
 from ...pruning.options import Budget, Measure
 from ...pruning.strategy import Strategy
-from ..sensitivity.flags import add_cuts, add_images, require_resume_alone
-from .options import IMAGES, RECALIBRATE, TRIALS, SearchOptions, SearchRun
+from ..flags import AskedRun, read_run, saved_run
+from ..sensitivity.flags import add_cuts, add_images
+from .options import IMAGES, RECALIBRATE, TRIALS, SearchOptions
 
 _FIRST = (
     "--weights", "--data", "--target-params", "--target-macs", "--target-file", "--trials",
@@ -25,22 +27,19 @@ _FIRST = (
 
 def read_flags(
     strategies: Mapping[str, Strategy], doc: str | None, argv: Sequence[str] | None = None
-) -> SearchRun:
+) -> AskedRun[SearchOptions]:
     """What the flags ask for; argv None: those of this process. `strategies` by prune script.
 
     Raises UserError.
     """
     parser = _parser(doc, tuple(strategies))
-    args = parser.parse_args(argv)
-    require_resume_alone(parser, args)
-    options = None if args.resume else _asked_for(strategies, args)
-    return SearchRun(options, args.output or "", args.resume or "", vars(args))
+    return read_run(parser, argv, partial(_asked_for, strategies))
 
 
 def saved_options(strategies: Mapping[str, Strategy], saved: Mapping[str, object]) -> SearchOptions:
     """What the flags of a journal asked for; those that it does not know have their defaults."""
     parser = _parser(None, tuple(strategies))
-    return _asked_for(strategies, parser.parse_args([], argparse.Namespace(**saved)))
+    return saved_run(parser, saved, partial(_asked_for, strategies))
 
 
 def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> SearchOptions:

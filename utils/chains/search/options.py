@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...command.errors import UserError
@@ -61,18 +60,3 @@ class SearchOptions:
             raise UserError("--storage: needs --study, the study's name there")
         if self.study and not self.storage:
             raise UserError("--study: is the name in --storage; a study of the run's own has none")
-
-
-@dataclass(frozen=True)
-class SearchRun:
-    """A run of search.py: what it does, and where.
-
-    options: None for a run that goes on, whose journal has them. output: a new folder; "": a free
-    one below runs/search. resume: the folder of a run to go on with; "": a new one. typed: the
-    flags, for the journal.
-    """
-
-    options: SearchOptions | None
-    output: str
-    resume: str
-    typed: Mapping[str, object]

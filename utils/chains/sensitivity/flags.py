@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ...command.cli import (
     Parser,
@@ -14,14 +15,14 @@ from ...command.cli import (
     positive_int,
     ratio,
 )
-from ...command.errors import UserError
 from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of
 from ...detection.options import Development, Scoring
 from ...pruning.importance.options import IMPORTANCES, Ranking
 from ...pruning.strategy import Strategy
-from .options import IMAGES, SHARES, SensitivityOptions, SensitivityRun
+from ..flags import AskedRun, read_run, saved_run
+from .options import IMAGES, SHARES, SensitivityOptions
 
 _FIRST = (
     "--weights", "--data", "--output", "--fast", "--measure", "--shares", "--importance",
@@ -31,24 +32,13 @@ _FIRST = (
 
 def read_flags(
     strategies: Mapping[str, Strategy], doc: str | None, argv: Sequence[str] | None = None
-) -> SensitivityRun:
+) -> AskedRun[SensitivityOptions]:
     """What the flags ask for; argv None: those of this process. `strategies` by prune script.
 
     Raises UserError.
     """
     parser = _parser(doc, tuple(strategies))
-    args = parser.parse_args(argv)
-    require_resume_alone(parser, args)
-    options = None if args.resume else _asked_for(strategies, args)
-    return SensitivityRun(options, args.output or "", args.resume or "", vars(args))
-
-
-def require_resume_alone(parser: Parser, args: argparse.Namespace) -> None:
-    """Raise UserError where --resume is given together with any other flag."""
-    changed = [k for k, v in vars(args).items() if k != "resume" and v != parser.get_default(k)]
-    if args.resume and changed:
-        flag = changed[0].replace("_", "-")
-        raise UserError(f"--{flag}: a resumed run keeps its flags; give --resume alone")
+    return read_run(parser, argv, partial(_asked_for, strategies))
 
 
 def saved_options(
@@ -56,7 +46,7 @@ def saved_options(
 ) -> SensitivityOptions:
     """What the flags of a journal asked for; those that it does not know have their defaults."""
     parser = _parser(None, tuple(strategies))
-    return _asked_for(strategies, parser.parse_args([], argparse.Namespace(**saved)))
+    return saved_run(parser, saved, partial(_asked_for, strategies))
 
 
 def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> SensitivityOptions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -54,18 +53,3 @@ class SensitivityOptions:
             require_count("--recalibrate", self.recalibrate, LEAST_IMAGES)
             if self.measure == "fast":
                 raise UserError("--recalibrate: comes after a cut, and --fast cuts nothing")
-
-
-@dataclass(frozen=True)
-class SensitivityRun:
-    """A run of sensitivity.py: what it does, and where.
-
-    options: None for a run that goes on, whose journal has them. output: a new folder; "": a free
-    one below runs/sensitivity. resume: the folder of a run to go on with; "": a new one. typed: the
-    flags, for the journal.
-    """
-
-    options: SensitivityOptions | None
-    output: str
-    resume: str
-    typed: Mapping[str, object]

@@ -13,7 +13,7 @@ from ...network.graph import ChannelGraph, channel_graph
 from ...network.named_layers import excluded_layers
 from ...network.weights import State
 from ..blocks import ResidualBlock
-from ..candidates import prunable_channels
+from ..candidates import find_candidates, prunable_channels
 from ..foldable import removable_blocks
 from ..goals.budget import cost_of, solve
 from ..goals.greedy import RemovalOrder, meet_latency, removal_order
@@ -27,6 +27,7 @@ from ..plan import Limits, PrunePlan, drop_blocks, highest_safe_ratio, keep_ever
 from ..sensitivity.caps import read_caps
 from ..strategy import Strategy
 from ..widths.obey import plan_by_widths
+from .alike import places
 from .compat import kept_by_the_known_suite
 from .scoring import channel_scores, comparable
 from .tables import block_table
@@ -116,6 +117,9 @@ def make_chooser(options: PruneOptions, network: Network, state: State) -> Choos
         floors, others_stay = read_caps(options.sensitivity, graph, network.cfg, state, ranking)
         limits = replace(limits, excluded={**others_stay, **limits.excluded}, floors=floors)
     usable = comparable(scores, ranking)
+    if strategy.channels is not None and ranking.among != "global":
+        candidates = find_candidates(graph, strategy.channels, limits.excluded, scores)
+        usable = places(graph, usable, candidates, ranking.among)
     settled = None
     if options.widths and strategy.channels is not None:
         rule, file = strategy.channels, options.widths

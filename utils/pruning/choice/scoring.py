@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor
 
@@ -14,13 +14,17 @@ from ...detection.options import Scoring
 from ...network.darknet import Network
 from ...network.graph import ChannelGraph
 from ...network.weights import State
+from ..importance.coupled import group_norm
 from ..importance.kernels import random_scores
 from ..importance.kinds import FROM_STATE
 from ..importance.obd import obd
-from ..importance.options import Ranking
+from ..importance.options import IMPORTANCES, Kind, Ranking
 from ..importance.pairs import with_pairs
 from ..importance.scores import Scores, normalize
-from ..importance.taylor import taylor
+from ..importance.taylor import Losses, taylor
+
+FromLoss = Callable[[ChannelGraph, Network, Iterable[tuple[Tensor, Tensor]], Losses], Scores]
+_BY_LOSS: dict[Kind, FromLoss] = {"taylor": taylor, "obd": obd}
 
 
 def channel_scores(
@@ -33,6 +37,8 @@ def channel_scores(
     kind = ranking.importance
     if kind in FROM_STATE:
         found = FROM_STATE[kind](graph, state)
+    elif kind == "group":
+        found = group_norm(graph, network)
     elif kind == "random":
         found = random_scores(graph, how.seed)
     else:
@@ -63,11 +69,11 @@ def _by_loss(graph: ChannelGraph, network: Network, ranking: Ranking, how: Scori
     def value(raw: Sequence[Tensor], targets: Tensor, img_hw: tuple[int, int]) -> Tensor:
         return total(loss(raw, targets, img_hw))
 
-    second = ranking.importance == "obd"  # whose squares are those of single images
+    alone = IMPORTANCES[ranking.importance].measured == "images"
     images = ranking.taylor_batches * how.batch_size
-    size = 1 if second else how.batch_size
+    size = 1 if alone else how.batch_size
     batches = training_batches(network, how, size, images)
-    unit = "image" if second else "batch"
+    unit = "image" if alone else "batch"
     bar = progress_bar(batches, f"{ranking.importance} importance", unit, images // size)
     twin = copy.deepcopy(network).to(pick_device(how.device))
-    return obd(graph, twin, bar, value) if second else taylor(graph, twin, bar, value)
+    return _BY_LOSS[ranking.importance](graph, twin, bar, value)

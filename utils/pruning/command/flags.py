@@ -28,7 +28,7 @@ from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
 from ...runtimes.targets.advice import add_target, rounded_for, wanted
 from ...runtimes.targets.names import Target
-from ..importance.options import IMPORTANCES, Normalization, Ranking
+from ..importance.options import IMPORTANCES, Among, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
     RUNS,
@@ -85,7 +85,7 @@ def prune_flags(
         amounts.shortcuts,
         given.get("layer_keep", 0.0),
         _rules(given),
-        Ranking(kind, args.normalize, args.taylor_batches, per),
+        Ranking(kind, args.normalize, args.taylor_batches, per, given.get("ranking", "global")),
         given.get("runtime", "torch"),
         args.recalibrate,
         args.bn_epsilon,
@@ -143,7 +143,7 @@ def _parser(strategy: Strategy, doc: str | None) -> Parser:
     _add_amounts(parser.add_argument_group("how much goes"), strategy)
     if channels:
         _add_limits(parser.add_argument_group("what may go"), strategy)
-    _add_importance(parser.add_argument_group("what goes first"))
+    _add_importance(parser.add_argument_group("what goes first"), channels)
     _add_outputs(parser.add_argument_group("what is written"))
     _add_scoring(parser.add_argument_group("how it is scored"))
     if channels:
@@ -271,7 +271,7 @@ def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
     add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")
 
 
-def _add_importance(group: argparse._ActionsContainer) -> None:
+def _add_importance(group: argparse._ActionsContainer, channels: bool) -> None:
     add = group.add_argument
     kinds = "; ".join(f"{name}: {kind.meaning}" for name, kind in IMPORTANCES.items())
     add(
@@ -282,6 +282,15 @@ def _add_importance(group: argparse._ActionsContainer) -> None:
         help=f"what ranks the channels. {kinds}. With :params, :macs or :latency behind it, over "
         "what the removal of a channel saves of these",
     )
+    if channels:
+        add(
+            "--ranking",
+            choices=get_args(Among),
+            default="global",
+            help="which channels compete: all (global), those of groups of layers with the same "
+            "structure (isomorphic), or those of one group (layer); of each such pool the same "
+            "share goes",
+        )
     add(
         "--normalize",
         choices=get_args(Normalization),

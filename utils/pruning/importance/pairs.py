@@ -17,7 +17,7 @@ from torch import Tensor
 from ...network.graph import ChannelGraph
 from ...network.weights import key_of
 from .batch_norm import activation_of, mean_magnitude
-from .options import Kind
+from .options import IMPORTANCES, Kind, OfPair
 from .scores import Scores, Values, as_values
 
 _LEAST = 1e-12  # gammas below say nothing about the score per gamma
@@ -26,32 +26,36 @@ _LEAST = 1e-12  # gammas below say nothing about the score per gamma
 def with_pairs(
     graph: ChannelGraph, state: Mapping[str, Tensor], scores: Scores, kind: Kind
 ) -> Scores:
-    """The scores of an importance, with one for both channels of each pair.
+    """The scores of an importance, with one for both channels of each pair, by its own rule.
 
-    Scores by the loss need the key's alone: its gamma's slope leaves out what softmax does.
+    "varying": scores tell what varies, which is all of the key and too little of the query; "both
+    known": they count beta in, which is right for the query and too much for the key. "second":
+    the key's alone, since its gamma's slope leaves out what softmax does. "sum": all weights of
+    both go. "each": no score says anything of the other.
     """
     found = dict(scores)
+    rule = IMPORTANCES[kind].pair
     for layer in graph.layers:
-        if layer.paired is None or kind == "random":
+        if layer.paired is None or rule == "each":
             continue
         first, second = layer.paired
         if first == second or not {first, second} <= set(scores):
             continue
-        if kind == "taylor":
+        if rule == "second":
             pair = scores[second]
-        elif kind == "obd":  # all weights of both go
+        elif rule == "sum":
             pair = scores[first] + scores[second]
         else:
-            whole = _whole(state, first, scores, kind)
-            pair = np.sqrt(whole * _varying(graph, state, second, scores, kind))
+            whole = _whole(state, first, scores, rule)
+            pair = np.sqrt(whole * _varying(graph, state, second, scores, rule))
         found[first] = found[second] = pair
     return found
 
 
-def _whole(state: Mapping[str, Tensor], index: int, scores: Scores, kind: Kind) -> Values:
+def _whole(state: Mapping[str, Tensor], index: int, scores: Scores, rule: OfPair) -> Values:
     """A score as if the channel varied by its root mean square, not by its gamma alone."""
     found = _batch_norm(state, index)
-    if found is None or kind == "bn-act":  # which counts beta in
+    if found is None or rule == "both known":
         return scores[index]
     gamma, beta = found
     varies = gamma > _LEAST
@@ -62,11 +66,11 @@ def _whole(state: Mapping[str, Tensor], index: int, scores: Scores, kind: Kind) 
 
 
 def _varying(
-    graph: ChannelGraph, state: Mapping[str, Tensor], index: int, scores: Scores, kind: Kind
+    graph: ChannelGraph, state: Mapping[str, Tensor], index: int, scores: Scores, rule: OfPair
 ) -> Values:
     """A score of what varies; of those that count beta in, without it."""
     found = _batch_norm(state, index)
-    if found is None or kind != "bn-act":
+    if found is None or rule != "both known":
         return scores[index]
     return mean_magnitude(activation_of(graph.layers[index]), *found, folded=True)
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 from ...command.cli import Parser, ratio
-from .options import AUTO, PRUNE_SCRIPTS, REMEASURED, SparsitySchedule, SparsityUpdate
+from .options import (
+    AUTO,
+    PRUNE_SCRIPTS,
+    REMEASURED,
+    SparsityPenalty,
+    SparsitySchedule,
+    SparsityUpdate,
+)
 
 
 def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
@@ -29,10 +36,19 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         "through this training",
     )
     add(
+        "--sparsity-penalty",
+        choices=get_args(SparsityPenalty),
+        help="gammas: L1 on BN gammas. For nets whose gammas say nothing, or without BN, squares "
+        "of all weights that go with a channel: group-norm pulls the smaller ones of a group of "
+        "layers up to 16 times as much; growing pulls those that --sparsity-plan names by a factor "
+        "that grows to --s in the course of the training",
+    )
+    add(
         "--sparsity-update",
         choices=get_args(SparsityUpdate),
         help="subgradient: --s is added to the gradients, for --optimizer sgd; prox: after each "
-        "step gammas move --s times the learning rate towards zero, with any optimizer",
+        "step gammas move --s times the learning rate towards zero (weights shrink by that share), "
+        "with any optimizer",
     )
     add(
         "--sparsity-schedule",
@@ -43,6 +59,17 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
     add("--decay-at", type=ratio, help="share of the training before the decay")
     add("--decay-factor", type=ratio, help="what the decay leaves of --s")
     add("--keep-percent", type=ratio, help="gammas spared above it")
+    _add_targets(add, strategies)
+    add(
+        "--remeasure",
+        type=int,
+        metavar="N",
+        help="measure the BN statistics of the averaged weights on N training images before they "
+        f"are scored or saved for good, as shrinking gammas need; left out: {REMEASURED} with -sr",
+    )
+
+
+def _add_targets(add: Callable[..., object], strategies: Sequence[str]) -> None:
     add(
         "--prune",
         type=int,
@@ -61,13 +88,6 @@ def add_sparsity_flags(parser: Parser, strategies: Sequence[str]) -> None:
         metavar="FILE",
         help="NAME.plan.json of any prune of this network: pull the channels that it removed, and "
         "no others, in place of what the script may remove",
-    )
-    add(
-        "--remeasure",
-        type=int,
-        metavar="N",
-        help="measure the BN statistics of the averaged weights on N training images before they "
-        f"are scored or saved for good, as shrinking gammas need; left out: {REMEASURED} with -sr",
     )
 
 

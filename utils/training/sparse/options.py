@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...command.errors import UserError
 from ...command.flag_fields import flag
 
+SparsityPenalty = Literal["gammas", "group-norm", "growing"]
 SparsityUpdate = Literal["subgradient", "prox"]
 SparsitySchedule = Literal["constant", "global-decay", "local-decay", "linear"]
 Auto = Literal["auto"]
@@ -47,8 +49,10 @@ class SparsityOptions:
     on: whether there is one. strength: once per optimizer step; AUTO: a gamma that nothing opposes
     is gone half-way. update: it joins the gradients, or acts after each step. strategy: the prune
     script whose candidates are pulled; plan: a NAME.plan.json whose removed channels are pulled in
-    their place. remeasure: training images on which the BN statistics of the averaged weights are
-    measured again before they are scored or saved for good; None: REMEASURED if `on`.
+    their place. penalty: on what: |gamma|; or the squares of all weights that go with a channel,
+    the smaller ones more ("group-norm"), or with a factor that grows ("growing"). remeasure:
+    training images on which the BN statistics of the averaged weights are measured again before
+    they are scored or saved for good; None: REMEASURED if `on`.
     """
 
     on: bool = field(default=False, metadata=flag("sparsity_regularization"))
@@ -58,6 +62,22 @@ class SparsityOptions:
     strategy: str = PRUNE_SCRIPTS[1]
     plan: str | None = field(default=None, metadata=flag("sparsity_plan"))
     remeasure: int | None = None
+    penalty: SparsityPenalty = field(default="gammas", metadata=flag("sparsity_penalty"))
+
+    def __post_init__(self) -> None:
+        kind = self.decay.kind
+        if not self.on or self.penalty == "gammas":
+            return
+        if self.penalty == "growing" and self.plan is None:
+            raise UserError(
+                "--sparsity-penalty growing: needs --sparsity-plan, the plan.json of a prune: the "
+                "channels that are to go are chosen before their factor grows"
+            )
+        if kind == "local-decay" or (self.penalty == "growing" and kind != "constant"):
+            raise UserError(
+                f"--sparsity-schedule {kind}: --sparsity-penalty {self.penalty} has a measure of "
+                "its own for which channels are pulled, and how strongly; leave it out"
+            )
 
     @property
     def by_gradient(self) -> bool:

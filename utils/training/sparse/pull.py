@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ...command.errors import UserError
 from ...network.batch_norm.gammas import gini
+from ...network.cost import short_count
 from ...network.layers.modules import ConvolutionModule
-from ..optimization.options import Rates
 from ..optimization.schedule import Schedule
-from .options import SparsityDecay, SparsityOptions, SparsityUpdate
+from .options import SparsityDecay, SparsityUpdate
 
 NEAR_ZERO = 1e-2  # a gamma below it counts as gone
 VANISHED_BY = 0.5  # what `--s auto` aims at: a gamma that nothing opposes is gone half-way
 
 Targets = Sequence[tuple[Tensor, Tensor]]  # see Sparsity
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,26 @@ class Sparsity:
             for gamma, strength in self._pulls(done):
                 gamma.copy_(gamma.sign() * (gamma.abs() - lr * strength).clamp_min(0))
 
+    @property
+    def said(self) -> str:
+        """What is pulled, and how many."""
+        return f"{short_count(len(self.magnitudes()))} gammas"
+
+    def schedule(self, done: float) -> tuple[float, float]:
+        """Factors of s at the share `done`: of gammas below and above the percentile."""
+        return self.decay.factors(done)
+
+    def strength_for(self, total: float) -> float:
+        """The s with which a gamma of median size is gone; `total`: sum of its steps for s = 1."""
+        return self.stats().median / total
+
+    def columns(self) -> dict[str, float]:
+        """More for results.csv than what `stats` says."""
+        return {}
+
     def _pulls(self, done: float) -> Iterator[tuple[Tensor, Tensor]]:
         """Each gamma that is trained, with the strength for each of its channels (C,)."""
-        low, high = self.decay.factors(done)
+        low, high = self.schedule(done)
         threshold = self._threshold() if low != high else torch.inf
         for gamma, mask in zip(self._gammas, self._masks, strict=True):
             if gamma.requires_grad:
@@ -126,47 +139,21 @@ def gammas_by_layer(layers: nn.ModuleList) -> dict[int, Tensor]:
     }
 
 
-def make_sparsity(
-    targets: Targets, options: SparsityOptions, rates: Rates, schedule: Schedule
-) -> Sparsity:
-    """The pull on `targets` that the options describe.
-
-    Raises UserError for a strength "auto" where the optimizer rescales the pull.
-    """
-    sparsity = Sparsity(targets, 0.0, options.decay, options.update)
-    if isinstance(options.strength, int | float):
-        sparsity.s = options.strength
-    elif options.on:
-        if options.by_gradient and rates.kind != "sgd":
-            raise UserError(
-                "--s auto: AdamW rescales a subgradient, so no strength can be told beforehand; "
-                "give --sparsity-update prox, or --optimizer sgd"
-            )
-        sparsity.s = auto_strength(sparsity, schedule, rates.lr0)
-        unit = "added to the gradient" if options.by_gradient else "times the learning rate"
-        logger.info(
-            "--s auto: %.3g, %s in each of %d steps (--sparsity-update %s)",
-            sparsity.s, unit, schedule.steps, options.update,
-        )  # fmt: skip
-    return sparsity
-
-
 def auto_strength(
     sparsity: Sparsity, schedule: Schedule, lr0: float, by: float = VANISHED_BY
 ) -> float:
-    """The s at which a gamma of median size that nothing opposes is gone at the share `by`.
+    """The s at which what nothing opposes is gone at the share `by`: a gamma of median size.
 
     Such a gamma falls by lr * s in each step; as a subgradient under SGD with momentum m, by
-    lr * s / (1 - m). So s = median / sum over the steps until then of lr * factor / (1 - m).
+    lr * s / (1 - m). So s = median / sum over the steps until then of lr * factor / (1 - m). A
+    whole channel falls by such a share of itself, to NEAR_ZERO of it.
     """
     momentum = schedule.momentum if sparsity.update == "subgradient" else 0.0
     steps = range(max(1, round(by * schedule.steps)))
     rates = (
-        schedule.lr_factor(step) * sparsity.decay.factors(step / schedule.steps)[0]
-        for step in steps
+        schedule.lr_factor(step) * sparsity.schedule(step / schedule.steps)[0] for step in steps
     )
-    median = sparsity.stats().median
-    return median * (1 - momentum) / (lr0 * sum(rates))
+    return sparsity.strength_for(lr0 * sum(rates) / (1 - momentum))
 
 
 def _as_factors(gamma: Tensor, where: Tensor) -> Tensor:
