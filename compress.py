@@ -60,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> object:
     options = replace(options, data=ready_data(options.data))
     try:
         return compress(options, journal, Tools(Darknet, train.main, slim_prune.STRATEGY))
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; to go on: python {COMMAND} --resume {journal.folder}")
+        raise KeyboardInterrupt("said") from None
     except UserError:
         if run.options is not None and not journal.content.get("commands"):
             shutil.rmtree(journal.folder)  # made above, and nothing in it is worth keeping

@@ -169,7 +169,7 @@ def test_as_small_as_a_drop_allows(
     assert "At 40.0%" in capsys.readouterr().out  # all hold
     # Control: nothing loses less than -1.
     monkeypatch.setattr(decisions, "SIZES", (0.8,))
-    monkeypatch.setattr("utils.chains.compress.run._drop", lambda job, found: 0.5)
+    monkeypatch.setattr("utils.chains.compress.smallest.drop_of", lambda job, found: 0.5)
     with pytest.raises(UserError, match="even 80% of the parameters lose more in 6 epochs"):
         run("--max-map-drop", "0.1", output="out2")
 

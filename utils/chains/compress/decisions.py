@@ -75,10 +75,15 @@ def after_a_pull(ranking: str) -> str:
     return ranking if ranking.startswith("taylor") else "taylor"
 
 
+def floor_of(goals: Goals) -> float:
+    """The share of its channels that each layer keeps at least."""
+    small = min(goals.keep_params or 1.0, goals.keep_macs or 1.0) < 0.1
+    return 0.02 if small or goals.file_kb is not None else 0.05
+
+
 def cut_words(goal_words: Sequence[str], ranking: str, seed: int, goals: Goals) -> list[str]:
     """The flags of slim_prune.py for a goal."""
-    small = min(goals.keep_params or 1.0, goals.keep_macs or 1.0) < 0.1
-    floor = "0.02" if small or goals.file_kb is not None else "0.05"
+    floor = f"{floor_of(goals):g}"
     rounded = ["--round-to", ROUND_TO] if goals.latency_ms is not None else []
     return [
         *goal_words, "--at-most", "--importance", ranking, "--layer-keep", floor, *rounded,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...command.files import atomic_write
@@ -22,41 +22,52 @@ from ...runtimes.export.run import export_model
 from ...runtimes.options import is_pair, target_files
 from ...runtimes.passes import make_pass
 from .decisions import Epochs
+from .job import Amount, Job
+from .one_bar import LOG
 from .options import CompressOptions
 from .stages import Line
 
-RECIPE = "recipe.yaml"
+RECIPE, PAGE = "recipe.yaml", "report"
 _RUNS, _WARMUP, _MOST_S = 40, 3, 30.0
 _ALLOWED = 1.1  # what a time measured again may be above the goal
 
 
-def finish(
-    options: CompressOptions,
-    line: Line,
-    base: Inputs,
-    found: Mapping[str, Inputs],
-    plan: Epochs,
-    ranking: str,
-) -> Inputs:
-    """Write and print everything; the pair. Scores here are the first on the validation list."""
+@dataclass(frozen=True)
+class Result:
+    """What is handed over, and what is known of it: figures by model, and times where asked for."""
+
+    pair: Inputs
+    scores: Mapping[str, ModelFigures]
+    in_time: str
+
+
+def finish(job: Job, found: Mapping[str, Inputs], plan: Epochs, amount: Amount) -> Result:
+    """Write everything. The scores here are the first on the validation list."""
+    options, line = job.options, job.line
     pair = _handed_over(options, line, found["tuned"])
-    write_recipe(line, plan, ranking)
+    write_recipe(line, plan, amount.ranking)
     how = Scoring(
         options.data, batch_size=options.machine.batch_size, device=options.machine.device
     )
-    models = {"base": base, "cut": found["cut"], "final": pair}
+    models = {"base": job.base, "cut": found["cut"], "final": pair}
     scores = {name: _worth(line, name, model, how) for name, model in models.items()}
-    page = line.folder / "report"
+    page = line.folder / PAGE
     chain = ChainOptions(tuple(models.values()), how, str(page), force=True)
     write_chain(chain, line.tools.build, ["python", "compress.py", "--output", str(line.folder)])
+    timed = options.goals.latency_ms is not None
+    return Result(pair, scores, _in_time(options, line, job.base, pair) if timed else "")
+
+
+def tell(job: Job, result: Result) -> None:
+    """The table, what became of the goals, the files, and the next commands."""
+    pair, scores, folder = result.pair, result.scores, job.line.folder
     print(_table(scores))
-    if options.goals.latency_ms is not None:
-        print(_in_time(options, line, base, pair))
-    print(_verdict(options, scores["base"], scores["final"]))
-    print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {line.folder / RECIPE}")
-    print(f"Wrote {page / 'report.html'}")
-    print(_next(options, pair))
-    return pair
+    if result.in_time:
+        print(result.in_time)
+    print(_verdict(job.options, scores["base"], scores["final"]))
+    print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {folder / RECIPE}")
+    print(f"Wrote {folder / PAGE / 'report.html'}\nWrote {folder / LOG}, what its stages said")
+    print(_next(job.options, pair))
 
 
 def _in_time(options: CompressOptions, line: Line, base: Inputs, pair: Inputs) -> str:

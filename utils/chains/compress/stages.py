@@ -24,6 +24,7 @@ from ...training.run_folder import RunFolder
 from ...translate.options import TranslateOptions
 from ...translate.run import write_translated
 from ..journal import Journal, Train, is_finished
+from .one_bar import OneBar
 
 PRUNE = "slim_prune.py"
 
@@ -41,12 +42,14 @@ class Tools:
 class Line:
     """The stages in their folder. What is done is in the journal and is not done again.
 
-    data: choices.data, which trainings go on and choices are made on.
+    data: choices.data, which trainings go on and choices are made on. What trainings say goes to
+    the log of `bar`, within whose stages all of this happens.
     """
 
     journal: Journal
     tools: Tools
     data: Path
+    bar: OneBar
 
     @property
     def folder(self) -> Path:
@@ -87,8 +90,7 @@ class Line:
         if not self._done(key):
             words = ["--resume", str(run.path)] if run.last.is_file() else given
             if words is given or not is_finished(run.last):
-                with redirect_stdout(_Nowhere()):  # its tables; what comes next is said here
-                    self.tools.train(words)
+                self.tools.train(words)
             self._note(key, ["train.py", *given])
         return Inputs(str(run.last), str(run.last), model.img_size)
 
