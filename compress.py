@@ -78,6 +78,8 @@ def require_sound(options: CompressOptions) -> None:
         require_inputs(inputs.cfg, inputs.weights, options.data)
     if options.teacher:
         require_inputs(options.teacher.cfg, options.teacher.weights)
+    if options.search:
+        require(("optuna",), "--search")
     for runtime in options.needs:
         require(needs_of(runtime), f"--runtime or --export {runtime}")
     if options.goals.latency_ms is not None and options.goals.runtime == "opencv":

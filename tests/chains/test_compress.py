@@ -85,11 +85,16 @@ def test_it_hands_over_a_smaller_pair_a_page_and_a_recipe(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_commands_of_the_recipe_give_the_same_weights(project: Path) -> None:
-    run()
+def test_the_commands_of_the_recipe_give_the_same_weights(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the widths are those of a search, whose file stays in the run's folder."""
+    monkeypatch.setattr(decisions, "best_of", lambda scores: len(scores) - 1)
+    run("--search")
     tuned = Path("out/train/tuned/last.pt")
     model, cut = load_checkpoint(tuned)["model"], Path("out/cut/cut.weights").read_bytes()
     commands = commands_of("out")
+    assert "out/search/widths-3.json" in commands["aim"] and "--widths" in commands["cut"]
     for folder in ("train", "aim", "cut"):
         shutil.rmtree(Path("out", folder))
     for script, *words in commands.values():
@@ -235,6 +240,8 @@ def test_a_dry_run_trains_nothing_and_can_go_on(
         (["--keep-params", "0.5", "--epochs", "3", "--hours", "1"], "give one"),
         (["--file-kb", "-3"], "--file-kb: must be a positive number"),
         (["--latency-ms", "0"], "--latency-ms: must be a positive number"),
+        (["--latency-ms", "9", "--search"], "--search: finds widths within --keep-params"),
+        (["--max-map-drop", "0.1", "--search"], "--search: finds widths within --keep-params"),
         (["--keep-params", "0.5", "--resume", "x"], "a resumed run keeps its flags"),
     ],
 )
@@ -245,7 +252,7 @@ def test_flags(words: list[str], message: str) -> None:
 
 def test_goals_become_targets() -> None:
     words = Goals(0.25, 0.3, file_kb=2.0).words(file_bytes=8000)
-    assert words == ["--target-params", "0.25", "--target-macs", "0.3", "--target-file", "0.250000"]
+    assert words == ["--target-params", "0.25", "--target-macs", "0.3", "--target-file", "0.25"]
     with pytest.raises(UserError, match="8 KB as it is"):
         Goals(file_kb=9).words(8000)
     assert Goals(latency_ms=5.0, runtime="opencv").words(1)[-2:] == ["--runtime", "opencv"]
@@ -258,6 +265,10 @@ def test_decisions() -> None:
     assert split(4, True).pull == 0  # a pull of one epoch frees nothing
     assert best_of([0.3, 0.305, 0.2]) == 0 and best_of([0.3, 0.32, 0.2]) == 1
     assert [default_epochs(n) for n in (10, 300, 1000, 100_000)] == [80, 55, 30, 8]
+    assert [decisions.search_trials(False, s, 0.5) for s in (1, 9, 10, 30, 900)] == [
+        0, 0, 20, 60, 200,
+    ]  # fmt: skip
+    assert decisions.search_trials(True, 1, 0.5) == 20
     assert "taylor:macs" in rankings(Goals(keep_macs=0.5))
     assert "taylor:params" in rankings(Goals(keep_params=0.5, keep_macs=0.5))
     assert all(":" not in name for name in rankings(Goals(latency_ms=3.0)))

@@ -9,33 +9,31 @@ from .job import Amount, Job, cut_words, goal_words, later, scored_cut
 _TRIED_AFTER = ("--repair", "64")  # what makes cuts comparable before they are trained
 
 
-def choose_ranking(job: Job) -> Amount:
-    """What ranks the channels best, by what a cut to the goal leaves."""
+def choose_ranking(job: Job) -> tuple[Amount, float]:
+    """What ranks the channels best, by what a cut to the goal leaves; and that, as mAP@.5."""
     names = decisions.rankings(job.options.goals)
     words = goal_words(job)
 
     def tried(name: str) -> float:
-        return _scored(job, Amount(name, words))
+        return scored_at_once(job, Amount(name, words))
 
     scores = []
     for name in names:
         job.bar.times.expect(_trial(name), trial_s(job))
     for name in names:
         with job.bar.stage(_trial(name)):
-            scores.append(job.line.value(_key(name), later(tried, name)))
-    chosen = names[decisions.best_of(scores)]
+            scores.append(job.line.value(f"ranked by {name}", later(tried, name)))
+    best = decisions.best_of(scores)
+    chosen = names[best]
     told = ", ".join(f"{name} {score:.3f}" for name, score in zip(names, scores, strict=True))
     why = "leads" if chosen != names[0] else "none leads it clearly"
     job.bar.say(f"Ranking: {chosen} ({why}; mAP@.5 after the cut, kernels fitted again: {told})")
-    return Amount(chosen, words)
+    return Amount(chosen, words), scores[best]
 
 
-def _scored(job: Job, amount: Amount) -> float:
+def scored_at_once(job: Job, amount: Amount) -> float:
+    """mAP@.5 that a cut of the network as it is leaves, its kernels fitted again."""
     return scored_cut(job, job.base, [*cut_words(job, amount), *_TRIED_AFTER])
-
-
-def _key(ranking: str) -> str:
-    return f"ranked by {ranking}"
 
 
 def _trial(ranking: str) -> str:
@@ -45,11 +43,6 @@ def _trial(ranking: str) -> str:
 def trial_s(job: Job) -> float:
     """Seconds of a cut that is scored, about: it reads some more images than it scores."""
     return 2 * job.scored_s
-
-
-def score_of(job: Job, amount: Amount) -> float:
-    """mAP@.5 after the cut of the ranking that was chosen."""
-    return float(job.line.value(_key(amount.ranking), float))
 
 
 def pull_pays(job: Job, left: float) -> bool:

@@ -45,7 +45,7 @@ def finish(job: Job, found: Mapping[str, Inputs], plan: Epochs, amount: Amount) 
     """Write everything. The scores here are the first on the validation list."""
     options, line = job.options, job.line
     pair = _handed_over(options, line, found["tuned"])
-    write_recipe(line, plan, amount.ranking)
+    write_recipe(line, plan, amount)
     how = Scoring(
         options.data, batch_size=options.machine.batch_size, device=options.machine.device
     )
@@ -100,13 +100,19 @@ def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
     return Inputs(str(cfg), str(weights))
 
 
-def write_recipe(line: Line, plan: Epochs, ranking: str) -> None:
+def write_recipe(line: Line, plan: Epochs, amount: Amount) -> None:
     """recipe.yaml: what was found and decided, and the commands that give the same weights."""
     found: dict[str, object] = line.journal.content["found"]
     commands: dict[str, Sequence[str]] = line.journal.content["commands"]
     lines = ["# What compress.py found, decided and ran. The commands give the same weights again."]
     lines += ["found:", *(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in found.items())]
-    decided = {"ranking": ranking, "pull_epochs": plan.pull, "finetune_epochs": plan.finetune}
+    how = " ".join(amount.words)
+    decided = {
+        "ranking": amount.ranking,
+        "amount": how,
+        "pull_epochs": plan.pull,
+        "finetune_epochs": plan.finetune,
+    }
     lines += ["decided:", *(f"  {key}: {json.dumps(value)}" for key, value in decided.items())]
     lines += ["commands:"]
     for key, words in commands.items():

@@ -64,6 +64,7 @@ def _asked_for(args: argparse.Namespace) -> CompressOptions:
         Machine(args.batch_size, args.workers, args.device, args.threads, args.cache_images),
         args.seed,
         args.dry_run,
+        args.search,
     )
 
 
@@ -120,6 +121,12 @@ def _add_work(group: argparse._ActionsContainer) -> None:
         "--teacher",
         metavar="CFG,WEIGHTS",
         help="a better network of the same classes; left out, the network itself teaches",
+    )
+    add(
+        "--search",
+        action=argparse.BooleanOptionalAction,
+        help="search how many channels each group of layers keeps, for some 5%% of the time; left "
+        "out, where there is time for it and optuna is installed",
     )
     add("--batch-size", type=positive_int, default=16, help="images per step of training")
     add("--seed", type=int, default=0, help="of the images drawn, order and augmentation")

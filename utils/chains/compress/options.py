@@ -10,6 +10,7 @@ from typing import get_args
 from ...command.errors import UserError
 from ...command.option_values import require_choice, require_count, require_share
 from ...detection.options import Inputs
+from ...pruning.options import Measure
 from ...runtimes.options import FORMATS, PAIRS, Backend, Format, Pair, Runtime
 
 EXPORTS: tuple[Format | Pair, ...] = (*PAIRS, *FORMATS)
@@ -51,20 +52,27 @@ class Goals:
         sizes = (self.keep_params, self.keep_macs, self.file_kb, self.latency_ms)
         return any(size is not None for size in sizes)
 
-    def words(self, file_bytes: int) -> list[str]:
-        """The flags of a pruning script for them; `file_bytes`: of the network as it is."""
-        words: list[str] = []
+    def shares(self, file_bytes: int) -> dict[Measure, float]:
+        """What may stay of each; `file_bytes`: of the network as it is. Raises UserError."""
+        found: dict[Measure, float] = {}
         if self.keep_params is not None:
-            words += ["--target-params", repr(self.keep_params)]
+            found["params"] = self.keep_params
         if self.keep_macs is not None:
-            words += ["--target-macs", repr(self.keep_macs)]
+            found["macs"] = self.keep_macs
         if self.file_kb is not None:
             share = self.file_kb * 1000 / file_bytes
             if share >= 1:
                 raise UserError(
                     f"--file-kb {self.file_kb:g}: the file has {file_bytes / 1000:.0f} KB as it is"
                 )
-            words += ["--target-file", f"{share:.6f}"]
+            found["file"] = math.floor(share * 1e6) / 1e6
+        return found
+
+    def words(self, file_bytes: int) -> list[str]:
+        """The flags of a pruning script for them. Raises UserError as `shares`."""
+        words: list[str] = []
+        for measure, share in self.shares(file_bytes).items():
+            words += [f"--target-{measure}", repr(share)]
         if self.latency_ms is not None:
             words += ["--target-latency-ms", repr(self.latency_ms), "--runtime", self.runtime]
         return words
@@ -104,7 +112,8 @@ class CompressOptions:
     """A compression: of what, to which goals, with how much work.
 
     epochs: of all trainings together; None: from the size of the data, or from `hours`. teacher: a
-    network that is better than the one to compress; None: that one teaches. dry_run: plan only.
+    network that is better than the one to compress; None: that one teaches. search: for widths;
+    None: if there is time for it. dry_run: plan only.
     """
 
     inputs: Inputs
@@ -117,6 +126,7 @@ class CompressOptions:
     machine: Machine = field(default_factory=Machine)
     seed: int = 0
     dry_run: bool = False
+    search: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -127,6 +137,12 @@ class CompressOptions:
             raise UserError(f"--hours: must be a positive number, got {self.hours:g}")
         if self.epochs is not None and self.hours is not None:
             raise UserError("--epochs and --hours: each says how much work it may be; give one")
+        if self.search and (self.goals.latency_ms is not None or not self.goals.of_size):
+            raise UserError(
+                "--search: finds widths within --keep-params, --keep-macs and --file-kb; of a "
+                "latency, a table of times says which channels go, and --max-map-drop alone "
+                "searches the size"
+            )
         if self.seed < 0:
             raise UserError(f"--seed: must not be negative, got {self.seed}")
 

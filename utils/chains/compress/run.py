@@ -6,7 +6,7 @@ from ...command.progress import duration
 from ...detection.options import Inputs
 from ..journal import Journal
 from . import decisions
-from .choices import choose_ranking, pull_pays, score_of
+from .choices import choose_ranking, pull_pays
 from .decisions import Epochs
 from .ending import finish, tell
 from .job import Amount, Job, open_job
@@ -15,6 +15,7 @@ from .options import CompressOptions
 from .slim import LAST, slim
 from .smallest import as_small_as_holds, trials_s
 from .stages import Tools
+from .widths import choose_widths
 
 
 def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs | None:
@@ -26,8 +27,7 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
         with bar.stage("the network as it is"):
             job = open_job(options, journal, tools, bar)
         of_size = options.goals.of_size
-        amount = choose_ranking(job) if of_size else Amount(_first_ranking(job), ())
-        pulls = pull_pays(job, score_of(job, amount)) if of_size else True
+        amount, pulls = _how_to_cut(job) if of_size else (Amount(_first_ranking(job), ()), True)
         plan = decisions.split(job.epochs, pulls)
         bar.say(_plan_words(job, amount.ranking, plan))
         if options.dry_run:
@@ -41,6 +41,12 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
             result = finish(job, found, plan, amount)
     tell(job, result)
     return result.pair
+
+
+def _how_to_cut(job: Job) -> tuple[Amount, bool]:
+    """How a cut to the goals is said, and whether channels are to be emptied before it."""
+    amount, left = choose_widths(job, *choose_ranking(job))
+    return amount, pull_pays(job, left)
 
 
 def _first_ranking(job: Job) -> str:
