@@ -34,7 +34,8 @@ from utils.command.optional import require
 from utils.command.words.short_names import run_name
 from utils.detection.inputs import require_data, require_inputs
 from utils.network.cfg_of import is_ultralytics
-from utils.runtimes.needs import needs_of, require_cfg_importer
+from utils.pruning.goals.table_file import read_table_file
+from utils.runtimes.needs import needs_of
 
 COMMAND = "compress.py"  # whose journals these are
 RUNS = Path("runs/compress")
@@ -82,8 +83,8 @@ def require_sound(options: CompressOptions) -> None:
         require(("optuna",), "--search")
     for runtime in options.needs:
         require(needs_of(runtime), f"--runtime or --export {runtime}")
-    if options.goals.latency_ms is not None and options.goals.runtime == "opencv":
-        require_cfg_importer("--runtime opencv")
+    if options.goals.latency_table:
+        read_table_file(options.goals.latency_table)
 
 
 if __name__ == "__main__":

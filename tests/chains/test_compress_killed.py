@@ -62,7 +62,6 @@ class Command:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,8 @@ from .stages import Line, Tools, copied
 
 DEVELOPMENT = Development(0.3, most=100)
 
+TABLE = "latency.json"  # in the run's folder: the times that all its prunes go by
+
 # The flags of the scripts are not those that this user typed.
 _GOALS = {"--target-latency": "--latency", "--target-file": "--file-kb", "--target-": "--keep-"}
 _FLOOR = "with these floors and ties"
@@ -120,9 +122,13 @@ def _pace(line: Line, base: Inputs, scoring: Scoring, spec: DataSpec) -> tuple[P
 
 
 def goal_words(job: Job) -> tuple[str, ...]:
-    """The goals of size as flags of a prune."""
-    file_bytes = job.line.value("base", dict)["file_bytes"]
-    return tuple(job.options.goals.words(file_bytes))
+    """The goals of size as flags of a prune; a latency comes last (`latency.aimed_at`)."""
+    goals = job.options.goals
+    words = goals.words(job.line.value("base", dict)["file_bytes"])
+    if goals.latency_ms is not None:
+        words += ["--latency-table", str(job.line.folder / TABLE)]
+        words += ["--target-latency-ms", repr(goals.latency_ms)]
+    return tuple(words)
 
 
 def cut_words(job: Job, amount: Amount) -> list[str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
 
 from ...command.errors import UserError
 from ...command.option_values import require_choice, require_count, require_share
 from ...detection.options import Inputs
 from ...pruning.options import Measure
-from ...runtimes.options import FORMATS, PAIRS, Backend, Format, Pair, Runtime
+from ...runtimes.options import BACKENDS, FORMATS, PAIRS, Backend, Format, Pair
 
 EXPORTS: tuple[Format | Pair, ...] = (*PAIRS, *FORMATS)
 
@@ -21,22 +20,28 @@ class Goals:
     """What must hold in the end; None: nobody asked for it. All that are given hold together.
 
     keep_*: shares of the network as it is. file_kb: kilobytes (1,000 bytes) of the .weights file.
-    latency_ms: of one image in `runtime` on this machine. max_map_drop: mAP@.5 that may be lost; by
-    itself, the network becomes as small as that allows.
+    latency_ms: of one image, in `runtime` on this machine (None: torch), or by `latency_table`, a
+    file of times of any device. max_map_drop: mAP@.5 that may be lost; by itself, the network
+    becomes as small as that allows.
     """
 
     keep_params: float | None = None
     keep_macs: float | None = None
     file_kb: float | None = None
     latency_ms: float | None = None
-    runtime: Runtime = "torch"
+    runtime: Backend | None = None
     max_map_drop: float | None = None
+    latency_table: str = ""
 
     def __post_init__(self) -> None:
-        require_share("--keep-params", self.keep_params or 0.0)
-        require_share("--keep-macs", self.keep_macs or 0.0)
+        for flag, share in (("--keep-params", self.keep_params), ("--keep-macs", self.keep_macs)):
+            require_share(flag, share or 0.0)
+            if share == 1:
+                raise UserError(f"{flag} 1: leaves all of it, so there is nothing to do")
         require_share("--max-map-drop", self.max_map_drop or 0.0)
-        require_choice("--runtime", self.runtime, get_args(Runtime))
+        if self.runtime is not None:
+            require_choice("--runtime", self.runtime, BACKENDS)
+        self._require_one_clock()
         for flag, value in (("--file-kb", self.file_kb), ("--latency-ms", self.latency_ms)):
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"{flag}: must be a positive number, got {value:g}")
@@ -44,6 +49,17 @@ class Goals:
             raise UserError(
                 "what is the goal? name one or several: --keep-params 0.25, --keep-macs, --file-kb,"
                 " --latency-ms, --max-map-drop 0.01"
+            )
+
+    def _require_one_clock(self) -> None:
+        """Raise UserError where times are to come from two places, or are not asked for at all."""
+        for flag, given in (("--runtime", self.runtime), ("--latency-table", self.latency_table)):
+            if given and self.latency_ms is None:
+                raise UserError(f"{flag} {given}: says what times are of; give --latency-ms, too")
+        if self.runtime and self.latency_table:
+            raise UserError(
+                f"--runtime {self.runtime} and --latency-table: a table says what its times were "
+                "measured in; give one of the two"
             )
 
     @property
@@ -69,12 +85,10 @@ class Goals:
         return found
 
     def words(self, file_bytes: int) -> list[str]:
-        """The flags of a pruning script for them. Raises UserError as `shares`."""
+        """The flags of a pruning script for all but a latency. Raises UserError as `shares`."""
         words: list[str] = []
         for measure, share in self.shares(file_bytes).items():
             words += [f"--target-{measure}", repr(share)]
-        if self.latency_ms is not None:
-            words += ["--target-latency-ms", repr(self.latency_ms), "--runtime", self.runtime]
         return words
 
 
@@ -149,7 +163,9 @@ class CompressOptions:
     @property
     def needs(self) -> tuple[Backend, ...]:
         """The runtimes that must be installed."""
-        return (self.goals.runtime, *(kind for kind in self.exports if kind != "darknet"))
+        timed = self.goals.latency_ms is not None and not self.goals.latency_table
+        runtimes = (self.goals.runtime or "torch",) if timed else ()
+        return (*runtimes, *(kind for kind in self.exports if kind != "darknet"))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from .choices import choose_ranking, pull_pays
 from .decisions import Epochs
 from .ending import finish, tell
 from .job import Amount, Job, open_job
+from .latency import make_table
 from .one_bar import one_bar
 from .options import CompressOptions
 from .slim import LAST, slim
@@ -26,6 +27,7 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
     with one_bar(journal.folder) as bar:
         with bar.stage("the network as it is"):
             job = open_job(options, journal, tools, bar)
+        make_table(job)
         of_size = options.goals.of_size
         amount, pulls = _how_to_cut(job) if of_size else (Amount(_first_ranking(job), ()), True)
         plan = decisions.split(job.epochs, pulls)

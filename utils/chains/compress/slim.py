@@ -7,6 +7,7 @@ from . import decisions
 from .choices import choose_after_the_cut, trial_s
 from .decisions import Epochs
 from .job import Amount, Job, cut_words, train_words
+from .latency import aimed_at
 
 LAST = "figures of the result"  # the stage that comes after these
 
@@ -30,6 +31,7 @@ def slim(job: Job, plan: Epochs, amount: Amount, prefix: str = "") -> dict[str, 
     expect_slim(job, plan, prefix)
     cut_from, after = job.base, amount
     if plan.pull:
+        amount = aimed_at(job, f"{prefix}first ", job.base, amount)
         with bar.stage(f"{prefix}cut to aim at"):
             aim = line.pruned(f"{prefix}aim", job.base, cut_words(job, amount))
         links = str(aim.cfg).removesuffix(".cfg") + ".plan.json"
@@ -37,7 +39,7 @@ def slim(job: Job, plan: Epochs, amount: Amount, prefix: str = "") -> dict[str, 
         with bar.stage(f"{prefix}pull"):
             cut_from = line.trained(f"{prefix}pulled", job.base, words)
         after = Amount(decisions.after_a_pull(amount.ranking), amount.words)
-    words = cut_words(job, after)
+    words = cut_words(job, aimed_at(job, prefix, cut_from, after))
     measured = choose_after_the_cut(job, prefix, cut_from, words)
     with bar.stage(f"{prefix}cut"):
         cut = line.pruned(f"{prefix}cut", cut_from, [*words, *measured])

@@ -26,6 +26,7 @@ from ...detection.inputs import add_inputs, inputs_of, require_inputs
 from ...detection.options import Scoring
 from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
+from ..goals.table_file import read_table_file
 from ..importance.options import IMPORTANCES, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
@@ -52,6 +53,8 @@ def read_flags(
     require_sensitivity(options.sensitivity)
     if options.widths:
         read_widths(options.widths)
+    if options.latency_table:
+        read_table_file(options.latency_table)
     return options
 
 
@@ -97,6 +100,7 @@ def prune_flags(
         at_most=given.get("at_most", False),
         sensitivity=sensitivity_of(given),
         widths=given.get("widths") or "",
+        latency_table=given.get("latency_table") or "",
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -177,6 +181,12 @@ def _add_amounts(group: argparse._ActionsContainer, strategy: Strategy) -> None:
             choices=get_args(Runtime),
             default="torch",
             help="what --target-latency-ms is measured in",
+        )
+        add(
+            "--latency-table",
+            metavar="FILE",
+            help="times that latency_table.py measured, here or on another device, in the place of "
+            "measuring them now",
         )
         add(
             strategy.ratio_flag,
