@@ -34,7 +34,8 @@ from utils.command.optional import require
 from utils.command.words.short_names import run_name
 from utils.detection.inputs import require_data, require_inputs
 from utils.network.cfg_of import is_ultralytics
-from utils.runtimes.needs import needs_of, require_cfg_importer
+from utils.pruning.goals.table_file import read_table_file
+from utils.runtimes.needs import needs_of
 
 COMMAND = "compress.py"  # whose journals these are
 RUNS = Path("runs/compress")
@@ -60,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> object:
     options = replace(options, data=ready_data(options.data))
     try:
         return compress(options, journal, Tools(Darknet, train.main, slim_prune.STRATEGY))
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; to go on: python {COMMAND} --resume {journal.folder}")
+        raise KeyboardInterrupt("said") from None
     except UserError:
         if run.options is not None and not journal.content.get("commands"):
             shutil.rmtree(journal.folder)  # made above, and nothing in it is worth keeping
@@ -75,10 +79,12 @@ def require_sound(options: CompressOptions) -> None:
         require_inputs(inputs.cfg, inputs.weights, options.data)
     if options.teacher:
         require_inputs(options.teacher.cfg, options.teacher.weights)
+    if options.search:
+        require(("optuna",), "--search")
     for runtime in options.needs:
         require(needs_of(runtime), f"--runtime or --export {runtime}")
-    if options.goals.latency_ms is not None and options.goals.runtime == "opencv":
-        require_cfg_importer("--runtime opencv")
+    if options.goals.latency_table:
+        read_table_file(options.goals.latency_table)
 
 
 if __name__ == "__main__":

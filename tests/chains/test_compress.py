@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,10 +21,18 @@ from tests.support.training_project import write_project
 from utils.chains.compress import decisions
 from utils.chains.compress.decisions import best_of, default_epochs, rankings, split
 from utils.chains.compress.flags import read_flags
+from utils.chains.compress.job import Amount
 from utils.chains.compress.options import Goals
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
 from utils.network.weights import load_checkpoint
+from utils.pruning.goals.table_file import (
+    LayerTimes,
+    TableFile,
+    read_table_file,
+    write_table_file,
+)
+from utils.pruning.sensitivity.caps import cfg_hash
 
 QUICK = ("--epochs", "6", "--batch-size", "2", "--workers", "0", "--device", "cpu")
 
@@ -85,11 +92,16 @@ def test_it_hands_over_a_smaller_pair_a_page_and_a_recipe(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_commands_of_the_recipe_give_the_same_weights(project: Path) -> None:
-    run()
+def test_the_commands_of_the_recipe_give_the_same_weights(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the widths are those of a search, whose file stays in the run's folder."""
+    monkeypatch.setattr(decisions, "best_of", lambda scores: len(scores) - 1)
+    run("--search")
     tuned = Path("out/train/tuned/last.pt")
     model, cut = load_checkpoint(tuned)["model"], Path("out/cut/cut.weights").read_bytes()
     commands = commands_of("out")
+    assert "out/search/widths-3.json" in commands["aim"] and "--widths" in commands["cut"]
     for folder in ("train", "aim", "cut"):
         shutil.rmtree(Path("out", folder))
     for script, *words in commands.values():
@@ -169,40 +181,78 @@ def test_as_small_as_a_drop_allows(
     assert "At 40.0%" in capsys.readouterr().out  # all hold
     # Control: nothing loses less than -1.
     monkeypatch.setattr(decisions, "SIZES", (0.8,))
-    monkeypatch.setattr("utils.chains.compress.run._drop", lambda job, found: 0.5)
+    monkeypatch.setattr("utils.chains.compress.smallest.drop_of", lambda job, found: 0.5)
     with pytest.raises(UserError, match="even 80% of the parameters lose more in 6 epochs"):
         run("--max-map-drop", "0.1", output="out2")
 
 
-def test_a_latency_is_measured_in_the_end(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The goal is that of a table in which time is MACs; the network itself is a thousandth off."""
-    from utils.command.machine.timing import Latency
-    from utils.network.graph import channel_graph
-    from utils.pruning.goals.latency import LatencyTable, WidthTimes
-
-    layers = Darknet("my.cfg", (32, 32)).rules
-    times = {
-        layer.index: WidthTimes(
-            np.array([0.0, layer.inputs[0][0]]), np.array([0.0, layer.shape[0]]),
-            np.array([[0.0, 0.0], [0.0, layer.macs() / 1e3]]),
+def write_table(path: Path, whole_ms: float = 60.0) -> None:
+    """A table in which time is MACs."""
+    layers = [layer for layer in Darknet("my.cfg", (32, 32)).rules if layer.macs()]
+    times = tuple(
+        LayerTimes(
+            (layer.index,), (1, layer.inputs[0][0]), (1, layer.shape[0]),
+            tuple(
+                tuple(a * b * layer.macs() / layer.inputs[0][0] / layer.shape[0] / 1e3
+                      for b in (1, layer.shape[0]))
+                for a in (1, layer.inputs[0][0])
+            ),
+            False,
         )
         for layer in layers
-        if layer.macs()
-    }  # fmt: skip
-    whole = sum(float(each.times_ms[-1, -1]) for each in times.values())
-    table = LatencyTable(channel_graph(layers), times, Latency(whole, whole, whole))
-    monkeypatch.setattr("utils.pruning.goals.latency_goal.measure_table", lambda *_: table)
-    monkeypatch.setattr(decisions, "FREE", 1.0)  # no pull
-    run("--latency-ms", f"{0.7 * whole:.1f}")
+    )  # fmt: skip
+    whole = {"median": whole_ms, "p10": whole_ms, "p90": whole_ms}
+    text = cfg_hash(Darknet("my.cfg", (32, 32)).cfg)
+    write_table_file(TableFile(text, (32, 32), "onnx", "a board", whole, times), path)
+
+
+def test_times_of_another_device(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_table(Path("board.json"))
+    run("--latency-ms", "45", "--latency-table", "board.json")
     said = capsys.readouterr().out
-    assert re.search(r"Milliseconds of an image in torch: \S+ \(.*\) -> .*: held\)", said)
-    assert "--round-to" in commands_of("out")["cut"]
+    told = re.search(r"Latency \(onnx, a board\): goal 45 ms, ([\d.]+) by the table, not", said)
+    assert told is not None and 20 < float(told[1]) <= 45
+    cut = commands_of("out")["cut"]
+    assert "out/latency.json" in cut and "--round-to" in cut
+    Path("board.json").unlink()  # the run has its own
+    assert Path("out/latency.json").is_file()
+    write_table(Path("board.json"), 44.0)
+    with pytest.raises(UserError, match=r"the network takes 44\.000 ms as it is"):
+        run("--latency-ms", "45", "--latency-table", "board.json", output="out2")
+
+
+def test_a_latency_is_aimed_at_until_it_holds_end_to_end(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cut takes 1.25 times what the table says; so the aim becomes as much less."""
+    monkeypatch.setattr(decisions, "FREE", 1.0)  # no pull
+    tables: list[Path] = []
+
+    def table(model: object, runtime: str, *_: object) -> TableFile:
+        assert runtime == "opencv"
+        write_table(Path("board.json"))
+        tables.append(Path("board.json"))
+        return read_table_file("board.json")
+
+    def measured(job: object, model: object, amount: Amount) -> float:
+        aim = float(amount.words[amount.words.index("--target-latency-ms") + 1])
+        return 1.25 * aim
+
+    monkeypatch.setattr("utils.chains.compress.latency.measure_table_file", table)
+    monkeypatch.setattr("utils.chains.compress.latency._measured_ms", measured)
+    run("--latency-ms", "45", "--runtime", "opencv")
+    said = capsys.readouterr().out
+    assert "Milliseconds in opencv: 45 by the table are 56.2, 36 by the table are 45; the" in said
+    assert re.search(r"Milliseconds of an image in opencv: \S+ \(.*\) -> .*: held\)", said)
+    cut = commands_of("out")["cut"]
+    assert cut[cut.index("--target-latency-ms") + 1] == "36.0"
+    assert len(tables) == 1  # all prunes go by it
 
 
 def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"--keep-params 0\.001: cannot be reached.* at least"):
+    with pytest.raises(
+        UserError, match=r"--keep-params 0\.001: cannot be.*its floor, 2%.* at least"
+    ):
         run("--keep-params", "0.001", output="a")
     assert not Path("a").exists()  # so that the name is free for another goal
     blind = Darknet("my.cfg")
@@ -234,7 +284,13 @@ def test_a_dry_run_trains_nothing_and_can_go_on(
         ([], "what is the goal"),
         (["--keep-params", "0.5", "--epochs", "3", "--hours", "1"], "give one"),
         (["--file-kb", "-3"], "--file-kb: must be a positive number"),
+        (["--keep-params", "1"], "leaves all of it"),
+        (["--keep-params", ".5", "--runtime", "onnx"], "give --latency-ms, too"),
+        (["--keep-params", ".5", "--latency-table", "x.json"], "give --latency-ms, too"),
+        (["--latency-ms", "9", "--latency-table", "x", "--runtime", "onnx"], "give one of the two"),
         (["--latency-ms", "0"], "--latency-ms: must be a positive number"),
+        (["--latency-ms", "9", "--search"], "--search: finds widths within --keep-params"),
+        (["--max-map-drop", "0.1", "--search"], "--search: finds widths within --keep-params"),
         (["--keep-params", "0.5", "--resume", "x"], "a resumed run keeps its flags"),
     ],
 )
@@ -245,10 +301,9 @@ def test_flags(words: list[str], message: str) -> None:
 
 def test_goals_become_targets() -> None:
     words = Goals(0.25, 0.3, file_kb=2.0).words(file_bytes=8000)
-    assert words == ["--target-params", "0.25", "--target-macs", "0.3", "--target-file", "0.250000"]
+    assert words == ["--target-params", "0.25", "--target-macs", "0.3", "--target-file", "0.25"]
     with pytest.raises(UserError, match="8 KB as it is"):
         Goals(file_kb=9).words(8000)
-    assert Goals(latency_ms=5.0, runtime="opencv").words(1)[-2:] == ["--runtime", "opencv"]
 
 
 def test_decisions() -> None:
@@ -258,6 +313,10 @@ def test_decisions() -> None:
     assert split(4, True).pull == 0  # a pull of one epoch frees nothing
     assert best_of([0.3, 0.305, 0.2]) == 0 and best_of([0.3, 0.32, 0.2]) == 1
     assert [default_epochs(n) for n in (10, 300, 1000, 100_000)] == [80, 55, 30, 8]
+    assert [decisions.search_trials(False, s, 0.5) for s in (1, 9, 10, 30, 900)] == [
+        0, 0, 20, 60, 200,
+    ]  # fmt: skip
+    assert decisions.search_trials(True, 1, 0.5) == 20
     assert "taylor:macs" in rankings(Goals(keep_macs=0.5))
     assert "taylor:params" in rankings(Goals(keep_params=0.5, keep_macs=0.5))
     assert all(":" not in name for name in rankings(Goals(latency_ms=3.0)))

@@ -6,7 +6,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -26,14 +29,50 @@ class Progress(Protocol[T_co]):
         """What to show beside the count from now on."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """How far a piece of work is that has no bar of its own.
+
+    share: of the whole work that it is a part of, from 0 to 1; None where it does not say.
+    """
+
+    what: str
+    share: float | None
+
+
+Watch = Callable[[Step], None]
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Within this, bars show nothing themselves: `watch` hears of each item that is done."""
+    before = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(before)
+
+
 def progress_bar(
-    items: Iterable[T], what: str, unit: str = "it", total: int | None = None, show: bool = True
+    items: Iterable[T],
+    what: str,
+    unit: str = "it",
+    total: int | None = None,
+    show: bool = True,
+    part: tuple[int, int] | None = None,
 ) -> Progress[T]:
-    """A bar on stderr that goes away when done; where that is a file or a pipe, lines in a log."""
+    """A bar on stderr that goes away when done; where that is a file or a pipe, lines in a log.
+
+    part: (k, n), where the items are the k-th, from 0, of n equal parts of a longer work.
+    """
+    watch = _watch.get()
+    if watch is not None:
+        return _Watched(items, what, total, part, watch)
     if show and sys.stderr is not None and sys.stderr.isatty():
         from tqdm import tqdm  # here, so that --help needs no package
 
-        columns, rows = _terminal_size()
+        columns, rows = terminal_size()
         bar: Progress[T] = tqdm(
             items, what, total, leave=False, unit=unit, delay=1,
             ncols=columns, nrows=rows,
@@ -42,7 +81,7 @@ def progress_bar(
     return _Logged(items, what, unit, total, show)
 
 
-def _terminal_size() -> tuple[int, int]:
+def terminal_size() -> tuple[int, int]:
     """Columns and rows of stderr; some terminals say 0, where tqdm would show nothing."""
     try:
         columns, rows = os.get_terminal_size(sys.stderr.fileno())
@@ -60,7 +99,7 @@ class _Logged(Progress[T]):
         self._items = items
         self._what = what
         self._unit = unit
-        self._total = len(items) if total is None and isinstance(items, Sized) else total
+        self._total = _length(items, total)
         self._show = show
         self._beside: Mapping[str, object] = {}
 
@@ -87,6 +126,40 @@ class _Logged(Progress[T]):
             count += f"/{self._total}, {duration(left)} left"
         beside = "".join(f", {name} {value}" for name, value in self._beside.items())
         return f"{self._what}: {count}{beside}"
+
+
+class _Watched(Progress[T]):
+    """Tells who watches, and shows nothing."""
+
+    def __init__(
+        self,
+        items: Iterable[T],
+        what: str,
+        total: int | None,
+        part: tuple[int, int] | None,
+        watch: Watch,
+    ) -> None:
+        self._items = items
+        self._what = what
+        self._total = _length(items, total)
+        self._part = part
+        self._watch = watch
+
+    def __iter__(self) -> Iterator[T]:
+        for number, item in enumerate(self._items, 1):
+            yield item
+            share = None
+            if self._part is not None and self._total:
+                before, parts = self._part
+                share = (before + number / self._total) / parts
+            self._watch(Step(self._what, share))
+
+    def set_postfix(self, ordered_dict: Mapping[str, object], refresh: bool = False) -> None:
+        pass  # what stands beside a bar is of the inner work
+
+
+def _length(items: Iterable[object], total: int | None) -> int | None:
+    return len(items) if total is None and isinstance(items, Sized) else total
 
 
 def duration(seconds: float) -> str:

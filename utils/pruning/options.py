@@ -160,6 +160,7 @@ class PruneOptions:
     `at_most`: budgets are limits; where channels go in large groups, less may stay.
     `sensitivity`: what groups of layers may lose at most; None: whatever their scores say.
     `widths`: a file that says how many channels each group keeps, in the place of any amount.
+    `latency_table`: a file of times, of any device; "": they are measured in `runtime`, here.
     """
 
     strategy: Strategy
@@ -182,6 +183,7 @@ class PruneOptions:
     at_most: bool = False
     sensitivity: SensitivityLimit | None = None
     widths: str = ""
+    latency_table: str = ""
 
     def __post_init__(self) -> None:
         _require_values(self)
@@ -262,6 +264,12 @@ def _require_amounts_that_fit(options: PruneOptions) -> None:
         raise UserError("--sensitivity: is about channels; this strategy removes blocks alone")
     if options.widths:
         _require_widths_alone(options)
+    by_time = options.latency_budget is not None or options.ranking.per == "latency"
+    if options.latency_table and not by_time:
+        raise UserError(
+            "--latency-table: says how long layers take, but nothing asks: give "
+            "--target-latency-ms, or --importance KIND:latency"
+        )
     if not strategy.blocks and (options.shortcuts is not None or unit == "shortcuts"):
         raise UserError("--shortcuts: this strategy removes no residual blocks")
     if sweep is not None:

@@ -6,10 +6,13 @@ import numpy as np
 import torch
 
 from ..cfg import Cfg, plain_text
+from ..detection.options import Inputs
+from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.weights import State
+from .choose import open_backend
 from .opencv import read_net, weights_bytes
-from .options import Pass, Runtime
+from .options import Backend, Pass, Runtime
 
 
 def make_pass(
@@ -48,3 +51,22 @@ def _opencv_pass(model: Network) -> Pass:
         return net.forward(names)
 
     return run
+
+
+def pass_of(
+    runtime: Backend,
+    model: Inputs,
+    build: Build,
+    device: torch.device | None = None,
+    threads: int | None = None,
+) -> Pass:
+    """A call that runs a model's files once in any runtime, whose boxes are decoded.
+
+    For a runtime that reads no cfg, a file is made first. Raises UserError where it is not
+    installed, or cannot run the model.
+    """
+    network: Network = build(read_cfg(model.cfg), model.img_size)
+    predict = open_backend(runtime, network, model.weights, device or torch.device("cpu"), threads)
+    noise = np.random.default_rng(0).random((1, network.in_channels, *network.img_size))
+    image = torch.from_numpy(noise.astype(np.float32))
+    return lambda: predict(image)

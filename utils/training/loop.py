@@ -108,7 +108,8 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
     lr, waiting, seen_before, start = 0.0, 0, progress.seen, time.perf_counter()
     title = f"epoch {epoch + 1}/{options.epochs}"
     batches = max(1, len(run.loader))
-    bar = progress_bar(run.loader, title, "batch", show=run.ranks.first)
+    part = (epoch, options.epochs)
+    bar = progress_bar(run.loader, title, "batch", show=run.ranks.first, part=part)
     for number, batch in enumerate(bar):
         if epoch == 0 and record is not None:
             record.batch(number, batch)

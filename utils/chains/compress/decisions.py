@@ -21,6 +21,9 @@ TRIAL_SHARE = 1 / 8  # of the epochs, for each size that --max-map-drop tries
 SIZES = (0.7, 0.47, 0.31, 0.21, 0.14, 0.09, 0.06, 0.04, 0.027)
 AFTER_THE_CUT = (("--recalibrate", "200"), ("--repair", "64"))
 ROUND_TO = "4"  # where time counts: what the kernels of every runtime handle whole
+# Of the trainings' time, for a search; so few cut networks find nothing, and more add little.
+SEARCH_SHARE, LEAST_TRIALS, MOST_TRIALS = 0.05, 20, 200
+BEST_WIDTHS = 3  # of a search, that the development share compares
 FINETUNING = ("--lr0", "0.002", "--warmup-epochs", "1")
 PULLING = (
     "--lr0", "0.001", "--sparsity-regularization", "--s", "auto", "--sparsity-update", "prox",
@@ -64,6 +67,12 @@ def rankings(goals: Goals) -> tuple[str, ...]:
     return tuple(each.format(cost="macs" if by_macs else "params") for each in _RANKINGS)
 
 
+def search_trials(wanted: bool, budget_s: float, trial_s: float) -> int:
+    """How many cut networks to search among; 0 where too few fit in, unless it is `wanted`."""
+    fitting = min(MOST_TRIALS, int(budget_s / trial_s))
+    return fitting if fitting >= LEAST_TRIALS else LEAST_TRIALS * wanted
+
+
 def best_of(scores: Sequence[float]) -> int:
     """Which of some scores to take: the first, unless another leads by more than chance may."""
     best = max(range(len(scores)), key=scores.__getitem__)
@@ -75,10 +84,15 @@ def after_a_pull(ranking: str) -> str:
     return ranking if ranking.startswith("taylor") else "taylor"
 
 
+def floor_of(goals: Goals) -> float:
+    """The share of its channels that each layer keeps at least."""
+    small = min(goals.keep_params or 1.0, goals.keep_macs or 1.0) < 0.1
+    return 0.02 if small or goals.file_kb is not None else 0.05
+
+
 def cut_words(goal_words: Sequence[str], ranking: str, seed: int, goals: Goals) -> list[str]:
     """The flags of slim_prune.py for a goal."""
-    small = min(goals.keep_params or 1.0, goals.keep_macs or 1.0) < 0.1
-    floor = "0.02" if small or goals.file_kb is not None else "0.05"
+    floor = f"{floor_of(goals):g}"
     rounded = ["--round-to", ROUND_TO] if goals.latency_ms is not None else []
     return [
         *goal_words, "--at-most", "--importance", ranking, "--layer-keep", floor, *rounded,

@@ -4,73 +4,97 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...command.files import atomic_write
+from ...command.machine.device import pick_device
 from ...command.machine.timing import time_alternately_ms
 from ...command.table import table
 from ...command.words.next_step import next_steps
 from ...detection.figures import ModelFigures, shown_latency
 from ...detection.options import Inputs, Scoring
-from ...network.cfg_of import read_cfg
 from ...network.cost import short_count
 from ...pruning.report.chain import write_chain
 from ...pruning.report.chain_options import ChainOptions
 from ...runtimes.export.options import ExportOptions
 from ...runtimes.export.run import export_model
 from ...runtimes.options import is_pair, target_files
-from ...runtimes.passes import make_pass
+from ...runtimes.passes import pass_of
 from .decisions import Epochs
+from .job import Amount, Job
+from .one_bar import LOG
 from .options import CompressOptions
 from .stages import Line
 
-RECIPE = "recipe.yaml"
+RECIPE, PAGE = "recipe.yaml", "report"
 _RUNS, _WARMUP, _MOST_S = 40, 3, 30.0
 _ALLOWED = 1.1  # what a time measured again may be above the goal
 
 
-def finish(
-    options: CompressOptions,
-    line: Line,
-    base: Inputs,
-    found: Mapping[str, Inputs],
-    plan: Epochs,
-    ranking: str,
-) -> Inputs:
-    """Write and print everything; the pair. Scores here are the first on the validation list."""
+@dataclass(frozen=True)
+class Result:
+    """What is handed over, and what is known of it: figures by model, and times where asked for."""
+
+    pair: Inputs
+    scores: Mapping[str, ModelFigures]
+    in_time: str
+
+
+def finish(job: Job, found: Mapping[str, Inputs], plan: Epochs, amount: Amount) -> Result:
+    """Write everything. The scores here are the first on the validation list."""
+    options, line = job.options, job.line
     pair = _handed_over(options, line, found["tuned"])
-    write_recipe(line, plan, ranking)
+    write_recipe(line, plan, amount)
     how = Scoring(
         options.data, batch_size=options.machine.batch_size, device=options.machine.device
     )
-    models = {"base": base, "cut": found["cut"], "final": pair}
+    models = {"base": job.base, "cut": found["cut"], "final": pair}
     scores = {name: _worth(line, name, model, how) for name, model in models.items()}
-    page = line.folder / "report"
+    page = line.folder / PAGE
     chain = ChainOptions(tuple(models.values()), how, str(page), force=True)
     write_chain(chain, line.tools.build, ["python", "compress.py", "--output", str(line.folder)])
+    timed = options.goals.latency_ms is not None
+    return Result(pair, scores, _in_time(options, line, job.base, pair) if timed else "")
+
+
+def tell(job: Job, result: Result) -> None:
+    """The table, what became of the goals, the files, and the next commands."""
+    pair, scores, folder = result.pair, result.scores, job.line.folder
     print(_table(scores))
-    if options.goals.latency_ms is not None:
-        print(_in_time(options, line, base, pair))
-    print(_verdict(options, scores["base"], scores["final"]))
-    print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {line.folder / RECIPE}")
-    print(f"Wrote {page / 'report.html'}")
-    print(_next(options, pair))
-    return pair
+    if result.in_time:
+        print(result.in_time)
+    print(_verdict(job.options, scores["base"], scores["final"]))
+    print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {folder / RECIPE}")
+    print(f"Wrote {folder / PAGE / 'report.html'}\nWrote {folder / LOG}, what its stages said")
+    print(_next(job.options, pair))
 
 
 def _in_time(options: CompressOptions, line: Line, base: Inputs, pair: Inputs) -> str:
     """Milliseconds of one image through both, in turns, and whether the goal is met."""
     goals, build = options.goals, line.tools.build
-    networks = [build(read_cfg(m.cfg), m.img_size, weights=m.weights) for m in (base, pair)]
-    calls = [make_pass(goals.runtime, build, n.cfg, n.img_size, n.state_dict()) for n in networks]
+    if goals.latency_table:
+        return _by_table(line)
+    runtime, device = goals.runtime or "torch", pick_device(options.machine.device)
+    calls = [pass_of(runtime, model, build, device) for model in (base, pair)]
     before, after = time_alternately_ms(calls, _RUNS, _WARMUP, _MOST_S)
     assert goals.latency_ms is not None
     held = "held" if after.p10_ms <= goals.latency_ms * _ALLOWED else "not held"
     return (
-        f"Milliseconds of an image in {goals.runtime}: {shown_latency(before)} -> "
+        f"Milliseconds of an image in {runtime}: {shown_latency(before)} -> "
         f"{shown_latency(after)} (--latency-ms {goals.latency_ms:g}, of the fastest runs: {held})"
     )
+
+
+def _by_table(line: Line) -> str:
+    """What the last cut said of its times: they are of a device that is not this one."""
+    said = [
+        text
+        for path in sorted(line.folder.glob("*cut/*cut.txt"), key=lambda each: each.stat().st_mtime)
+        for text in path.read_text(encoding="utf-8").splitlines()
+        if text.startswith("Latency (")
+    ]
+    return said[-1]
 
 
 def _worth(line: Line, name: str, model: Inputs, how: Scoring) -> ModelFigures:
@@ -89,13 +113,19 @@ def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
     return Inputs(str(cfg), str(weights))
 
 
-def write_recipe(line: Line, plan: Epochs, ranking: str) -> None:
+def write_recipe(line: Line, plan: Epochs, amount: Amount) -> None:
     """recipe.yaml: what was found and decided, and the commands that give the same weights."""
     found: dict[str, object] = line.journal.content["found"]
     commands: dict[str, Sequence[str]] = line.journal.content["commands"]
     lines = ["# What compress.py found, decided and ran. The commands give the same weights again."]
     lines += ["found:", *(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in found.items())]
-    decided = {"ranking": ranking, "pull_epochs": plan.pull, "finetune_epochs": plan.finetune}
+    how = " ".join(amount.words)
+    decided = {
+        "ranking": amount.ranking,
+        "amount": how,
+        "pull_epochs": plan.pull,
+        "finetune_epochs": plan.finetune,
+    }
     lines += ["decided:", *(f"  {key}: {json.dumps(value)}" for key, value in decided.items())]
     lines += ["commands:"]
     for key, words in commands.items():

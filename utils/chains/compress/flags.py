@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 from ...command.cli import (
     DATA_SET,
@@ -16,13 +15,13 @@ from ...command.cli import (
     ratio,
 )
 from ...detection.inputs import add_inputs, inputs_of, model_of
-from ...runtimes.options import Runtime
+from ...runtimes.options import BACKENDS
 from ..flags import AskedRun, read_run, saved_run
 from .options import EXPORTS, CompressOptions, Goals, Machine
 
 _FIRST = (
-    "--weights", "--data", "--keep-params", "--keep-macs", "--latency-ms", "--max-map-drop",
-    "--epochs", "--hours", "--export", "--output", "--resume", "--dry-run",
+    "--weights", "--data", "--keep-params", "--keep-macs", "--latency-ms", "--runtime",
+    "--max-map-drop", "--epochs", "--hours", "--export", "--output", "--resume", "--dry-run",
 )  # fmt: skip
 
 
@@ -45,6 +44,7 @@ def _asked_for(args: argparse.Namespace) -> CompressOptions:
         args.latency_ms,
         args.runtime,
         args.max_map_drop,
+        args.latency_table or "",
     )
     return CompressOptions(
         inputs_of(args.cfg, args.weights, size),
@@ -57,6 +57,7 @@ def _asked_for(args: argparse.Namespace) -> CompressOptions:
         Machine(args.batch_size, args.workers, args.device, args.threads, args.cache_images),
         args.seed,
         args.dry_run,
+        args.search,
     )
 
 
@@ -90,8 +91,13 @@ def _add_goals(group: argparse._ActionsContainer) -> None:
     add("--keep-params", type=ratio, metavar="SHARE", help="of the parameters that may stay")
     add("--keep-macs", type=ratio, metavar="SHARE", help="of the multiplications that may stay")
     add("--file-kb", type=float, metavar="KB", help="most kilobytes of the .weights file")
-    add("--latency-ms", type=float, metavar="MS", help="most milliseconds of one image, here")
-    add("--runtime", choices=get_args(Runtime), default="torch", help="what --latency-ms is in")
+    add("--latency-ms", type=float, metavar="MS", help="most milliseconds of one image")
+    add("--runtime", choices=BACKENDS, help="what --latency-ms is measured in; left out, torch")
+    add(
+        "--latency-table",
+        metavar="FILE",
+        help="times that latency_table.py measured on another device, which --latency-ms is of",
+    )
     add(
         "--max-map-drop",
         type=ratio,
@@ -113,6 +119,12 @@ def _add_work(group: argparse._ActionsContainer) -> None:
         "--teacher",
         metavar="CFG,WEIGHTS",
         help="a better network of the same classes; left out, the network itself teaches",
+    )
+    add(
+        "--search",
+        action=argparse.BooleanOptionalAction,
+        help="search how many channels each group of layers keeps, for some 5%% of the time; left "
+        "out, where there is time for it and optuna is installed",
     )
     add("--batch-size", type=positive_int, default=16, help="images per step of training")
     add("--seed", type=int, default=0, help="of the images drawn, order and augmentation")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import get_args
 
 from ...command.errors import UserError
 from ...command.option_values import require_choice, require_count, require_share
 from ...detection.options import Inputs
-from ...runtimes.options import FORMATS, PAIRS, Backend, Format, Pair, Runtime
+from ...pruning.options import Measure
+from ...runtimes.options import BACKENDS, FORMATS, PAIRS, Backend, Format, Pair
 
 EXPORTS: tuple[Format | Pair, ...] = (*PAIRS, *FORMATS)
 
@@ -19,22 +19,28 @@ class Goals:
     """What must hold in the end; None: nobody asked for it. All that are given hold together.
 
     keep_*: shares of the network as it is. file_kb: kilobytes (1,000 bytes) of the .weights file.
-    latency_ms: of one image in `runtime` on this machine. max_map_drop: mAP@.5 that may be lost; by
-    itself, the network becomes as small as that allows.
+    latency_ms: of one image, in `runtime` on this machine (None: torch), or by `latency_table`, a
+    file of times of any device. max_map_drop: mAP@.5 that may be lost; by itself, the network
+    becomes as small as that allows.
     """
 
     keep_params: float | None = None
     keep_macs: float | None = None
     file_kb: float | None = None
     latency_ms: float | None = None
-    runtime: Runtime = "torch"
+    runtime: Backend | None = None
     max_map_drop: float | None = None
+    latency_table: str = ""
 
     def __post_init__(self) -> None:
-        require_share("--keep-params", self.keep_params or 0.0)
-        require_share("--keep-macs", self.keep_macs or 0.0)
+        for flag, share in (("--keep-params", self.keep_params), ("--keep-macs", self.keep_macs)):
+            require_share(flag, share or 0.0)
+            if share == 1:
+                raise UserError(f"{flag} 1: leaves all of it, so there is nothing to do")
         require_share("--max-map-drop", self.max_map_drop or 0.0)
-        require_choice("--runtime", self.runtime, get_args(Runtime))
+        if self.runtime is not None:
+            require_choice("--runtime", self.runtime, BACKENDS)
+        self._require_one_clock()
         for flag, value in (("--file-kb", self.file_kb), ("--latency-ms", self.latency_ms)):
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"{flag}: must be a positive number, got {value:g}")
@@ -44,28 +50,44 @@ class Goals:
                 " --latency-ms, --max-map-drop 0.01"
             )
 
+    def _require_one_clock(self) -> None:
+        """Raise UserError where times are to come from two places, or are not asked for at all."""
+        for flag, given in (("--runtime", self.runtime), ("--latency-table", self.latency_table)):
+            if given and self.latency_ms is None:
+                raise UserError(f"{flag} {given}: says what times are of; give --latency-ms, too")
+        if self.runtime and self.latency_table:
+            raise UserError(
+                f"--runtime {self.runtime} and --latency-table: a table says what its times were "
+                "measured in; give one of the two"
+            )
+
     @property
     def of_size(self) -> bool:
         """Whether any of them says how small or fast the network is to be."""
         sizes = (self.keep_params, self.keep_macs, self.file_kb, self.latency_ms)
         return any(size is not None for size in sizes)
 
-    def words(self, file_bytes: int) -> list[str]:
-        """The flags of a pruning script for them; `file_bytes`: of the network as it is."""
-        words: list[str] = []
+    def shares(self, file_bytes: int) -> dict[Measure, float]:
+        """What may stay of each; `file_bytes`: of the network as it is. Raises UserError."""
+        found: dict[Measure, float] = {}
         if self.keep_params is not None:
-            words += ["--target-params", repr(self.keep_params)]
+            found["params"] = self.keep_params
         if self.keep_macs is not None:
-            words += ["--target-macs", repr(self.keep_macs)]
+            found["macs"] = self.keep_macs
         if self.file_kb is not None:
             share = self.file_kb * 1000 / file_bytes
             if share >= 1:
                 raise UserError(
                     f"--file-kb {self.file_kb:g}: the file has {file_bytes / 1000:.0f} KB as it is"
                 )
-            words += ["--target-file", f"{share:.6f}"]
-        if self.latency_ms is not None:
-            words += ["--target-latency-ms", repr(self.latency_ms), "--runtime", self.runtime]
+            found["file"] = math.floor(share * 1e6) / 1e6
+        return found
+
+    def words(self, file_bytes: int) -> list[str]:
+        """The flags of a pruning script for all but a latency. Raises UserError as `shares`."""
+        words: list[str] = []
+        for measure, share in self.shares(file_bytes).items():
+            words += [f"--target-{measure}", repr(share)]
         return words
 
 
@@ -103,7 +125,8 @@ class CompressOptions:
     """A compression: of what, to which goals, with how much work.
 
     epochs: of all trainings together; None: from the size of the data, or from `hours`. teacher: a
-    network that is better than the one to compress; None: that one teaches. dry_run: plan only.
+    network that is better than the one to compress; None: that one teaches. search: for widths;
+    None: if there is time for it. dry_run: plan only.
     """
 
     inputs: Inputs
@@ -116,6 +139,7 @@ class CompressOptions:
     machine: Machine = field(default_factory=Machine)
     seed: int = 0
     dry_run: bool = False
+    search: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -126,10 +150,18 @@ class CompressOptions:
             raise UserError(f"--hours: must be a positive number, got {self.hours:g}")
         if self.epochs is not None and self.hours is not None:
             raise UserError("--epochs and --hours: each says how much work it may be; give one")
+        if self.search and (self.goals.latency_ms is not None or not self.goals.of_size):
+            raise UserError(
+                "--search: finds widths within --keep-params, --keep-macs and --file-kb; of a "
+                "latency, a table of times says which channels go, and --max-map-drop alone "
+                "searches the size"
+            )
         if self.seed < 0:
             raise UserError(f"--seed: must not be negative, got {self.seed}")
 
     @property
     def needs(self) -> tuple[Backend, ...]:
         """The runtimes that must be installed."""
-        return (self.goals.runtime, *(kind for kind in self.exports if kind != "darknet"))
+        timed = self.goals.latency_ms is not None and not self.goals.latency_table
+        runtimes = (self.goals.runtime or "torch",) if timed else ()
+        return (*runtimes, *(kind for kind in self.exports if kind != "darknet"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...cfg import Cfg
 from ...command.files import atomic_write
 from ...command.optional import quiet
 from ...command.words.next_step import Words
@@ -17,13 +18,16 @@ from ...detection.inputs import model_words
 from ...detection.options import Inputs, Scoring
 from ...network.cfg_of import is_ultralytics, read_cfg
 from ...network.darknet import Build, Network
+from ...network.weights import State
 from ...pruning.command.flags import prune_flags
-from ...pruning.command.run import prune_network, score_cut
+from ...pruning.command.run import cut_alone, prune_network, score_cut
+from ...pruning.options import PruneOptions
 from ...pruning.strategy import Strategy
 from ...training.run_folder import RunFolder
 from ...translate.options import TranslateOptions
 from ...translate.run import write_translated
 from ..journal import Journal, Train, is_finished
+from .one_bar import OneBar
 
 PRUNE = "slim_prune.py"
 
@@ -41,12 +45,14 @@ class Tools:
 class Line:
     """The stages in their folder. What is done is in the journal and is not done again.
 
-    data: choices.data, which trainings go on and choices are made on.
+    data: choices.data, which trainings go on and choices are made on. What trainings say goes to
+    the log of `bar`, within whose stages all of this happens.
     """
 
     journal: Journal
     tools: Tools
     data: Path
+    bar: OneBar
 
     @property
     def folder(self) -> Path:
@@ -74,9 +80,17 @@ class Line:
 
     def tried(self, model: Inputs, words: Sequence[str]) -> ModelFigures:
         """What slim_prune.py would make of a model, scored on the development share."""
+        with quiet():
+            return score_cut(self._dry(model, words), self.tools.build)
+
+    def cut_alone(self, model: Inputs, words: Sequence[str]) -> tuple[Cfg, State]:
+        """What slim_prune.py would make of a model, as it is."""
+        with quiet():
+            return cut_alone(self._dry(model, words), self.tools.build)
+
+    def _dry(self, model: Inputs, words: Sequence[str]) -> PruneOptions:
         given = [*_typed(model_words(model)), "--data", str(self.data), *words, "--dry-run"]
-        with redirect_stdout(_Nowhere()), quiet():
-            return score_cut(prune_flags(self.tools.strategy, None, given), self.tools.build)
+        return prune_flags(self.tools.strategy, None, given)
 
     def trained(self, key: str, model: Inputs, words: Sequence[str]) -> Inputs:
         """The model that train.py makes of one: its last epoch's, since none is scored but that."""
@@ -87,8 +101,7 @@ class Line:
         if not self._done(key):
             words = ["--resume", str(run.path)] if run.last.is_file() else given
             if words is given or not is_finished(run.last):
-                with redirect_stdout(_Nowhere()):  # its tables; what comes next is said here
-                    self.tools.train(words)
+                self.tools.train(words)
             self._note(key, ["train.py", *given])
         return Inputs(str(run.last), str(run.last), model.img_size)
 
@@ -146,13 +159,3 @@ def _copy(source: str, target: Path) -> str:
 
 def _typed(words: Words) -> list[str]:
     return [str(word) for word in words]
-
-
-class _Nowhere:
-    """A stdout that keeps nothing."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass

@@ -100,8 +100,9 @@ def search_widths(options: SearchOptions, folder: Path, build: Build) -> Found:
         done = len(shared.results())
         started = time.perf_counter()
         bar = progress_bar(
-            _asked(shared, options.trials), "search", "net", max(0, options.trials - done)
-        )
+            _asked(shared, options.trials), "search", "net", max(0, options.trials - done),
+            part=(0, 1),
+        )  # fmt: skip
         here, best = 0, max((value for _, value, _ in shared.results()), default=0.0)
         for trial in bar:
             with shared.working(trial):

@@ -28,6 +28,7 @@ from ...network.options import add_bn_epsilon
 from ...runtimes.options import Runtime
 from ...runtimes.targets.advice import add_target, rounded_for, wanted
 from ...runtimes.targets.names import Target
+from ..goals.table_file import read_table_file
 from ..importance.options import IMPORTANCES, Among, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
@@ -57,6 +58,8 @@ def read_flags(
     target = cast("Target | None", options.typed.flags.get("target"))
     if target is not None:
         print(wanted(target, options.rules.round_to))
+    if options.latency_table:
+        read_table_file(options.latency_table)
     return options
 
 
@@ -102,6 +105,7 @@ def prune_flags(
         at_most=given.get("at_most", False),
         sensitivity=sensitivity_of(given),
         widths=given.get("widths") or "",
+        latency_table=given.get("latency_table") or "",
     )
     settled = {
         "ratio": options.chosen_ratio,
@@ -182,6 +186,12 @@ def _add_amounts(group: argparse._ActionsContainer, strategy: Strategy) -> None:
             choices=get_args(Runtime),
             default="torch",
             help="what --target-latency-ms is measured in",
+        )
+        add(
+            "--latency-table",
+            metavar="FILE",
+            help="times that latency_table.py measured, here or on another device, in the place of "
+            "measuring them now",
         )
         add(
             strategy.ratio_flag,

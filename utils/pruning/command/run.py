@@ -25,7 +25,7 @@ from ...network.weights import State, require_usable
 from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
 from ..choice.tables import kept_table
 from ..gate import Proof, prove
-from ..goals.latency_goal import LatencyGoal, measure_goal
+from ..goals.latency_goal import LatencyGoal, known_goal, measure_goal
 from ..options import PruneOptions, Unit
 from ..plan import PrunePlan
 from ..recalibrate import recalibrate, recalibrated
@@ -105,13 +105,27 @@ def score_cut(options: PruneOptions, build: Build) -> ModelFigures:
     For choosing among many; whatever is chosen is to be pruned by `prune_network`. Raises UserError
     as that does.
     """
+    original, plan = _planned(options, build)
+    return original.score(plan)
+
+
+def cut_alone(options: PruneOptions, build: Build) -> tuple[Cfg, State]:
+    """What a prune would leave, neither scored nor proved: for measuring how fast it is.
+
+    Raises UserError as `prune_network` does.
+    """
+    original, plan = _planned(options, build)
+    return original.cut(plan, "the pruned cfg")[:2]
+
+
+def _planned(options: PruneOptions, build: Build) -> tuple[_Original, PrunePlan]:
+    """The network, and the plan that the options lead to."""
     original, chooser = _opened(options, build)
     goal = _goal(original, chooser, options)
     if goal is not None:
         chooser = chooser.timed(goal.table)
     aim = goal if options.latency_budget else None
-    plan = decide(chooser, options.chosen_ratio, options.share_budgets, aim)
-    return original.score(plan)
+    return original, decide(chooser, options.chosen_ratio, options.share_budgets, aim)
 
 
 def _settled(options: PruneOptions, unit: Unit, choice: float) -> PruneOptions:
@@ -229,12 +243,15 @@ def _goal(original: _Original, chooser: Chooser, options: PruneOptions) -> Laten
     budget = options.latency_budget
     if budget is None and options.ranking.per != "latency":
         return None
+    ms = budget.ms if budget else math.inf
+    if options.latency_table:
+        return known_goal(options.latency_table, chooser.graph, original.network, ms)
     return measure_goal(
         original.build,
         chooser.graph,
         original.network,
         original.state,
-        budget.ms if budget else math.inf,
+        ms,
         options.runtime,
         options.scoring.device,
     )

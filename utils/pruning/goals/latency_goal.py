@@ -12,6 +12,7 @@ from ...network.graph import ChannelGraph
 from ...network.weights import State
 from ...runtimes.options import Pass, Runtime
 from ..plan import PrunePlan
+from .known_table import read_matching_table
 from .latency import LatencyTable, MakePass, measure_table
 
 _RUNS = 20
@@ -21,42 +22,59 @@ _RUNS = 20
 class LatencyCheck:
     """Before, by the table, and measured after; milliseconds of one image.
 
-    The table speaks of the fastest tenth of the runs (p10).
+    The table speaks of the fastest tenth of the runs (p10). after: None where the table comes from
+    a file, as what it was measured on may be far away.
     """
 
-    runtime: Runtime
+    runtime: str
     goal_ms: float
     before: Latency
     table_ms: float
-    after: Latency
+    after: Latency | None
 
     def __str__(self) -> str:
         """One line for the terminal."""
         before, after = self.before, self.after
+        measured = (
+            "not measured here"
+            if after is None
+            else f"{after.p10_ms:.3f} measured (median {after.median_ms:.3f})"
+        )
         return (
             f"Latency ({self.runtime}): goal {self.goal_ms:g} ms, "
-            f"{self.table_ms:.3f} by the table, {after.p10_ms:.3f} measured "
-            f"(median {after.median_ms:.3f}); before it was {before.p10_ms:.3f} "
+            f"{self.table_ms:.3f} by the table, {measured}; before it was {before.p10_ms:.3f} "
             f"(median {before.median_ms:.3f})"
         )
 
 
 @dataclass(frozen=True)
 class LatencyGoal:
-    """A latency to meet: the table to plan by, and how to measure what comes out."""
+    """A latency to meet: the table to plan by, and how to measure what comes out (None: not)."""
 
     ms: float
-    runtime: Runtime
+    runtime: str
     table: LatencyTable
-    make: MakePass
+    make: MakePass | None
     img_hw: tuple[int, int]
 
     def check(self, plan: PrunePlan, cfg: Cfg, state: State) -> LatencyCheck:
         """Run the pruned network in the runtime."""
-        run = self.make(cfg, self.img_hw, state)
         table_ms = self.table.sum_ms(plan.keep, plan.stand_in)
-        after = time_forward_ms(run, runs=_RUNS)
+        after = None
+        if self.make is not None:
+            after = time_forward_ms(self.make(cfg, self.img_hw, state), runs=_RUNS)
         return LatencyCheck(self.runtime, self.ms, self.table.whole, table_ms, after)
+
+
+def known_goal(path: str, graph: ChannelGraph, network: Network, ms: float) -> LatencyGoal:
+    """A goal by a table that was measured before, here or on another device. Raises UserError."""
+    table, found = read_matching_table(path, graph, network.cfg, network.img_size)
+    where = f"{found.runtime}, {found.device}" if found.device else found.runtime
+    print(
+        f"Latency ({where}): {table.whole.p10_ms:.3f} ms by {path}, whose {len(table.layers)} "
+        f"layers are scaled by {table.scale:.3f}"
+    )
+    return LatencyGoal(ms, where, table, None, network.img_size)
 
 
 def measure_goal(

@@ -120,7 +120,8 @@ def _recalibration(found: Recalibration | None) -> dict[str, Any] | None:
 
 
 def _latency(found: LatencyCheck) -> dict[str, Any]:
-    times = {"before": found.before._asdict(), "after": found.after._asdict()}
+    after = found.after and found.after._asdict()
+    times = {"before": found.before._asdict(), "after": after}
     return {**dataclasses.asdict(found), **times}
 
 

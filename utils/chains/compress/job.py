@@ -1,0 +1,175 @@
+"""A compression that has begun: the network, what is known of it, and how cuts of it are said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ...command.errors import UserError
+from ...command.progress import duration
+from ...data.darknet_files import DataSpec, load_data_file, load_list
+from ...detection.development import write_choices
+from ...detection.options import Development, Inputs, Scoring
+from ...network.cfg_of import read_cfg
+from ..journal import Journal
+from . import decisions
+from .estimate import Pace, measure_pace
+from .one_bar import OneBar
+from .options import CompressOptions
+from .stages import Line, Tools, copied
+
+DEVELOPMENT = Development(0.3, most=100)
+
+TABLE = "latency.json"  # in the run's folder: the times that all its prunes go by
+
+# The flags of the scripts are not those that this user typed.
+_GOALS = {"--target-latency": "--latency", "--target-file": "--file-kb", "--target-": "--keep-"}
+_FLOOR = "with these floors and ties"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A compression that has begun.
+
+    base: the network as it came, in the run's folder; teacher: that one, unless another was named.
+    scoring: on the development share. worth: mAP@.5 of base on it, found in `scored_s` seconds.
+    """
+
+    options: CompressOptions
+    line: Line
+    base: Inputs
+    teacher: Inputs
+    scoring: Scoring
+    worth: float
+    scored_s: float
+    pace: Pace
+    epochs: int
+
+    @property
+    def bar(self) -> OneBar:
+        """What shows how far it is."""
+        return self.line.bar
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How a cut is said to slim_prune.py: what ranks the channels, and how many go from where."""
+
+    ranking: str
+    words: tuple[str, ...]
+
+
+def open_job(options: CompressOptions, journal: Journal, tools: Tools, bar: OneBar) -> Job:
+    """The network and what is measured of it before anything is decided.
+
+    Raises UserError for a network that was not trained, and for less time than one epoch takes.
+    """
+    if "found" not in journal.content:
+        journal.note(found={}, commands={})
+    spec = load_data_file(options.data)
+    seeded = replace(DEVELOPMENT, seed=options.seed)
+    line = Line(journal, tools, write_choices(spec, journal.folder, seeded), bar)
+    base = copied(options.inputs, line.folder, options.data, tools.build)
+    machine = options.machine
+    workers = 2 if machine.workers < 0 else machine.workers
+    scoring = Scoring(
+        str(line.data), "cfg", "cfg", machine.batch_size, workers, machine.device, options.seed
+    )
+    worth, scored_s = _worth(options, line, base, scoring)
+    pace, images = _pace(line, base, scoring, spec)
+    epochs = options.epochs or decisions.default_epochs(images)
+    if options.hours is not None:
+        epochs = int(options.hours * 3600 / pace.of(1))
+        if epochs < 1:
+            raise UserError(
+                f"--hours {options.hours:g}: an epoch takes {duration(pace.of(1))} on this machine"
+            )
+    teacher = options.teacher or base
+    return Job(options, line, base, teacher, scoring, worth, scored_s, pace, epochs)
+
+
+def _worth(
+    options: CompressOptions, line: Line, base: Inputs, scoring: Scoring
+) -> tuple[float, float]:
+    """mAP@.5 of the network as it is, and how long finding it took. Raises UserError for none."""
+
+    def scored() -> dict[str, object]:
+        began = time.perf_counter()
+        found = vars(line.score(base, scoring))
+        return {**found, "seconds": time.perf_counter() - began}
+
+    figures = line.value("base", scored)
+    worth = figures["map50"] or 0.0
+    if worth < decisions.NOTHING:
+        raise UserError(
+            f"{options.inputs.weights}: finds nothing in {options.data} (mAP@.5 {worth:.3f} on "
+            f"training images); train it first: python train.py --weights {base.weights} "
+            f"--data {options.data}"
+        )
+    return worth, figures["seconds"]
+
+
+def _pace(line: Line, base: Inputs, scoring: Scoring, spec: DataSpec) -> tuple[Pace, int]:
+    """How long an epoch takes, and of how many images it is."""
+    images = len({path for _, path in load_list(spec.require("train"))})
+
+    def measured() -> dict[str, float]:
+        network = line.tools.build(read_cfg(base.cfg), base.img_size, weights=base.weights)
+        return vars(measure_pace(network, scoring, images))
+
+    return Pace(**line.value("pace", measured)), images
+
+
+def goal_words(job: Job) -> tuple[str, ...]:
+    """The goals of size as flags of a prune; a latency comes last (`latency.aimed_at`)."""
+    goals = job.options.goals
+    words = goals.words(job.line.value("base", dict)["file_bytes"])
+    if goals.latency_ms is not None:
+        words += ["--latency-table", str(job.line.folder / TABLE)]
+        words += ["--target-latency-ms", repr(goals.latency_ms)]
+    return tuple(words)
+
+
+def cut_words(job: Job, amount: Amount) -> list[str]:
+    """All flags of slim_prune.py for a cut but those of what comes after it."""
+    options = job.options
+    words = decisions.cut_words(amount.words, amount.ranking, options.seed, options.goals)
+    return [*words, *options.machine.prune_words]
+
+
+def train_words(job: Job, epochs: int) -> list[str]:
+    """All flags of train.py but those that tell a pull from a finetuning."""
+    options = job.options
+    return decisions.train_words(epochs, options.seed, options.machine, job.teacher)
+
+
+def scored_cut(job: Job, model: Inputs, words: list[str]) -> float:
+    """mAP@.5 on the development share of what a cut leaves, before any training.
+
+    Raises UserError for goals that no cut can meet, in the words of this command.
+    """
+    try:
+        return job.line.tried(model, words).map50 or 0.0
+    except UserError as error:
+        raise in_our_words(error, job.options) from None
+
+
+def in_our_words(error: UserError, options: CompressOptions) -> UserError:
+    """What a prune says of a goal, as the user of this command named it."""
+    told = str(error)
+    for theirs, ours in _GOALS.items():
+        told = told.replace(theirs, ours)
+    floor = decisions.floor_of(options.goals)
+    least = f"where each layer keeps its floor, {floor:.0%} of its channels,"
+    return UserError(told.replace(_FLOOR, least))
+
+
+def scored(job: Job, model: Inputs) -> float:
+    """mAP@.5 of a model on the development share."""
+    return job.line.score(model, job.scoring).map50 or 0.0
+
+
+def later(measure: Callable[..., float], of: object) -> Callable[[], float]:
+    """A measurement of something, to be made where it is not known yet."""
+    return lambda: measure(of)

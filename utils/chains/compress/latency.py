@@ -1,0 +1,99 @@
+"""Goals in milliseconds: one table for all prunes of a run, and aims that hold end to end.
+
+The table's promise is off by what does not add up layer by layer. So what a cut takes in the
+runtime is measured, and the milliseconds that the prune aims at by the table are corrected.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from ...cfg import plain_text
+from ...command.errors import UserError
+from ...command.files import atomic_write
+from ...command.machine.device import pick_device
+from ...command.machine.timing import time_forward_ms
+from ...detection.options import Inputs
+from ...pruning.goals.measured_table import measure_table_file
+from ...pruning.goals.table_file import write_table_file
+from ...runtimes.passes import pass_of
+from .job import TABLE, Amount, Job, cut_words
+
+_TRIES = 4
+_NEAR = (0.94, 1.02)  # of the goal: what an aim is left at
+_RUNS = 40
+
+
+def make_table(job: Job) -> None:
+    """Measure the table that all prunes of this run go by, or keep the one that was given.
+
+    Raises UserError for what the runtime cannot load.
+    """
+    target, goals = job.line.folder / TABLE, job.options.goals
+    if goals.latency_ms is None or target.is_file():
+        return
+    if goals.latency_table:
+        with atomic_write(target) as temporary:
+            shutil.copyfile(goals.latency_table, temporary)
+        return
+    machine = job.options.machine
+    with job.bar.stage("latency table"):
+        build = job.line.tools.build
+        table = measure_table_file(job.base, goals.runtime or "torch", build, machine.device)
+        write_table_file(table, target)
+
+
+def aimed_at(job: Job, key: str, model: Inputs, amount: Amount) -> Amount:
+    """The amount with the aim at which a cut of `model` takes as long as the goal, end to end.
+
+    As it is where no latency is asked for, and where the table is of another device.
+    """
+    goals = job.options.goals
+    if goals.latency_ms is None or goals.latency_table:
+        return amount
+    goal_ms = aim_ms = goals.latency_ms
+    said = []
+    with job.bar.stage(f"{key}aim in milliseconds"):
+        for number in range(1, _TRIES + 1):
+            tried = _aiming(amount, aim_ms)
+            name = f"{key}latency {number}"
+            measured_ms = job.line.value(name, partial(_measured_ms, job, model, tried))
+            if measured_ms is None:  # no cut has that aim: the one before is the nearest
+                break
+            amount = tried
+            said.append(f"{aim_ms:.3g} by the table are {measured_ms:.3g}")
+            if _NEAR[0] <= measured_ms / goal_ms <= _NEAR[1]:
+                break
+            aim_ms *= goal_ms / measured_ms
+    runtime = goals.runtime or "torch"
+    job.bar.say(f"Milliseconds in {runtime}: {', '.join(said)}; the goal is {goal_ms:g}")
+    return amount
+
+
+def _aiming(amount: Amount, ms: float) -> Amount:
+    """The same, with so many milliseconds by the table."""
+    words = list(amount.words)
+    words[words.index("--target-latency-ms") + 1] = repr(round(ms, 4))
+    return replace(amount, words=tuple(words))
+
+
+def _measured_ms(job: Job, model: Inputs, amount: Amount) -> float | None:
+    """What the cut takes in the runtime, of the fastest runs; None where it cannot be had."""
+    line, runtime = job.line, job.options.goals.runtime or "torch"
+    try:
+        cfg, state = line.cut_alone(model, cut_words(job, amount))
+    except UserError:
+        return None
+    network = line.tools.build(cfg, model.img_size, weights=state)
+    with tempfile.TemporaryDirectory() as folder:
+        stem = Path(folder) / "cut"
+        stem.with_suffix(".cfg").write_text(plain_text(cfg), encoding="utf-8")
+        network.save_weights(stem.with_suffix(".weights"))
+        cut = Inputs(f"{stem}.cfg", f"{stem}.weights", model.img_size)
+        device = pick_device(job.options.machine.device)
+        run = pass_of(runtime, cut, line.tools.build, device)
+        return time_forward_ms(run, runs=_RUNS).p10_ms

@@ -1,0 +1,86 @@
+"""As small as a drop of mAP allows: the size itself is searched."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ...command.errors import UserError
+from ...detection.options import Inputs
+from . import decisions
+from .choices import trial_s
+from .decisions import Epochs
+from .job import Amount, Job, cut_words, later, scored, train_words
+from .slim import expect_slim, slim
+
+
+def as_small_as_holds(job: Job, plan: Epochs) -> tuple[Amount, dict[str, Inputs]]:
+    """How the smallest size that loses no more than --max-map-drop is said, and its models.
+
+    Sizes are tried by bisection with a short finetuning each; the one that is found is then done in
+    full, and the next larger ones where that does not hold. Raises UserError where none does.
+    """
+    allowed = job.options.goals.max_map_drop
+    assert allowed is not None
+    sizes, ranking = decisions.SIZES, decisions.rankings(job.options.goals)[0]
+    _expect(job, plan, len(sizes))
+    low, high = 0, len(sizes)  # sizes[low - 1] holds, sizes[high] does not
+    trial = 0
+    while low < high:
+        middle, trial = (low + high) // 2, trial + 1
+        with job.bar.stage(_trial(trial)):
+            key = f"lost at {sizes[middle]:g}"
+            drop = job.line.value(key, later(partial(_lost, job, plan, ranking), sizes[middle]))
+        job.bar.say(f"Size: {sizes[middle]:.1%} of the parameters lose {drop:+.3f} after a trial")
+        low, high = (middle + 1, high) if drop <= allowed else (low, middle)
+    for size in reversed(sizes[: max(low, 1)]):
+        amount = _of_size(ranking, size)
+        job.bar.times.forget()
+        models = slim(job, plan, amount, f"at-{size:g}-")
+        drop = drop_of(job, _worth(job, size, models["tuned"]))
+        holds = drop <= allowed
+        job.bar.say(f"At {size:.1%}: {drop:+.3f} lost: {'holds' if holds else 'too much'}")
+        if holds:
+            return amount, models
+    raise UserError(
+        f"--max-map-drop {allowed:g}: even {sizes[0]:.0%} of the parameters lose more in "
+        f"{job.epochs} epochs; allow more, or more --epochs"
+    )
+
+
+def drop_of(job: Job, found: float) -> float:
+    """mAP@.5 lost on the development share."""
+    return job.worth - found
+
+
+def trials_s(job: Job, plan: Epochs) -> float:
+    """Seconds of all trials of sizes, at most."""
+    return len(decisions.SIZES).bit_length() * (trial_s(job) + job.pace.of(plan.trial))
+
+
+def _of_size(ranking: str, size: float) -> Amount:
+    return Amount(ranking, ("--target-params", repr(size)))
+
+
+def _expect(job: Job, plan: Epochs, sizes: int) -> None:
+    """What the bar is to expect; which sizes come, nobody knows."""
+    trials = sizes.bit_length()
+    for number in range(1, trials + 1):
+        job.bar.times.expect(_trial(number), trials_s(job, plan) / trials, trains=True)
+    expect_slim(job, plan)
+
+
+def _trial(number: int) -> str:
+    return f"trial {number} of a size"
+
+
+def _lost(job: Job, plan: Epochs, ranking: str, size: float) -> float:
+    """mAP@.5 lost after a cut and a short training."""
+    key, words = f"try-{size:g}", cut_words(job, _of_size(ranking, size))
+    cut = job.line.pruned(f"{key}-cut", job.base, [*words, "--repair", "64"])
+    tuned = job.line.trained(key, cut, [*train_words(job, plan.trial), *decisions.FINETUNING])
+    return drop_of(job, scored(job, tuned))
+
+
+def _worth(job: Job, size: float, model: Inputs) -> float:
+    with job.bar.stage("score on the development share"):
+        return float(job.line.value(f"worth at {size:g}", lambda: scored(job, model)))
