@@ -15,7 +15,7 @@ from utils.cfg import CfgError
 from utils.detection.boxes import iou
 from utils.network.initialize import initialize
 from utils.training.losses.dfl_loss import (
-    TOP_ANCHORS,
+    ONE2MANY,
     Anchors,
     DflLoss,
     assign,
@@ -131,7 +131,7 @@ def test_assignment_rules() -> None:
     targets = some_targets(3, count=30)
     cell, target, aim = assigned(targets)
     assert len(cell.unique()) == len(cell)  # an anchor answers for one target
-    assert int(target.bincount().max()) <= TOP_ANCHORS
+    assert int(target.bincount().max()) <= ONE2MANY.keeps
     assert bool((cell // 240 == targets[target, 0].long()).all())
     assert bool(((aim >= 0) & (aim <= 1)).all())
 
