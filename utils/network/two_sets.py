@@ -11,12 +11,26 @@ from collections.abc import Iterable, Sequence
 
 from ..cfg import Cfg, Section, drop_layers, read_note, replace_layers, with_note
 from ..cfg.head_note import HEAD_NOTE
+from .cost import count_parameters
 from .layers import INPUT, Head, Layer, build_layers
 
 
 def has_two_sets(rules: Iterable[Layer]) -> bool:
     """Whether some heads only train."""
     return any(isinstance(rule, Head) and not rule.answers for rule in rules)
+
+
+def two_sets_line(rules: Sequence[Layer]) -> str:
+    """What a user should know of such a network, and how to get it without; '' for any other."""
+    only_train = own_layers(rules, answering=False)
+    if not only_train or not has_two_sets(rules):
+        return ""
+    count = count_parameters([rules[index] for index in sorted(only_train)])
+    return (
+        f"two sets of heads, trained together: one answers, the other, {count:,} parameters, only "
+        "trains what both read; val.py, detect.py and export.py leave it out, Darknet and OpenCV "
+        "would not: translate.py --cfg writes the network without it"
+    )
 
 
 def own_layers(rules: Sequence[Layer], answering: bool) -> frozenset[int]:

@@ -266,6 +266,6 @@ def validate(run: Run) -> Metrics:
     """Score the averaged weights, in float32, BN folded in; each rank its share of the images."""
     assert run.valid is not None
     network = copy.deepcopy(run.trainee.averaged()).eval()
-    network.fuse()  # type: ignore[operator]
+    network.answering_().fuse()  # type: ignore[operator]
     own = collect(network, run.valid, run.spec.nc, run.scoring(), progress=run.ranks.first)
     return measure(joined(run.ranks.gather(own)), run.spec.nc, run.spec.names)

@@ -90,19 +90,22 @@ def detect(
     strides: Sequence[int],
     reg_max: int,
     one2one: bool = False,
+    answers: bool = True,
 ) -> None:
     """Per level a branch of boxes and one of classes, joined as a dfl head.
 
-    `one2one`: what they answer needs no NMS.
+    `one2one`: what they answer needs no NMS. Heads that do not answer only train what they read,
+    and come before those that do.
     """
     nc = classes[0][-1].filters
     for level, source in enumerate(sources):
-        draft.note(f"Head at stride {strides[level]}")
+        what = "Head" if answers else "For the training alone: head"
+        draft.note(f"{what} at stride {strides[level]}")
         ends = []
         for branch in (boxes[level], classes[level]):
             draft.read(source)
             for spec in branch:
                 draft.put(spec)
             ends.append(draft.last)
-        note = dfl_note(level, len(sources), strides[level], reg_max, nc, one2one)
+        note = dfl_note(level, len(sources), strides[level], reg_max, nc, one2one, answers)
         draft.head(note, *ends)

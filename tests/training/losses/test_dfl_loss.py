@@ -18,6 +18,7 @@ from utils.training.losses.dfl_loss import (
     ONE2MANY,
     Anchors,
     DflLoss,
+    _inside,
     assign,
     boxes_px,
     flatten_levels,
@@ -138,8 +139,10 @@ def test_assignment_rules() -> None:
 
 def test_tiny_targets_find_anchors() -> None:
     """A target smaller than a cell lies between all centres, and is taken as two cells large."""
-    tiny = torch.tensor([[0.0, 1, 0.25, 0.25, 0.01, 0.01]])
-    assert len(assigned(tiny)[0]) > 0
+    anchors, corners = Anchors.of(raw_heads(0), SIZE), torch.tensor([[15.7, 11.8, 16.3, 12.2]])
+    assert _inside(corners, anchors).sum() >= 4
+    inside = (anchors.centres_px > corners[0, :2]) & (anchors.centres_px < corners[0, 2:])
+    assert not inside.all(1).any()
 
 
 def test_order_of_targets_does_not_matter() -> None:

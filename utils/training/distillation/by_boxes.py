@@ -33,9 +33,9 @@ from ...detection.options import IOU_THRES, NmsKind
 from ...network.layers import Dfl, Head, Yolo
 from ..losses.assign import Grid, Matches, assign, flat_place
 from ..losses.box_loss import decode_px
-from ..losses.two_sets import dfl_loss
 from ..losses.options import GAINS, LossOptions
 from ..losses.truth import Truth
+from ..losses.two_sets import dfl_loss
 from ..losses.yolo_loss import YoloLoss
 from .response import binary
 

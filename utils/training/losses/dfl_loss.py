@@ -29,7 +29,6 @@ from .options import DFL_GAINS, LossOptions
 from .truth import Truth
 
 
-
 @dataclass(frozen=True)
 class Takes:
     """How many anchors a target asks for, and how many of those that it gets it keeps."""
@@ -204,7 +203,7 @@ def _granted(
     asked = torch.zeros_like(cell, dtype=torch.bool)
     asked[_first_of_each(target, alignment, takes.asks)] = True
     asked &= alignment > 0  # an anchor that aims at nothing contends for nothing
-    _, place = cell.unique(return_inverse=True)
+    _, place = cell.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     wanted = torch.bincount(place[asked], minlength=len(cell))[place]
     closest = torch.zeros_like(asked)
     closest[_first_of_each(cell, overlap, 1)] = True

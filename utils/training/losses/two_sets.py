@@ -61,5 +61,5 @@ def dfl_loss(
 
     Raises CfgError for heads that do not belong together.
     """
-    kind = DflLoss if all(head.answers for head in heads) else TwoSetsLoss
+    kind = DflLoss if len({head.answers for head in heads}) == 1 else TwoSetsLoss
     return kind(heads, options, ranks)
