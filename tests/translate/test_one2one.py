@@ -88,7 +88,7 @@ def test_flags(tmp_path: Path) -> None:
         main([*flags, "--output", str(tmp_path / "c.cfg"), "--head", "yolo"])
     own = ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights"))]
     for asked in ("one2one", "both"):
-        with pytest.raises(UserError, match="no such heads|one set of heads"):
+        with pytest.raises(UserError, match=r"no such heads|one set of heads"):
             main([*own, "--output", str(tmp_path / "d.cfg"), "--head", asked])
     single = theirs.save(tmp_path / "e.pt", reference(one2one=False))
     with pytest.raises(UserError, match="no one2one branches"):
