@@ -3,12 +3,14 @@
 Examples:
     python make_cfg.py --cfg cfg/yolov3-spp.cfg --data data/my.data
     python make_cfg.py --cfg cfg/yolov3-tiny.cfg --data data/my.data --anchors --img-size 320
+    python make_cfg.py --cfg yolo11n --data data/my.data
 
 The copy lies beside the source as NAME-DATA.cfg (cfg/yolov3-spp-my.cfg). Every head gets classes=
 and the convolution before it the filters= to match. --anchors replaces the anchors by k-means over
 the training boxes at the network's size, the largest for the head with the largest stride. --fit
 sets letter_box in [net], which train.py, val.py and Darknet go by. All else stays, comments
-included.
+included. yolov8, yolov10, yolo11, yolo12 and yolo26 with their sizes n, s, m, l, x (and yolov10b)
+are also names: these are written anew, with class branches as wide as the classes ask for.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ from utils.command.files import alone
 from utils.command.words.next_step import next_steps
 from utils.data.darknet_files import DataSpec, load_data_file
 from utils.detection.as_the_cfg_says import add_fit, chosen_fit
+from utils.zoo.by_classes import for_so_many, fresh_cfg, source_path
 
 
 def build_parser() -> Parser:
     """The command's flags."""
     parser = Parser(__doc__)
-    parser.add_argument("--cfg", required=True, help="the cfg to copy")
+    parser.add_argument("--cfg", required=True, help="the cfg to copy, or a name as yolo11n")
     parser.add_argument("--data", required=True, help=DATA_SET)
     parser.add_argument("--output", metavar="FILE", help="where the copy goes")
     parser.add_argument("--anchors", action="store_true", help="find anchors for the data set")
@@ -53,7 +56,7 @@ def _seed(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> Path:
     """Write the copy; returns its path."""
     args = build_parser().parse_args(argv)
-    source, data = Path(args.cfg), load_data_file(ready_data(args.data))
+    source, data = source_path(args.cfg), load_data_file(ready_data(args.data))
     output = Path(args.output or source.with_name(f"{source.stem}-{data.source.stem}.cfg"))
     if not output.parent.is_dir():
         raise UserError(f"--output {output}: {output.parent} is no folder")
@@ -62,15 +65,17 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 def _write(args: argparse.Namespace, data: DataSpec, output: Path) -> Path:
-    size, source = img_size(args.img_size), Path(args.cfg)
+    size, source = img_size(args.img_size), source_path(args.cfg)
     if output.exists() and not args.force:
         raise UserError(f"{output}: is there already; name another with --output or use --force")
-    before = load_cfg(source)
+    before = load_cfg(source) if source.is_file() else fresh_cfg(source)
     fit = chosen_fit(args.fit, before)
     from utils.describe.heads import head_changes
+    from utils.network.layers import build_layers
     from utils.network.retarget import with_classes, with_fit, with_img_size, with_title
+    from utils.network.two_sets import two_sets_line
 
-    after = with_classes(before, data.nc)
+    after = with_classes(for_so_many(before, data.nc), data.nc)
     if size:
         after = with_img_size(after, size)
     after = with_fit(after, fit)
@@ -84,7 +89,8 @@ def _write(args: argparse.Namespace, data: DataSpec, output: Path) -> Path:
     titled = with_title(after, [f"{source.name} for {data.source.name}: {how} (make_cfg.py)"])
     save_cfg(strict_cfg(titled) if args.strict_darknet else titled, output)
     train = ["python", "train.py", "--cfg", output, "--data", args.data, "--name", "base"]
-    print(f"{head_changes(before, after)}\n{worth}written: {output}")
+    about = two_sets_line(build_layers(after))
+    print(f"{head_changes(before, after)}\n{worth}{about and about + chr(10)}written: {output}")
     print(next_steps({"train it": train}))
     return output
 

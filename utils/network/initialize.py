@@ -15,7 +15,7 @@ _HEAD_STD = 0.01
 
 @torch.no_grad()
 def initialize(layers: nn.ModuleList, heads: Sequence[Head]) -> None:
-    """Kaiming-normal kernels, but where a note in the cfg says what they are; heads that start out by seeing background, centred anchors.
+    """Kaiming-normal kernels, or what a note says; heads that see background, centred anchors.
 
     Draws from torch's global generator. BN keeps its gamma 1, beta 0.
     """

@@ -34,7 +34,8 @@ def attend(draft: Draft, convs: Attending, heads: int, scale: float, area: int =
         draft.read(source)
         found.append(draft.put(spec))
     place = draft.put(convs.place)  # reads the values, which were put last
-    draft.attention(*found, heads, scale, area)
+    queries, keys, values = found
+    draft.attention(queries, keys, values, heads, scale, area)
     draft.shortcut(place)
     return draft.put(convs.last)
 
