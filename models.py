@@ -25,10 +25,11 @@ from utils.network.cfg_of import read_cfg
 from utils.network.checkpoints.file import save_checkpoint
 from utils.network.graph import interpret
 from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
-from utils.network.layers.heads import require_equal_classes
+from utils.network.layers.heads import require_heads_fit
 from utils.network.layers.modules import ConvolutionModule
 from utils.network.layers.strides import stride_px
 from utils.network.options import BnEpsilon
+from utils.network.two_sets import detached_sources, one_set
 from utils.network.weights import (
     best_conf_in,
     checkpoint_content,
@@ -51,8 +52,8 @@ class Darknet(nn.Module):
 
     In training mode it returns the raw head tensors, a list of (B, anchors * entries, H, W); in
     evaluation mode the decoded boxes (B, N, 5 + nc): xywh in input pixels, objectness, class
-    probabilities, ordered by head, cell (row by row), anchor. A network without heads returns its
-    last layer's value.
+    probabilities, ordered by head, cell (row by row), anchor, of the heads that answer. A network
+    without heads returns its last layer's value.
 
     `img_size` (height, width) overrides the cfg's. Any other size of input works too, as long as
     the layers' sizes fit. With `weights`, a file or a state, that is what it starts with, and no
@@ -68,24 +69,29 @@ class Darknet(nn.Module):
         weights: str | Path | Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.cfg = cfg if isinstance(cfg, Cfg) else read_cfg(cfg)
-        self.in_channels, *size = input_shape(self.cfg, img_size)
-        self.img_size = (size[0], size[1])
-        self.rules: tuple[Layer, ...] = build_layers(self.cfg, self.img_size)
+        self._understand(cfg if isinstance(cfg, Cfg) else read_cfg(cfg), img_size)
         # Without values until the weights are loaded; files may leave out what `dontload` names.
         blank = weights is not None and not self._not_in_files()
         with torch.device("meta") if blank else nullcontext():
             self.layers = nn.ModuleList(rule.module(padding_mode) for rule in self.rules)
-        self.heads: tuple[Head, ...] = tuple(r for r in self.rules if isinstance(r, Head))
-        require_equal_classes(self.heads)
         self.seen = 0  # images trained on; kept in .weights files
         self.names: tuple[str, ...] = ()  # of the classes, where a checkpoint says them
         self.best_conf: float | None = None  # the score of the best F1, likewise
-        self._unused_after = _last_readers(self.rules)
         if isinstance(weights, Mapping):
             self.load_state(weights)
         elif weights is not None:
             self.load_weights(weights)
+
+    def _understand(self, cfg: Cfg, img_size: tuple[int, int] | None) -> None:
+        """All that the cfg alone says."""
+        self.cfg = cfg
+        self.in_channels, *size = input_shape(cfg, img_size)
+        self.img_size = (size[0], size[1])
+        self.rules: tuple[Layer, ...] = build_layers(cfg, self.img_size)
+        self.heads: tuple[Head, ...] = tuple(r for r in self.rules if isinstance(r, Head))
+        require_heads_fit(self.heads)
+        self._unused_after = _last_readers(self.rules)
+        self._detached = detached_sources(self.rules)
 
     @property
     def nc(self) -> int:
@@ -119,8 +125,8 @@ class Darknet(nn.Module):
         size = (x.shape[2], x.shape[3])
         # Half-precision values are too coarse for boxes; float64 stays what it is.
         wide = [r if r.dtype == torch.float64 else r.float() for r in raw]
-        decoded = [h.decode(r, size) for h, r in zip(self.heads, wide, strict=True)]
-        return torch.cat(decoded, 1)
+        pairs = [(h, r) for h, r in zip(self.heads, wide, strict=True) if h.answers]
+        return torch.cat([head.decode(values, size) for head, values in pairs], 1)
 
     def raw_heads(self, x: Tensor) -> list[Tensor]:
         """What each head reads, in any mode."""
@@ -148,6 +154,10 @@ class Darknet(nn.Module):
         output = x
         for rule in self.rules:
             inputs = [values[source] for source in rule.sources]
+            if self.training and rule.index in self._detached:
+                alone = self._detached[rule.index]
+                pairs = zip(rule.sources, inputs, strict=True)
+                inputs = [x.detach() if source in alone else x for source, x in pairs]
             if isinstance(rule, Head):
                 raw.append(rule.raw(inputs))
             if isinstance(rule, Head) and rule.index in self._unused_after[rule.index]:
@@ -168,6 +178,16 @@ class Darknet(nn.Module):
         for module in self.layers:
             if isinstance(module, ConvolutionModule):
                 module.fuse()
+        return self
+
+    def answering_(self) -> Darknet:
+        """Leave out, in place, the heads that only train and their own layers; for inference."""
+        cfg, places = one_set(self.cfg)
+        if cfg is not self.cfg:
+            came_from = {new: self.layers[old] for old, new in places.items()}
+            self._understand(cfg, self.img_size)
+            kept = (came_from.get(rule.index) or rule.module("zeros") for rule in self.rules)
+            self.layers = nn.ModuleList(kept)
         return self
 
     def load_weights(self, path: str | Path, cutoff: int | None = None) -> Darknet:

@@ -54,7 +54,8 @@ def build_parser() -> Parser:
         default="raw",
         help="raw: any runtime, decoded by the caller; yolo: decoded inside AlexeyAB's Darknet, "
         "and nowhere else; of YOLOv10 and YOLO26, which have two sets of branches, one2many (for "
-        "NMS, raw takes these as their own program does) or one2one (needs no NMS)",
+        "NMS, raw takes these as their own program does), one2one (needs no NMS), or both, to be "
+        "trained together: one2one answers. With --cfg, what only trains is left out, but for both",
     )
     add("--force", action="store_true", help="replace existing files")
     add_strict_darknet(parser)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from models import Darknet
 from tests.support.checkpoints import like_v8 as theirs
 from tests.support.checkpoints.like_v10 import LightDetect, around
 from tests.support.translated import SIZE, assert_prunes, images, ours
@@ -22,6 +23,7 @@ from utils.command.optional import missing
 from utils.detection.as_the_cfg_says import chosen_nms
 from utils.detection.nms import nms
 from utils.detection.options import NmsKind
+from utils.network.layers import Dfl
 from utils.runtimes.export.options import ExportOptions, NmsOptions
 from utils.runtimes.export.run import export_model
 from utils.runtimes.onnx.best import as_predictions, contradictions
@@ -85,11 +87,46 @@ def test_flags(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="plain numbers"):
         main([*flags, "--output", str(tmp_path / "c.cfg"), "--head", "yolo"])
     own = ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights"))]
-    with pytest.raises(UserError, match="with --cfg"):
-        main([*own, "--output", str(tmp_path / "d.cfg"), "--head", "one2one"])
+    for asked in ("one2one", "both"):
+        with pytest.raises(UserError, match=r"no such heads|one set of heads"):
+            main([*own, "--output", str(tmp_path / "d.cfg"), "--head", asked])
     single = theirs.save(tmp_path / "e.pt", reference(one2one=False))
     with pytest.raises(UserError, match="no one2one branches"):
         main(["--weights", str(single), "--output", str(tmp_path / "e.cfg"), "--head", "one2one"])
+
+
+@torch.no_grad()
+def test_both_sets_and_either_of_them_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = reference()
+    weights = theirs.save(tmp_path / "a.pt", model)
+    flags = ["--img-size", "64", "96", "--bn-export", "native", "--output"]
+    cfg = main(["--weights", str(weights), "--head", "both", *flags, str(tmp_path / "both.cfg")])
+    assert "two sets of heads" in capsys.readouterr().out
+    network = Darknet(cfg, weights=cfg.with_suffix(".weights")).eval()
+    kinds = [(head.one2one, head.answers) for head in network.heads if isinstance(head, Dfl)]
+    assert kinds == [(False, False)] * 3 + [(True, True)] * 3
+    raw = network.raw_heads(images())
+    for found, one2one in ((raw[:3], False), (raw[3:], True)):
+        for a, b in zip(found, wanted(model, one2one), strict=True):
+            assert (a - b).abs().max() < 1e-5 * b.abs().max()
+    own = ["--cfg", str(cfg), "--weights", str(cfg.with_suffix(".weights")), *flags]
+    sets = {"raw": raw[3:], "one2one": raw[3:], "one2many": raw[:3]}
+    for head, kept in sets.items():
+        path = main([*own, str(tmp_path / f"{head}.cfg"), "--head", head])
+        assert "two sets of heads" not in capsys.readouterr().out
+        single = Darknet(path, weights=path.with_suffix(".weights")).eval()
+        for a, b in zip(single.raw_heads(images()), kept, strict=True):
+            assert torch.equal(a, b)
+        needs = "default" if head == "one2many" else "none"
+        assert chosen_nms("cfg", load_cfg(path).layers[-1]).name == needs
+
+
+def test_both_of_a_head_that_has_one(tmp_path: Path) -> None:
+    single = theirs.save(tmp_path / "a.pt", reference(one2one=False))
+    with pytest.raises(UserError, match="no one2one branches, only one2many"):
+        translate_checkpoint(single, SIZE, "both")
 
 
 def test_it_prunes(tmp_path: Path) -> None:
@@ -145,7 +182,6 @@ def test_rows_that_are_not_the_best() -> None:
 
 @pytest.mark.skipif(bool(missing(("onnx", "onnxscript", "onnxruntime"))), reason="ONNX not there")
 def test_an_exported_file_ends_with_its_best(tmp_path: Path) -> None:
-    from models import Darknet
     from utils.detection.options import Inputs
 
     model = reference()
@@ -154,7 +190,7 @@ def test_an_exported_file_ends_with_its_best(tmp_path: Path) -> None:
             branch[2].weight.mul_(0.05)
             branch[2].bias.add_(4)
     weights = theirs.save(tmp_path / "a.pt", model)
-    cfg = main(["--weights", str(weights), "--output", str(tmp_path / "a.cfg"), "--head", "one2one",
+    cfg = main(["--weights", str(weights), "--output", str(tmp_path / "a.cfg"), "--head", "both",
                 "--img-size", "64", "96", "--bn-export", "native"])  # fmt: skip
     inputs = Inputs(str(cfg), str(cfg.with_suffix(".weights")))
     made = export_model(ExportOptions(inputs), Darknet)

@@ -8,11 +8,19 @@ HEAD_NOTE = "head"
 
 
 def dfl_note(
-    level: int, levels: int, stride: int, reg_max: int, nc: int, one2one: bool = False
+    level: int,
+    levels: int,
+    stride: int,
+    reg_max: int,
+    nc: int,
+    one2one: bool = False,
+    answers: bool = True,
 ) -> dict[str, Any]:
     """The note of a head: its place among the levels, cell in pixels, bins per side, classes.
 
     A side of one bin is a number itself. `one2one`: each object has one box, and NMS no work.
+    Without `answers` it is there for the training of the layers that it reads, and for nothing
+    else.
     """
     return {
         "kind": "dfl",
@@ -22,4 +30,5 @@ def dfl_note(
         "reg_max": reg_max,
         "classes": nc,
         **({"one2one": True} if one2one else {}),
+        **({} if answers else {"answers": False}),
     }

@@ -15,6 +15,8 @@ from typing import Any
 
 from .parse import Line, Section
 
+INITIAL_NOTE = "initial"  # all weights of a convolution before a training from random ones
+
 _NOTE = re.compile(r"\s*#\s*darkslim\s+([a-z]+)\s+(.*)", re.DOTALL)
 
 

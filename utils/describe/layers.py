@@ -15,6 +15,7 @@ from ..network.graph import ChannelGraph
 from ..network.layers import INPUT, Head, Layer, Shape
 from ..network.layers.ties import Ids
 from ..network.receptive_field import receptive_field_px
+from ..network.two_sets import two_sets_line
 from ..pruning.candidates import find_candidates
 from ..pruning.strategy import ChannelRule, Strategy
 from ..pruning.structure import removable_by_structure
@@ -53,12 +54,13 @@ def layer_table(graph: ChannelGraph) -> str:
 
 
 def totals(layers: Sequence[Layer]) -> str:
-    """Parameters, size of the weights file, MACs."""
+    """Parameters, size of the weights file, MACs; what of it only trains."""
     numbers = sum(field.size for layer in layers for field in layer.fields())
     return (
         f"{len(layers)} layers, {count_parameters(layers):,} parameters, "
         f"{count_macs(layers):,} MACs = {count_bflops(layers):.3f} BFLOPs\n"
         f"weights file: {numbers:,} numbers, {file_bytes(layers):,} bytes"
+        + (f"\n{two_sets}" if (two_sets := two_sets_line(layers)) else "")
     )
 
 

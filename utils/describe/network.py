@@ -8,7 +8,7 @@ from pathlib import Path
 from ..cfg import Cfg
 from ..network.graph import ChannelGraph, channel_graph
 from ..network.layers import Head, build_layers
-from ..network.layers.heads import require_equal_classes
+from ..network.layers.heads import require_heads_fit
 from ..pictures.diagram import draw_network, save_svg
 from ..pruning.strategy import Strategy
 from ..runtimes.targets.names import Target
@@ -37,7 +37,7 @@ def describe_network(
     is not loaded. Raises CfgError for a cfg that is no network, UserError for another picture.
     """
     layers = build_layers(cfg, img_hw)
-    require_equal_classes([layer for layer in layers if isinstance(layer, Head)])
+    require_heads_fit([layer for layer in layers if isinstance(layer, Head)])
     graph = channel_graph(layers)
     _print_structure(graph, strategies)
     if picture:

@@ -74,7 +74,7 @@ def figures(
 
 
 def _fused(network: Network, device: torch.device) -> nn.Module:
-    fused: nn.Module = copy.deepcopy(network).fuse().eval().to(device)
+    fused: nn.Module = copy.deepcopy(network).answering_().fuse().eval().to(device)
     return fused
 
 

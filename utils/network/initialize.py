@@ -15,13 +15,16 @@ _HEAD_STD = 0.01
 
 @torch.no_grad()
 def initialize(layers: nn.ModuleList, heads: Sequence[Head]) -> None:
-    """Kaiming-normal kernels; heads that start out by seeing background, centred anchors.
+    """Kaiming-normal kernels, or what a note says; heads that see background, centred anchors.
 
     Draws from torch's global generator. BN keeps its gamma 1, beta 0.
     """
     for module in layers:
         if isinstance(module, ConvolutionModule):
-            nn.init.kaiming_normal_(module.conv.weight, a=0.1, nonlinearity="leaky_relu")
+            if module.initial is None:
+                nn.init.kaiming_normal_(module.conv.weight, a=0.1, nonlinearity="leaky_relu")
+            else:
+                nn.init.constant_(module.conv.weight, module.initial)
             if module.conv.bias is not None:
                 nn.init.zeros_(module.conv.bias)
     for head in heads:

@@ -62,6 +62,15 @@ def index_of(key: str) -> int:
     return int(index) if prefix == "layers" and index.isdecimal() else -1
 
 
+def state_at(state: Mapping[str, Tensor], places: Mapping[int, int]) -> State:
+    """The tensors of the layers in `places`, old index -> new index, under their new keys."""
+    return {
+        key_of(places[index_of(key)], name_of(key)): tensor
+        for key, tensor in state.items()
+        if index_of(key) in places
+    }
+
+
 def name_of(key: str) -> str:
     """The tensor's name within its layer."""
     return key.split(".", 2)[2]

@@ -62,14 +62,19 @@ def open_backend(
 
 
 def with_weights(network: Network, weights: str | Path) -> Network:
-    """The network with a file's weights, to be run.
+    """The network with a file's weights, to be run: without what is only there to be trained.
 
     Raises UserError for a file that does not fit, and for numbers that no network can have: with
     NaN every score is 0 in any runtime, and nothing would tell why.
     """
+    _load(network, weights)
+    network.answering_()
+    return network
+
+
+def _load(network: Network, weights: str | Path) -> None:
     network.load_weights(weights)
     require_usable(network.state_dict(), str(weights))
-    return network
 
 
 def torch_backend(
@@ -106,7 +111,7 @@ def open_opencv(network: Network, weights: str | Path) -> OpenCVDarknet | OpenCV
 @contextmanager
 def darknet_weights(network: Network, weights: str | Path) -> Iterator[Path]:
     """A .weights file: `weights` itself, or what `convert(..., bn_epsilon="any")` makes of it."""
-    with_weights(network, weights)
+    _load(network, weights)
     if not is_checkpoint(weights):
         yield Path(weights)
         return

@@ -62,7 +62,7 @@ class OpenCVDarknet:
         self._decoded = [name for name in names if name.startswith("yolo_")]
         self._raw = [name for name in names if name.startswith("permute_")]
         # To the importer the heads of YOLOv8 are routes; their decoding is ours.
-        self._dfl = [layer for layer in layers if isinstance(layer, Dfl)]
+        self._dfl = [layer for layer in layers if isinstance(layer, Dfl) and layer.answers]
         if not (self._decoded or self._dfl):
             raise UserError(
                 f"{cfg.source}: has no [yolo] and no head of YOLOv8; only such nets can be run here"

@@ -8,6 +8,7 @@ import torch
 
 from ..detection.as_the_cfg_says import FROM_CFG
 from ..network.cost import count_macs, count_parameters, short_count
+from ..network.two_sets import two_sets_line
 from .checkpoint import Progress
 from .losses.options import DFL_GAINS, GAINS
 from .options import TrainOptions
@@ -34,6 +35,7 @@ def head(run: Run, asked: TrainOptions) -> list[str]:
         ("files", f"go to {run.folder.path}"),
     ]
     lines = [f"{name + ':':<17}{text}" for name, text in rows]
+    lines += filter(None, [two_sets_line(run.model.rules)])
     if run.options.start.weights and run.schedule.warmup_steps > 1:
         lines.append(
             "mAP falls at first, while the learning rate rises "

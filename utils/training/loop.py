@@ -106,7 +106,7 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
     run.freezing.apply(run.model.layers, progress.step, anew=True)
     sums: dict[str, float] = {}
     lr, waiting, seen_before, start = 0.0, 0, progress.seen, time.perf_counter()
-    title = f"epoch {epoch + 1}/{options.epochs}"
+    title, done = f"epoch {epoch + 1}/{options.epochs}", epoch / max(options.epochs - 1, 1)
     batches = max(1, len(run.loader))
     part = (epoch, options.epochs)
     bar = progress_bar(run.loader, title, "batch", show=run.ranks.first, part=part)
@@ -115,7 +115,7 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
             record.batch(number, batch)
         batch = fitted(run, batch, epoch, number)
         try:
-            losses = batch_losses(run, batch)
+            losses = batch_losses(run, batch, done)
         except ValueError as error:
             if _ONE_VALUE not in str(error):
                 raise
@@ -150,17 +150,21 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
     }
 
 
-def batch_losses(run: Run, batch: Batch) -> Losses:
-    """The parts of the loss of one batch; with a teacher, its part as well."""
+def batch_losses(run: Run, batch: Batch, done: float = 0.0) -> Losses:
+    """The parts of the loss of one batch; with a teacher, its part as well.
+
+    `done`: 0 in the first epoch, 1 in the last.
+    """
+    loss = run.loss.at(done)
     images = images_in(batch, run.options.machine.channels_last)
     distiller = run.distiller
     with run.precision.autocast():
         if distiller is None:
-            return run.loss(run.network(images), batch.targets, size_of(batch))
+            return loss(run.network(images), batch.targets, size_of(batch))
         raw, values = run.network(images, observe=distiller.observed)
         taught = distiller(images, raw, values, batch.targets)
     labelled = run.loader.dataset.labelled
-    return {**labels_loss(run.loss, raw, batch, labelled, run.ranks), **taught}
+    return {**labels_loss(loss, raw, batch, labelled, run.ranks), **taught}
 
 
 def update(run: Run, progress: Progress) -> float:
@@ -264,6 +268,6 @@ def validate(run: Run) -> Metrics:
     """Score the averaged weights, in float32, BN folded in; each rank its share of the images."""
     assert run.valid is not None
     network = copy.deepcopy(run.trainee.averaged()).eval()
-    network.fuse()  # type: ignore[operator]
+    network.answering_().fuse()  # type: ignore[operator]
     own = collect(network, run.valid, run.spec.nc, run.scoring(), progress=run.ranks.first)
     return measure(joined(run.ranks.gather(own)), run.spec.nc, run.spec.names)

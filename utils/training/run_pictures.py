@@ -94,7 +94,7 @@ def write_scores(run: Run) -> Metrics | None:
         return None
     network = copy.deepcopy(run.model)
     network.load_weights(run.folder.best)
-    network.eval().to(run.device).fuse()
+    network.eval().to(run.device).answering_().fuse()
     images = run.valid.dataset
     # All of them: run.valid has this process's share.
     loader = make_loader(images, run.options.images.batch_size)

@@ -10,8 +10,8 @@ from ..command.errors import UserError
 
 BnExport = Literal["native", "pow2", "fused"]  # see bn_export.py
 BN_EXPORTS: tuple[BnExport, ...] = get_args(BnExport)
-# As it is; decoded in sections (yolo_head.py); of a head with two sets of branches, one of them.
-HeadForm = Literal["raw", "yolo", "one2many", "one2one"]
+# As it is; decoded in sections (yolo_head.py); of a head with two sets of branches, one or both.
+HeadForm = Literal["raw", "yolo", "one2many", "one2one", "both"]
 HEAD_FORMS: tuple[HeadForm, ...] = get_args(HeadForm)
 
 # Below it a value before a swish may come too near to -88 on other images: see guard.py.

@@ -19,8 +19,11 @@ from ..network.darknet import Build
 from ..network.importers import ONNX_WAY, require_darknet
 from ..network.layers import build_layers, input_shape
 from ..network.retarget import heads_of, with_img_size
+from ..network.two_sets import two_sets_line
+from ..network.weights import state_at
 from .blocks.writer import NAMES_NOTE, Answer, Translated
 from .bn_export import for_export
+from .chosen_set import chosen_set
 from .for_classes import for_classes
 from .guard import guarded, lowest_by_statistics, lowest_swish_inputs, sample_images
 from .options import DANGER, TranslateOptions, named_paths, output_paths
@@ -76,26 +79,23 @@ def _write_translated(options: TranslateOptions, build: Build) -> Path:
 
 
 def _read(options: TranslateOptions, build: Build) -> Translated:
-    """A checkpoint of ultralytics, translated; with a cfg, a model of this program as it is."""
+    """A checkpoint of ultralytics, translated; with a cfg, a model of this program."""
     size = options.img_size
     chosen: Answer = "own"
-    if options.head == "one2many" or options.head == "one2one":
+    if options.head in ("one2many", "one2one", "both"):
         chosen = options.head
-    if options.cfg and chosen != "own":
-        raise UserError(
-            f"--head {chosen}: chooses branches of a checkpoint of ultralytics; with --cfg, "
-            "--weights is a model of this program, which has one set of them"
-        )
     if not options.cfg:
         both = size or (DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
         theirs = translate_checkpoint(options.weights, both, chosen)
         return Translated(_checked_size(theirs.cfg, size), theirs.state, theirs.names)
     cfg = _checked_size(load_cfg(options.cfg), size)
     network = build(cfg, weights=options.weights)
+    cfg, places = chosen_set(cfg, chosen)
+    state = state_at(network.state_dict(), places)
     names = read_note(cfg.net, NAMES_NOTE)
     known = isinstance(names, list) and len(names) == network.nc
     texts = tuple(str(name) for name in names) if known else tuple(map(str, range(network.nc)))
-    return Translated(cfg, dict(network.state_dict()), texts)
+    return Translated(cfg, state, texts)
 
 
 def _checked_size(cfg: Cfg, size: tuple[int, int] | None) -> Cfg:
@@ -143,5 +143,6 @@ def _summary(cfg: Cfg, options: TranslateOptions, guards: int) -> str:
             f"batch normalisation: {options.bn_export}, for runtimes; translate with "
             "--bn-export native what is to be trained or pruned"
         )
+    lines += list(filter(None, [two_sets_line(layers)]))
     lines += sorted({f"{layer.only_by_onnx}: {ONNX_WAY}" for layer in layers if layer.only_by_onnx})
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..cfg.head_note import HEAD_NOTE
+from ..cfg.notes import INITIAL_NOTE
 
 COCO_CLASSES = 80
 
@@ -37,7 +38,10 @@ _PUBLISHED_NET: dict[str, Value] = {
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """A convolution to put into a draft; padding None keeps the size (but for the stride)."""
+    """A convolution to put into a draft; padding None keeps the size (but for the stride).
+
+    initial: all its weights in a training from random ones; None: drawn.
+    """
 
     filters: int
     size: int = 1
@@ -46,6 +50,7 @@ class ConvSpec:
     activation: str = "swish"
     batch_normalize: bool = True
     padding: int | None = None
+    initial: float | None = None
 
 
 class Draft:
@@ -114,7 +119,12 @@ class Draft:
             options["pad"] = 1
         else:
             options["padding"] = spec.padding
-        return self._layer("convolutional", **options, activation=spec.activation)
+        options["activation"] = spec.activation
+        if spec.initial is None:
+            return self._layer("convolutional", **options)
+        self._section("convolutional", options, f"# darkslim {INITIAL_NOTE} {spec.initial:g}")
+        self._layers += 1
+        return self.last
 
     def read(self, source: int) -> int:
         """Make `source` the layer that the next section follows; returns what then is the last."""
@@ -135,10 +145,10 @@ class Draft:
         """Nearest neighbour, twice the size."""
         return self._layer("upsample", stride=2)
 
-    def shortcut(self, source: int) -> int:
+    def shortcut(self, source: int, activation: str = "linear") -> int:
         """Sum of the last layer and `source`."""
         options: dict[str, Value] = {"from": self._reference(source)}
-        return self._layer("shortcut", **options, activation="linear")
+        return self._layer("shortcut", **options, activation=activation)
 
     def route(self, *sources: int) -> int:
         """Concatenation of the layers `sources`, along the channels."""

@@ -16,7 +16,14 @@ from utils.cfg.head_note import HEAD_NOTE, dfl_note
 from utils.network.initialize import initialize
 from utils.network.layers import Dfl
 from utils.training.distillation.response import Pair, response_loss
-from utils.training.losses.dfl_loss import Anchors, assign, boxes_px, flatten_levels
+from utils.training.losses.dfl_loss import (
+    ONE2MANY,
+    ONE2ONE,
+    Anchors,
+    assign,
+    boxes_px,
+    flatten_levels,
+)
 from utils.training.losses.loss import DetectionLoss, total
 from utils.training.losses.options import DFL_GAINS
 from utils.training.losses.truth import Truth
@@ -61,7 +68,9 @@ def test_sides_are_off_by_a_share_of_the_input(one2one: bool) -> None:
     cells, anchors = flatten_levels(raw).detach(), Anchors.of(raw, SIZE)
     truth = Truth.of_batch(targets, 2, SIZE)
     boxes = boxes_px(cells[..., :4], anchors.centres_px, anchors.strides_px)
-    match = assign(boxes, cells[..., 4:].sigmoid(), anchors, truth, 1 if one2one else 10)
+    match = assign(
+        boxes, cells[..., 4:].sigmoid(), anchors, truth, ONE2ONE if one2one else ONE2MANY
+    )
     most = int(match.target.bincount().max())
     assert most == 1 if one2one else most > 1
     total_off = 0.0
@@ -108,7 +117,7 @@ def test_sides_start_with_an_area() -> None:
 
 
 def test_both_kinds_together_are_refused() -> None:
-    with pytest.raises(CfgError, match="cannot be trained together"):
+    with pytest.raises(CfgError, match="of one set of heads"):
         DetectionLoss(network((False, True)).heads)
 
 

@@ -82,8 +82,8 @@ class Meter:
             raw, size = tail(batch), sizes[batch.number]
             value = total(loss(raw, self._targets[batch.number], size))
             losses.append(float(value) * len(batch))
-            boxes = [h.decode(r, size) for h, r in zip(network.heads, raw, strict=True)]
-            return torch.cat(boxes, 1)
+            pairs = zip(network.heads, raw, strict=True)
+            return torch.cat([h.decode(r, size) for h, r in pairs if h.answers], 1)
 
         if not self._with_map:
             for batch in turns:

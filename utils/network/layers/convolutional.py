@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
-from ...cfg import Section, references, set_option
+from ...cfg import Section, read_note, references, set_option
+from ...cfg.notes import INITIAL_NOTE
 from ...command.later import torch
 from .activations import ACROSS_CHANNELS, ELEMENTWISE, IN_PLACE
 from .base import (
@@ -26,6 +27,8 @@ from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
 from .pooling import BLURS, blur, blurred_shape, blurred_window
 from .ties import Ids, Mask, Ties
 
+_LARGEST_INITIAL = 1e6
+
 
 class Convolutional(Layer):
     """A 2-d convolution, grouped and dilated at will."""
@@ -45,6 +48,7 @@ class Convolutional(Layer):
         self.dilation = s.integer("dilation", 1) if self.size > 1 else 1
         self.padding = self.size // 2 if s.flag("pad") else s.integer("padding")
         self.antialiasing = s.integer("antialiasing")
+        self.initial = self._initial()
         self._check(channels)
         strides = self._strides()
         out_h, out_w = (
@@ -64,6 +68,15 @@ class Convolutional(Layer):
             width + 2 * self.padding - self.size + 1,
         )
         return blurred_shape(self.unblurred, self.antialiasing, strides)
+
+    def _initial(self) -> float | None:
+        """What all its weights are in a training from random ones; None: drawn."""
+        found = read_note(self.section, INITIAL_NOTE)
+        if found is None:
+            return None
+        if type(found) not in (int, float) or not abs(found) < _LARGEST_INITIAL:
+            raise self.error(f"its note 'initial' must be a number, not {str(found)[:40]}")
+        return float(found)
 
     def _strides(self) -> tuple[int, int]:
         stride = self.section.integer("stride", 1)
@@ -195,7 +208,8 @@ class Convolutional(Layer):
             bias=not self.normalized,
             padding_mode=padding_mode,
         )
-        return ConvolutionModule(conv, DarknetBatchNorm(self.filters) if self.normalized else None)
+        bn = DarknetBatchNorm(self.filters) if self.normalized else None
+        return ConvolutionModule(conv, bn, self.initial)
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """Convolution, normalisation, activation, and the blur of `antialiasing`."""

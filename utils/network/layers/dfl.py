@@ -9,6 +9,9 @@ channels) and the class branch (nc channels) of one level, with a note that says
     # darkslim head {"kind": "dfl", "level": 0, "levels": 3, "stride": 8, "reg_max": 16, ...}
     layers=-4,-1
 
+A network may have two sets of them, as YOLOv10 and YOLO26 are trained: `"answers": false` marks the
+set that only trains the layers below it (two_sets.py).
+
 Any runtime then gives the raw head, and we (or examples/yolov8_opencv.py) decode it.
 """
 
@@ -55,9 +58,8 @@ class Dfl(Head):
         self.reg_max = self._count(note, "reg_max", 1, _MOST_BINS)
         self.nc = self._count(note, "classes", 1, 1 << 20)
         self.stride_px = self._count(note, "stride", 1, 1 << 10)
-        self.one2one = note.get("one2one", False)
-        if type(self.one2one) is not bool:
-            raise self.error(f"its note needs a one2one of true or false, not {self.one2one!r}")
+        self.one2one = self._bool(note, "one2one", False)
+        self.answers = self._bool(note, "answers", True)
         self.entries = 4 * self.reg_max + self.nc
         self.require_same_size(self.inputs)
         wanted = (4 * self.reg_max, self.nc)
@@ -75,6 +77,12 @@ class Dfl(Head):
             raise self.error(f"its note needs a {key} of {least} to {most}, not {value!r}")
         return value
 
+    def _bool(self, note: Any, key: str, default: bool) -> bool:
+        value = note.get(key, default)
+        if type(value) is not bool:
+            raise self.error(f"its note needs {key} to be true or false, not {value!r}")
+        return value
+
     def filters_for(self, nc: int) -> dict[int, int]:
         """The class branch alone depends on the classes."""
         return {self.sources[1]: nc}
@@ -85,9 +93,10 @@ class Dfl(Head):
         return with_note(self.section, HEAD_NOTE, {**note, "classes": nc})
 
     def traits(self) -> str:
-        """Bins, classes, and whether it needs no NMS."""
+        """Bins, classes, whether it needs no NMS, and whether it only trains."""
         bins = f"{self.reg_max} bin{'s' if self.reg_max > 1 else ''}"
-        return f"{bins}, {self.nc} classes{', one2one' if self.one2one else ''}"
+        kind = ", one2one" if self.one2one else ""
+        return f"{bins}, {self.nc} classes{kind}{'' if self.answers else ', only trains'}"
 
     def split(self, x: Tensor) -> Tensor:
         """(B, entries, H, W) as (B, 1, entries, H, W)."""

@@ -32,6 +32,7 @@ class Head(Layer):
     entries: int  # numbers per anchor: box, objectness, classes
     objectness_entry = 4  # which of them is the objectness
     scores_objects: bool = True  # whether it has an objectness beside the classes
+    answers: bool = True  # or it only trains the layers that it reads
     loss_kind: str = ""  # which loss of utils/training/losses trains it; '': none does
 
     def infer_shape(self) -> Shape:
@@ -236,8 +237,14 @@ def flatten_cells(x: Tensor) -> Tensor:
     return x.permute(0, 3, 4, 1, 2).flatten(1, 3)
 
 
-def require_equal_classes(heads: Sequence[Head]) -> None:
-    """Raise CfgError, naming the head, where heads are made for different numbers of classes."""
+def require_heads_fit(heads: Sequence[Head]) -> None:
+    """Raise CfgError, naming the head, where heads do not belong in one network.
+
+    They are made for different numbers of classes, or the last one, by which all commands choose
+    their NMS, does not answer.
+    """
+    if heads and not heads[-1].answers:
+        raise heads[-1].error("the heads that answer must come after those that only train")
     for head in heads[1:]:
         first = heads[0]
         if head.nc != first.nc:

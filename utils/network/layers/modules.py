@@ -29,12 +29,18 @@ class DarknetBatchNorm(nn.BatchNorm2d):
 
 
 class ConvolutionModule(nn.Module):
-    """`conv` and, unless `normalized` is false or it has been fused, `bn`."""
+    """`conv` and, unless `normalized` is false or it has been fused, `bn`.
 
-    def __init__(self, conv: nn.Conv2d, bn: DarknetBatchNorm | None) -> None:
+    initial: all weights before a training from random ones; None: these are drawn.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, bn: DarknetBatchNorm | None, initial: float | None = None
+    ) -> None:
         super().__init__()
         self.conv = conv
         self.bn = bn
+        self.initial = initial
 
     @torch.no_grad()
     def fuse(self) -> None:

@@ -21,6 +21,7 @@ from ...network.batch_norm.epsilon import for_epsilon
 from ...network.cfg_of import read_cfg
 from ...network.darknet import Build, Network
 from ...network.layers import build_layers
+from ...network.two_sets import two_sets_line
 from ...network.weights import State, require_usable
 from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
 from ..choice.tables import kept_table
@@ -225,6 +226,8 @@ def _prune(
         print(recalibration)
     print(comparison_table(before, after))
     print(in_short(options, before, after))
+    if two_sets := two_sets_line(compact.rules):
+        print(two_sets)
     figured = (proof, before, after)
     pruned = Pruned(cfg, cut_state, plan, *figured, *paths, chooser, sweep, recalibration, latency)
     if options.outputs.dry_run:

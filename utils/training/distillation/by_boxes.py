@@ -33,9 +33,9 @@ from ...detection.options import IOU_THRES, NmsKind
 from ...network.layers import Dfl, Head, Yolo
 from ..losses.assign import Grid, Matches, assign, flat_place
 from ..losses.box_loss import decode_px
-from ..losses.dfl_loss import DflLoss
 from ..losses.options import GAINS, LossOptions
 from ..losses.truth import Truth
+from ..losses.two_sets import dfl_loss
 from ..losses.yolo_loss import YoloLoss
 from .response import binary
 
@@ -62,7 +62,8 @@ class Found:
 @torch.no_grad()
 def seen(heads: Sequence[Head], raw: Sequence[Tensor], img_hw: Size) -> Found:
     """The boxes of a teacher's raw heads, for inputs of (height, width) `img_hw`, after NMS."""
-    parts = [_decoded(head, x.float(), img_hw) for head, x in zip(heads, raw, strict=True)]
+    pairs = zip(heads, raw, strict=True)
+    parts = [_decoded(head, x.float(), img_hw) for head, x in pairs if head.answers]
     predictions = torch.cat(parts, 1)
     kind = NmsKind.of_head(heads[-1].section)
     full = predictions.new_tensor([img_hw[1], img_hw[0], img_hw[1], img_hw[0]])
@@ -80,7 +81,7 @@ def boxes_loss(heads: Sequence[Any], raw: Sequence[Tensor], found: Found, img_hw
     """The scalar for a student's raw heads (B, C, H, W) float32, all [yolo] or all YOLOv8's."""
     if isinstance(heads[0], Dfl):
         truth = Truth.of_batch(found.rows, len(raw[0]), img_hw, found.sure)
-        return torch.stack(list(DflLoss(heads, LossOptions())(raw, truth).values())).sum()
+        return torch.stack(list(dfl_loss(heads, LossOptions())(raw, truth).values())).sum()
     truth = Truth.of_batch(found.rows, len(raw[0]), img_hw)
     losses = [YoloLoss(head, LossOptions()) for head in heads]
     grids = [loss.grid(x, img_hw) for loss, x in zip(losses, raw, strict=True)]

@@ -2,13 +2,14 @@
 
 All levels are one set of anchors, the cells' centres. A target's candidates are the anchors inside
 it; of these it takes the ten with the highest alignment p^.5 CIoU^6 of its class's probability and
-the predicted box (Feng et al., TOOD, arXiv:2108.07755). An anchor that several targets take goes
+the predicted box (Feng et al., TOOD, arXiv:2108.07755). An anchor that several targets ask for goes
 to the one it overlaps best. A positive's class aims at its alignment, scaled so that a target's
 best anchor aims at its best CIoU; that aim also weighs its box. Sides are learnt as expectations
 of distributions over whole cells, by cross-entropy of the two nearest (Li et al., Generalized
 Focal Loss, arXiv:2006.04388). Heads of YOLO26 have no distributions (`reg_max` 1): their sides
 learn by the absolute difference, as a share of the input. Heads that need no NMS (one2one) have one
-positive per target, as in YOLOv10 (arXiv:2405.14458), and so learn to answer once.
+positive per target, as in YOLOv10 (arXiv:2405.14458), and so learn to answer once: of seven asked
+for, the best aligned that a target is given. Two sets of heads: two_sets.py.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from ..optimization.ranks import Ranks
 from .options import DFL_GAINS, LossOptions
 from .truth import Truth
 
-TOP_ANCHORS, TOP_OF_ONE2ONE = 10, 1
+
+@dataclass(frozen=True)
+class Takes:
+    """How many anchors a target asks for, and how many of those that it gets it keeps."""
+
+    asks: int
+    keeps: int
+
+
+ONE2MANY, ONE2ONE = Takes(10, 10), Takes(7, 1)
 CLASS_POWER, OVERLAP_POWER = 0.5, 6.0
 _SMALLEST_IN_CELLS = 2.0  # targets with shorter sides are looked for in a box of this size
 _MARGIN = 0.01  # a side keeps so far from the last bin, in cells
@@ -77,13 +87,17 @@ class DflLoss:
             if (head.reg_max, head.nc) != (self.reg_max, self.nc):
                 raise head.error("all dfl heads need the same classes and bins")
             if head.one2one != heads[0].one2one:
-                raise head.error("heads with and without NMS cannot be trained together here")
-        self._top = TOP_OF_ONE2ONE if heads[0].one2one else TOP_ANCHORS
+                raise head.error("of one set of heads, all need NMS or none")
+        self._takes = ONE2ONE if heads[0].one2one else ONE2MANY
         self.gains = {
             "box": DFL_GAINS["box"] if options.box is None else options.box,
             "cls": DFL_GAINS["classes"] if options.classes is None else options.classes,
             "dfl": DFL_GAINS["dfl"],
         }
+
+    def at(self, done: float) -> DflLoss:
+        """The same at any point of a training."""
+        return self
 
     def __call__(self, raw: Sequence[Tensor], truth: Truth) -> dict[str, Tensor]:
         """`raw`: (B, 4 * reg_max + nc, H, W) per level."""
@@ -93,7 +107,7 @@ class DflLoss:
         with torch.no_grad():
             distances = self._distances(self._per_side(bins))
             boxes = boxes_px(distances, anchors.centres_px, anchors.strides_px)
-            found = assign(boxes, logits.sigmoid(), anchors, truth, self._top)
+            found = assign(boxes, logits.sigmoid(), anchors, truth, self._takes)
             if truth.sure is not None:
                 found = replace(found, aim=found.aim * truth.sure[found.target])
         # The mean of the ranks' gradients is to be that of all images over the sum of all aims.
@@ -159,12 +173,9 @@ def assign(
     probabilities: Tensor,
     anchors: Anchors,
     truth: Truth,
-    top: int = TOP_ANCHORS,
+    takes: Takes = ONE2MANY,
 ) -> Positives:
-    """The positives for predicted boxes (B, A, 4), xyxy in pixels, and classes (B, A, nc).
-
-    `top`: how many anchors a target takes.
-    """
+    """The positives for predicted boxes (B, A, 4), xyxy in pixels, and classes (B, A, nc)."""
     count = boxes.shape[1]
     wanted = xywh_to_xyxy(truth.rows[:, 2:6] * truth.full(boxes.device))  # (T, 4)
     target, anchor = _inside(wanted, anchors).nonzero(as_tuple=True)  # candidates (P,)
@@ -172,14 +183,34 @@ def assign(
     overlap = iou(boxes.flatten(0, 1)[cell], wanted[target], "ciou").clamp(min=0)
     p = probabilities.flatten(0, 1)[cell, truth.rows[target, 1].long()]
     alignment = p.pow(CLASS_POWER) * overlap.pow(OVERLAP_POWER)
-    best = _first_of_each(target, alignment, top)
-    best = best[_first_of_each(cell[best], overlap[best], 1)]
+    best = _granted(target, cell, alignment, overlap, takes)
     target, cell, alignment, overlap = target[best], cell[best], alignment[best], overlap[best]
     most = alignment.new_zeros(2, len(wanted))
     most[0].scatter_reduce_(0, target, alignment, "amax")
     most[1].scatter_reduce_(0, target, overlap, "amax")
     aim = alignment * most[1][target] / (most[0][target] + _EPS)
     return Positives(cell, anchor[best], target, aim)
+
+
+def _granted(
+    target: Tensor, cell: Tensor, alignment: Tensor, overlap: Tensor, takes: Takes
+) -> Tensor:
+    """Which of the candidates (P,) become positives.
+
+    An anchor that several targets ask for goes to the one it overlaps best, of all that it lies
+    in: one that did not ask for it may get it, too.
+    """
+    asked = torch.zeros_like(cell, dtype=torch.bool)
+    asked[_first_of_each(target, alignment, takes.asks)] = True
+    asked &= alignment > 0  # an anchor that aims at nothing contends for nothing
+    _, place = cell.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    wanted = torch.bincount(place[asked], minlength=len(cell))[place]
+    closest = torch.zeros_like(asked)
+    closest[_first_of_each(cell, overlap, 1)] = True
+    best = torch.where(wanted > 1, closest, asked).nonzero()[:, 0]
+    if takes.keeps < takes.asks:
+        best = best[_first_of_each(target[best], alignment[best], takes.keeps)]
+    return best
 
 
 def _inside(wanted: Tensor, anchors: Anchors) -> Tensor:

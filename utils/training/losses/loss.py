@@ -13,6 +13,7 @@ share their targets out among all levels, have a loss of their own: dfl_loss.py.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -22,10 +23,10 @@ from torch import Tensor
 from ...network.layers import Head
 from ..optimization.ranks import Ranks
 from .assign import Grid, Matches, assign
-from .dfl_loss import DflLoss
 from .options import LossOptions
 from .region_loss import RegionLoss
 from .truth import Truth
+from .two_sets import dfl_loss
 from .yolo_loss import YoloLoss
 
 Losses = dict[str, Tensor]
@@ -51,6 +52,9 @@ class JointLoss(Protocol):
 
     def __call__(self, raw: Sequence[Tensor], truth: Truth) -> Losses: ...
 
+    def at(self, done: float) -> JointLoss:
+        """The loss at a point of the training: 0 in its first epoch, 1 in its last."""
+
 
 # A head's `loss_kind` -> its loss. Heads of one kind know what their loss asks of them.
 HEAD_LOSSES: dict[str, Callable[[Any, LossOptions], HeadLoss]] = {
@@ -58,7 +62,7 @@ HEAD_LOSSES: dict[str, Callable[[Any, LossOptions], HeadLoss]] = {
     "region": RegionLoss,
 }
 # Those that take all heads at once.
-JOINT_LOSSES: dict[str, Callable[[Any, LossOptions, Ranks], JointLoss]] = {"dfl": DflLoss}
+JOINT_LOSSES: dict[str, Callable[[Any, LossOptions, Ranks], JointLoss]] = {"dfl": dfl_loss}
 
 
 class DetectionLoss:
@@ -88,6 +92,17 @@ class DetectionLoss:
             self.joint = JOINT_LOSSES[joint[0].loss_kind](joint, self.options, self._ranks)
         else:
             self.heads = [_loss_of(head, self.options) for head in heads]
+
+    def at(self, done: float) -> DetectionLoss:
+        """The loss at a point of the training, 0 in its first epoch, 1 in its last.
+
+        Only the weights of two sets of heads depend on it.
+        """
+        if self.joint is None:
+            return self
+        found = copy.copy(self)
+        found.joint = self.joint.at(done)
+        return found
 
     def __call__(self, raw: Sequence[Tensor], targets: Tensor, img_hw: tuple[int, int]) -> Losses:
         """`raw`: (B, n * entries, H, W) per head; `targets` (T, 6): image, class, xc, yc, w, h.

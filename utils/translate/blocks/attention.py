@@ -1,7 +1,7 @@
 """Attention of YOLOv10, 11, 12 and 26: three convolutions, `[attention]`, and what is around.
 
 The original has one convolution for queries, keys and values, whose filters lie head by head, in
-each head [queries, keys, values]. As three, each has gammas of its own and channels that can go.
+each head [queries, keys, values].
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ...zoo.attention_blocks import Attending, attend
 from ..reading.stubs import Node
 from .convs import TensorConv, fixed_conv, read_conv
 from .v8 import halves_of
@@ -33,7 +34,7 @@ def _area_attention(writer: Writer, node: Node) -> int:
 
 def _attend(writer: Writer, node: Node, widths: tuple[int, int], scale: float, area: int) -> int:
     """`widths`: channels of keys and of values in each head."""
-    source, heads = writer.last, node.integer("num_heads")
+    heads = node.integer("num_heads")
     conv = read_conv(node.child("qkv"))
     key, value = widths
     per_head = 2 * key + value
@@ -42,15 +43,10 @@ def _attend(writer: Writer, node: Node, widths: tuple[int, int], scale: float, a
             f"its {conv.filters} channels are not those of {heads} heads of {key}, {key}, {value}"
         )
     rows = torch.arange(conv.filters).view(heads, per_head)
-    found = []
-    for part in torch.split(rows, [key, key, value], 1):
-        writer.read(source)
-        found.append(writer.put(_filters(conv, part.flatten())))
-    queries, keys, values = found
-    place = writer.put(read_conv(node.child("pe")))  # reads the values, which were put last
-    writer.attention(queries, keys, values, heads, scale, area)
-    writer.shortcut(place)
-    return writer.put(read_conv(node.child("proj")))
+    parts = torch.split(rows, [key, key, value], 1)
+    queries, keys, values = (_filters(conv, part.flatten()) for part in parts)
+    place, last = (read_conv(node.child(name)) for name in ("pe", "proj"))
+    return attend(writer, Attending(queries, keys, values, place, last), heads, scale, area)
 
 
 def _filters(conv: TensorConv, rows: Tensor) -> TensorConv:

@@ -12,6 +12,7 @@ from .convs import TensorConv, read_conv
 from .writer import Answer, Joiner, Writer
 
 _ONE2ONE = "one2one_"
+_SETS = {"one2many": ("",), "one2one": (_ONE2ONE,), "both": ("", _ONE2ONE)}
 _CONVS = ("Conv", "DWConv", "Conv2d")
 # x = 2 s - .5 and w = (2 s)^2 anchor, of logistic outputs s.
 _V5_HEAD: dict[str, Value] = {"new_coords": 1, "scale_x_y": 2}
@@ -27,7 +28,8 @@ def _detect(writer: Writer, node: Node, sources: Sequence[int]) -> int:
     if reg_max < 1:
         raise node.error(f"'reg_max' must be at least 1, not {reg_max}")
     strides = _strides(node, len(sources))
-    for prefix in _prefixes(node, writer.answer):
+    prefixes = _prefixes(node, writer.answer)
+    for prefix in prefixes:
         keys = (f"{prefix}cv2", f"{prefix}cv3")
         boxes, classes = ([_branch(m) for m in node.child(key).children()] for key in keys)
         if not len(boxes) == len(classes) == len(sources):
@@ -37,20 +39,25 @@ def _detect(writer: Writer, node: Node, sources: Sequence[int]) -> int:
         if any(branch[-1].filters != 4 * reg_max for branch in boxes):
             raise node.error(f"its box branches must end in {4 * reg_max} channels")
         one2one = prefix == _ONE2ONE
-        sections.detect(writer, sources, boxes, classes, strides, reg_max, one2one)
+        answers = prefix == prefixes[-1]
+        sections.detect(writer, sources, boxes, classes, strides, reg_max, one2one, answers)
     writer.names = tuple(f"class{k}" for k in range(classes[0][-1].filters))
     return writer.last
 
 
 def _prefixes(node: Node, answer: Answer) -> tuple[str, ...]:
-    """Of the branches to write. A fused head has lost those that its model did not answer with."""
+    """Of the branches to write, those that answer last.
+
+    A fused head has lost those that its model did not answer with.
+    """
     has = {prefix: node.has(f"{prefix}cv2") for prefix in ("", _ONE2ONE)}
-    wanted = {"one2many": ("",), "one2one": (_ONE2ONE,)}.get(answer)
+    wanted = _SETS.get(answer)
     if wanted is None:  # the library's own: its call asks for one2many and NMS
         return ("",) if has[""] else (_ONE2ONE,)
-    if not has[wanted[0]]:
-        other = "one2one" if has[_ONE2ONE] else "one2many"
-        raise node.error(f"has no {answer} branches, only {other} ones (--head {answer})")
+    for prefix in wanted:
+        if not has[prefix]:
+            lacking, other = ("one2one", "one2many") if prefix else ("one2many", "one2one")
+            raise node.error(f"has no {lacking} branches, only {other} ones (--head {answer})")
     return wanted
 
 

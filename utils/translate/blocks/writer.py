@@ -23,9 +23,9 @@ from ..reading.stubs import Node
 NAMES_NOTE = "names"
 INPUT = -1
 
-# Which branches of a head that has two sets: those trained for NMS, those that need none, or what
-# the library itself answers with.
-Answer = Literal["own", "one2many", "one2one"]
+# Which branches of a head that has two sets: those trained for NMS, those that need none, both to
+# be trained together, or what the library itself answers with.
+Answer = Literal["own", "one2many", "one2one", "both"]
 
 # A file can hold a block inside itself, or one block a million times.
 _MOST_BLOCKS, _DEEPEST = 20_000, 30
