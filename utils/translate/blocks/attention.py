@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ...cfg.module_note import KEYS, LIKE_VALUES, QUERIES, SCALE, VALUES
 from ..reading.stubs import Node
 from .convs import TensorConv, fixed_conv, read_conv
 from .v8 import halves_of
@@ -21,18 +22,21 @@ def _attention(writer: Writer, node: Node) -> int:
     """Of C2PSA and PSA: fewer channels of keys than of values; the whole map at once."""
     key, value = node.integer("key_dim"), node.integer("head_dim")
     scale = node.number("scale") if node.has("scale") else max(key, 1) ** -0.5
-    return _attend(writer, node, (key, value), scale, area=1)
+    return _attend(writer, node, (key, value), scale, area=1, queries=QUERIES)
 
 
 def _area_attention(writer: Writer, node: Node) -> int:
     """Of A2C2f: as many channels of all, in bands of the map."""
     width = node.integer("head_dim")
     scale = max(width, 1) ** -0.5
-    return _attend(writer, node, (width, width), scale, node.integer("area", 1))
+    area = node.integer("area", 1)
+    return _attend(writer, node, (width, width), scale, area, queries=LIKE_VALUES)
 
 
-def _attend(writer: Writer, node: Node, widths: tuple[int, int], scale: float, area: int) -> int:
-    """`widths`: channels of keys and of values in each head."""
+def _attend(
+    writer: Writer, node: Node, widths: tuple[int, int], scale: float, area: int, queries: str
+) -> int:
+    """`widths`: channels of keys and of values in each head. `queries`: their part's name."""
     source, heads = writer.last, node.integer("num_heads")
     conv = read_conv(node.child("qkv"))
     key, value = widths
@@ -43,12 +47,13 @@ def _attend(writer: Writer, node: Node, widths: tuple[int, int], scale: float, a
         )
     rows = torch.arange(conv.filters).view(heads, per_head)
     found = []
-    for part in torch.split(rows, [key, key, value], 1):
+    parts = zip((queries, KEYS, VALUES), torch.split(rows, [key, key, value], 1), strict=True)
+    for name, part in parts:
         writer.read(source)
-        found.append(writer.put(_filters(conv, part.flatten())))
-    queries, keys, values = found
+        found.append(writer.put(replace(_filters(conv, part.flatten()), part=name)))
     place = writer.put(read_conv(node.child("pe")))  # reads the values, which were put last
-    writer.attention(queries, keys, values, heads, scale, area)
+    made, keys, values = found
+    writer.attention(made, keys, values, heads, scale, area)
     writer.shortcut(place)
     return writer.put(read_conv(node.child("proj")))
 
@@ -100,7 +105,8 @@ def _a2c2f(writer: Writer, node: Node) -> int:
     if not node.has("gamma"):
         return end
     gamma = node.tensor("gamma").flatten()
-    writer.put(fixed_conv(gamma.view(-1, 1, 1, 1), groups=len(gamma)))
+    place = f"{node.place}.gamma"
+    writer.put(fixed_conv(gamma.view(-1, 1, 1, 1), groups=len(gamma), place=place, part=SCALE))
     return writer.shortcut(source)
 
 
