@@ -70,8 +70,7 @@ def fill(model: Any, job: dict[str, Any], arrays: Any) -> set[str]:
         if part == "branches":
             filled |= fill_branches(module, name, told["groups"], found, job["eps"])
         elif part == "transposed":
-            fill_transposed(module, found)
-            filled.add(name)
+            filled.add(fill_transposed(model, name, found))
         else:
             fill_conv(model, module, name, told["groups"], found, job["eps"])
             filled.add(name if isinstance(module, torch.nn.Conv2d) else f"{name}.conv")
@@ -93,13 +92,19 @@ def module_at(model: Any, name: str) -> Any:
     return found
 
 
+def split_name(model: Any, name: str) -> tuple[Any, str]:
+    """The module that holds it, and what it is called there."""
+    owner, _, last = name.rpartition(".")
+    return (module_at(model, owner) if owner else model.model), last
+
+
 def fill_conv(
     model: Any, module: Any, name: str, groups: int, found: dict[str, Any], eps: float
 ) -> None:
     """A bare convolution is replaced in its place; in a block, its convolution and its BN."""
     if isinstance(module, torch.nn.Conv2d):
-        owner, _, last = name.rpartition(".")
-        setattr(module_at(model, owner), last, conv_of(module, groups, found))
+        owner, last = split_name(model, name)
+        setattr(owner, last, conv_of(module, groups, found))
         return
     bare = {"kernel": found["kernel"]}
     module.conv = conv_of(module.conv, groups, bare)
@@ -163,18 +168,36 @@ def fill_branches(
     return {f"{name}.{key}.conv" for key in (main, *others)}
 
 
-def fill_transposed(module: Any, found: dict[str, Any]) -> None:
-    """Our filters are (row, column, filter): theirs are (input, filter, row, column)."""
+def fill_transposed(model: Any, name: str, found: dict[str, Any]) -> str:
+    """Our filters are (row, column, filter): theirs are (input, filter, row, column).
+
+    Theirs has one bias for all cells of a block. Where constants of removed channels made several,
+    a plain convolution whose channels are shuffled into cells takes its place. Returns the name of
+    the convolution.
+    """
+    module = module_at(model, name)
     rows, columns = module.kernel_size
-    kernel = found["kernel"]
-    filters, inputs = len(kernel) // (rows * columns), kernel.shape[1]
-    module.in_channels, module.out_channels = inputs, filters
-    turned = kernel.view(rows, columns, filters, inputs).permute(3, 2, 0, 1).contiguous()
-    module.weight = torch.nn.Parameter(turned)
-    biases = found["bias"].view(rows * columns, filters)
-    if not torch.equal(biases, biases[:1].expand_as(biases)):
-        raise SystemExit("a transposed convolution has one bias for all cells; here they differ")
-    module.bias = torch.nn.Parameter(biases[0].clone())
+    kernel, cells = found["kernel"], rows * columns
+    filters, inputs = len(kernel) // cells, kernel.shape[1]
+    biases = found["bias"].view(cells, filters)
+    if torch.equal(biases, biases[:1].expand_as(biases)):
+        turned = kernel.view(rows, columns, filters, inputs).permute(3, 2, 0, 1).contiguous()
+        module.in_channels, module.out_channels = inputs, filters
+        module.weight = torch.nn.Parameter(turned)
+        module.bias = torch.nn.Parameter(biases[0].clone())
+        return name
+    order = torch.arange(len(kernel)).view(cells, filters).T.flatten()  # (filter, row, column)
+    conv = torch.nn.Conv2d(inputs, len(kernel), 1)
+    with torch.no_grad():
+        conv.weight.copy_(kernel[order])
+        conv.bias.copy_(found["bias"][order])  # type: ignore[union-attr]
+    shuffled: Any = torch.nn.Sequential(conv, torch.nn.PixelShuffle(rows))
+    for attribute in ("i", "f", "type", "np"):  # by which the library finds a block's sources
+        if hasattr(module, attribute):
+            setattr(shuffled, attribute, getattr(module, attribute))
+    owner, last = split_name(model, name)
+    setattr(owner, last, shuffled)
+    return f"{name}.0"
 
 
 def leave_out_heads(model: Any, filled: set[str]) -> None:
