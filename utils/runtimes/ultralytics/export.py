@@ -32,7 +32,7 @@ from ..options import target_files
 from ..real_images import Images, as_batch
 from ..results import Agreement
 from .interpreter import PIP_LINE, interpreter
-from .numbers import by_module
+from .numbers import ByModule, by_module
 
 _SCRIPT = Path(__file__).with_name("their_side.py")
 _SECONDS = 1800
@@ -64,25 +64,15 @@ def export_ultralytics(
     python = interpreter(python)
     description = description_of(network)
     batch = as_batch(images)
-    found = by_module(network.rules, network.state_dict())
+    told, arrays = told_with_arrays(by_module(network.rules, network.state_dict()))
+    classes = network.heads[-1].nc
     job = {
         "description": description,
         "channels": network.in_channels,
-        "classes": network.heads[-1].nc,
-        "names": list(names) or [f"class{k}" for k in range(network.heads[-1].nc)],
+        "classes": classes,
+        "names": list(names) or [f"class{k}" for k in range(classes)],
         "side_px": max(network.img_size),
-        "eps": found.eps,
-        "attributes": found.attributes,
-        "numbers": [
-            {"module": one.module, "part": one.part, "groups": one.groups,
-             "arrays": list(one.arrays)}
-            for one in found.numbers
-        ],
-    }  # fmt: skip
-    arrays = {
-        f"{number}/{name}": tensor.numpy()
-        for number, one in enumerate(found.numbers)
-        for name, tensor in one.arrays.items()
+        **told,
     }
     with scratch_folder(stem) as folder:
         _save(folder / "numbers.npz", {"images": batch.numpy(), **arrays})
@@ -97,6 +87,20 @@ def export_ultralytics(
             )
         put_together([folder / "model.pt"], target_files(stem, "ultralytics"))
     return agreement
+
+
+def told_with_arrays(found: ByModule) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What their side is told of the modules, and the arrays that it finds by number and name."""
+    numbers = [
+        {"module": one.module, "part": one.part, "groups": one.groups, "arrays": list(one.arrays)}
+        for one in found.numbers
+    ]
+    arrays = {
+        f"{number}/{name}": tensor.numpy()
+        for number, one in enumerate(found.numbers)
+        for name, tensor in one.arrays.items()
+    }
+    return {"eps": found.eps, "attributes": found.attributes, "numbers": numbers}, arrays
 
 
 def description_of(network: Network) -> dict[str, Any]:
