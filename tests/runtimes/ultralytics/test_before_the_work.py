@@ -102,11 +102,11 @@ def test_a_description_names_blocks_only(change: dict[str, Any], said: str) -> N
 def test_a_cfg_without_notes_is_told_so() -> None:
     network = Darknet(parse_cfg(CFG.replace('"reg_max": 0', '"reg_max": 1')
                                 .replace("filters=4", "filters=5"), "my.cfg"))  # fmt: skip
-    with pytest.raises(UserError, match="translate.py"):
+    with pytest.raises(UserError, match=r"translate\.py"):
         description_of(network)
-    with pytest.raises(UserError, match="my.cfg: notes no modules"):
+    with pytest.raises(UserError, match=r"my\.cfg: notes no modules"):
         modules_of(network.rules)
-    with pytest.raises(UserError, match="my.cfg: notes no modules"):
+    with pytest.raises(UserError, match=r"my\.cfg: notes no modules"):
         equal_counts(network.rules)
 
 

@@ -14,7 +14,7 @@ EXAMPLES = Path("examples")  # twenty lines each from a picture to boxes
 
 
 def what_next(options: ExportOptions) -> dict[str, Words]:
-    """Commands by their purpose; none for a file that ours do not run: ultralytics', or with NMS."""
+    """Commands by their purpose; none for files that ours do not run."""
     files = target_files(options.stem, options.format)
     if options.format == "opencv":
         words: Words = ["darknet_opencv.py", *files, "NAMES", "PICTURE"]
