@@ -1,4 +1,4 @@
-"""Export a model for Darknet, OpenCV, ONNX, OpenVINO, ncnn, MNN or LiteRT; float or int8.
+"""Export a model for Darknet, OpenCV, ONNX, OpenVINO, ncnn, MNN, LiteRT or ultralytics.
 
     python export.py --weights runs/train/tuned/best.pt --format opencv --data data/my.data
     python export.py --weights runs/train/tuned/best.pt --format onnx --data data/my.data
@@ -17,6 +17,10 @@ either (OpenCV 5 reads no cfg: opencv makes an ONNX file there). The other graph
 pixels, objectness, class probabilities; class names, anchors and preprocessing are in the file.
 ncnn's files, and LiteRT's in int8, end before the decoding. --layout yolov5|yolov8|deepstream names
 and lays the boxes of an ONNX file as programs for those families expect them.
+
+ultralytics is the way back of a network that translate.py read: best-ultralytics.pt, made by your
+own installation of the library (--ultralytics-python PATH if another environment has it) and
+checked by it. Its modules hold what a prune with --form ultralytics leaves.
 """
 
 from __future__ import annotations

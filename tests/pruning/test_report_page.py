@@ -90,7 +90,7 @@ def test_json_has_every_part(record: dict[str, Any]) -> None:
         "format": int, "created": str, "command": str, "seed": int, "versions": dict,
         "inputs": dict, "outputs": dict, "options": dict, "threshold": float, "layers": list,
         "removed_blocks": list, "metrics": dict, "recalibration": dict, "proof": dict,
-        "sweep": type(None), "latency": type(None),
+        "sweep": type(None), "latency": type(None), "cost_of_form": type(None),
     }  # fmt: skip
     assert {key: type(value) for key, value in record.items()} == wanted
     assert {"python", "torch", "numpy", "opencv"} <= record["versions"].keys()

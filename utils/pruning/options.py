@@ -23,6 +23,7 @@ from .strategy import Strategy
 
 Measure = Literal["params", "macs", "channels", "file"]
 Unit = Literal["ratio", "shortcuts"]
+Form = Literal["", "ultralytics"]
 
 DEFAULT_SHORTCUTS = 8
 RUNS = "runs/prune"
@@ -89,7 +90,7 @@ class LayerRules:
 
     round_to: counts kept are multiples of it. max_ratio: share of its channels that a layer loses
     at most. exclude, only: layers by index, range (3-20) or kind. compat: nothing that the known
-    suite could not prune.
+    suite could not prune. form: what is left can go back into these modules ("": any cfg can).
     """
 
     round_to: int = 1
@@ -97,9 +98,11 @@ class LayerRules:
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     compat: bool = False
+    form: Form = ""
 
     def __post_init__(self) -> None:
         require_count("--round-to", self.round_to)
+        require_choice("--form", self.form, get_args(Form))
         require_share("--max-ratio", self.max_ratio)
 
 
@@ -269,6 +272,11 @@ def _require_amounts_that_fit(options: PruneOptions) -> None:
         raise UserError(
             "--latency-table: says how long layers take, but nothing asks: give "
             "--target-latency-ms, or --importance KIND:latency"
+        )
+    if strategy.blocks and options.rules.form:
+        raise UserError(
+            f"--form {options.rules.form}: its modules cannot be without a residual block; take a "
+            "script that removes channels alone"
         )
     if not strategy.blocks and (options.shortcuts is not None or unit == "shortcuts"):
         raise UserError("--shortcuts: this strategy removes no residual blocks")

@@ -28,13 +28,17 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """What stays: `keep[c]` per class of the graph; and what the choice was based on."""
+    """What stays: `keep[c]` per class of the graph; and what the choice was based on.
+
+    `cost_of_form`: a sentence on what was given back for the modules that it must fit.
+    """
 
     graph: ChannelGraph
     keep: Mask
     threshold: float
     candidates: Candidates
     dropped: tuple[ResidualBlock, ...] = ()
+    cost_of_form: str = ""
 
     @cached_property
     def stand_in(self) -> Mapping[int, int]:

@@ -15,6 +15,7 @@ from .needs import opencv_reads_cfg
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
 Format = Literal["onnx", "openvino", "ncnn", "mnn", "litert"]  # run a file made of them
 Pair = Literal["darknet", "opencv"]  # read a cfg with its weights, which export.py writes, too
+Theirs = Literal["ultralytics"]  # a checkpoint of the library that a network came from
 Backend = Literal[Runtime, Format]
 
 # What opens an exported file, by its suffix; the first is what does so unasked.
@@ -25,13 +26,14 @@ _OPENED_BY: dict[str, tuple[Backend, ...]] = {
     ".mnn": ("mnn",),
     ".tflite": ("litert",),
 }
-_SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
+_SUFFIXES: dict[Format | Pair | Theirs, tuple[str, ...]] = {
     "darknet": (".cfg", ".weights"),
     "opencv": (".cfg", ".weights"),
     "onnx": (".onnx",),
     "openvino": (".xml", ".bin"),
     "mnn": (".mnn",),
     "litert": (".tflite",),
+    "ultralytics": (".pt",),
     # The last one is ours: ncnn's own files have no place for metadata.
     "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
 }
@@ -39,6 +41,7 @@ _SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
 Pass = Callable[[], object]  # one forward pass of one image, ready to be timed
 
 PAIRS: tuple[Pair, ...] = get_args(Pair)
+THEIRS: tuple[Theirs, ...] = get_args(Theirs)
 FORMATS: tuple[Format, ...] = get_args(Format)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
@@ -62,12 +65,12 @@ def backend_of(weights: str) -> Backend:
     return next(iter(opened_by(weights)), "torch")
 
 
-def target_files(stem: Path, kind: Format | Pair) -> tuple[Path, ...]:
+def target_files(stem: Path, kind: Format | Pair | Theirs) -> tuple[Path, ...]:
     """The files that an export to STEM makes; what opens them takes the first."""
     suffixes = _SUFFIXES[kind if kind not in PAIRS or is_pair(kind) else "onnx"]
     return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
 
 
-def is_pair(kind: Format | Pair) -> bool:
+def is_pair(kind: Format | Pair | Theirs) -> bool:
     """Whether an export is a cfg with its weights; for OpenCV 5 it is an ONNX file."""
     return kind == "darknet" or (kind == "opencv" and opencv_reads_cfg())

@@ -61,6 +61,7 @@ class Draft:
         self.activation = activation
         self._parts = ["\n".join(f"# {line}" for line in title)]
         self._note = ""
+        self.inside = ""  # a comment within the next section
         self._layers = 0
         self._backbone_layers = 0
 
@@ -222,9 +223,10 @@ class Draft:
         return self.last
 
     def _section(self, kind: str, options: dict[str, Value], *comments: str) -> None:
+        comments = (self.inside, *comments) if self.inside else comments
         lines = [*comments, *(f"{key}={_format(value)}" for key, value in options.items())]
         self._parts.append(self._note + "\n".join([f"[{kind}]", *lines]))
-        self._note = ""
+        self._note = self.inside = ""
 
 
 def _format(value: Value) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from ...cfg import Cfg
 from ...network.darknet import Network
 from ...network.graph import ChannelGraph, channel_graph
+from ...network.module_form import with_form
 from ...network.named_layers import excluded_layers
 from ...network.weights import State
 from ..blocks import ResidualBlock
@@ -29,6 +30,7 @@ from ..strategy import Strategy
 from ..widths.obey import plan_by_widths
 from .alike import places
 from .compat import kept_by_the_known_suite
+from .form_cost import form_cost
 from .scoring import channel_scores, comparable
 from .tables import block_table
 
@@ -53,6 +55,8 @@ class Chooser:
     costs: LayerCosts | None = None  # what importance is divided by
     at_most: bool = False  # budgets are limits
     settled: PrunePlan | None = None  # of channels, by a file of widths: whatever the ratio
+    form: str = ""  # the modules that the result must fit
+    free: ChannelGraph | None = None  # the graph of a result that need not
 
     def plan(self, ratio: float) -> PrunePlan:
         """The plan at a ratio: channels first, then blocks. Raises UserError."""
@@ -109,7 +113,8 @@ class Chooser:
 def make_chooser(options: PruneOptions, network: Network, state: State) -> Chooser:
     """Graph, scores and limits as the options say. Raises UserError."""
     strategy, ranking = options.strategy, options.ranking
-    graph = channel_graph(network.rules)
+    free = channel_graph(network.rules)
+    graph = with_form(free) if options.rules.form else free
     blocks, others = removable_blocks(graph, state) if strategy.blocks else ((), {})
     scores = channel_scores(graph, network, state, ranking, options.scoring)
     limits = _limits(strategy, graph, options.rules)
@@ -139,6 +144,8 @@ def make_chooser(options: PruneOptions, network: Network, state: State) -> Choos
         by_shape(graph, ranking.per) if ranking.per in ("params", "macs") else None,
         options.at_most,
         settled,
+        options.rules.form,
+        free,
     )
 
 
@@ -168,6 +175,8 @@ def decide(
 ) -> PrunePlan:
     """The plan at a ratio, within budgets, or that meets a latency; says what it found."""
     plan = _at_a_ratio(chooser, ratio, budgets) if goal is None else chooser.in_time(goal, budgets)
+    if plan.cost_of_form:
+        print(plan.cost_of_form)
     if chooser.strategy.blocks:
         table = block_table(
             plan,
@@ -183,6 +192,9 @@ def decide(
 def _at_a_ratio(chooser: Chooser, ratio: float, budgets: Sequence[Budget]) -> PrunePlan:
     """The plan at a ratio: the one given, or that which the budgets need."""
     found, plan = chooser.within(budgets) if budgets else (ratio, chooser.plan(ratio))
+    if chooser.form and chooser.free is not None and chooser.settled is None:
+        unbound = replace(chooser, graph=chooser.free).plan(found)
+        plan = replace(plan, cost_of_form=form_cost(chooser.cfg, chooser.form, plan, unbound))
     what = f"To meet {' and '.join(map(str, budgets))}" if budgets else "Asked for"
     if chooser.settled is not None:
         return plan  # what it is was told as the file was read

@@ -33,6 +33,7 @@ from ..importance.options import IMPORTANCES, Among, Normalization, Ranking
 from ..options import (
     DEFAULT_SHORTCUTS,
     RUNS,
+    Form,
     LayerRules,
     Measure,
     Outputs,
@@ -129,6 +130,7 @@ def _rules(given: Mapping[str, Any]) -> LayerRules:
         tuple(given["exclude"]),
         tuple(given["only"]),
         given["compat"],
+        given.get("form") or "",
     )
 
 
@@ -146,7 +148,9 @@ def _parser(strategy: Strategy, doc: str | None) -> Parser:
     _add_files(parser.add_argument_group("what is pruned"))
     _add_amounts(parser.add_argument_group("how much goes"), strategy)
     if channels:
-        _add_limits(parser.add_argument_group("what may go"), strategy)
+        _add_limits(limits := parser.add_argument_group("what may go"), strategy)
+        if not strategy.blocks:
+            _add_form(limits)
     _add_importance(parser.add_argument_group("what goes first"), channels)
     _add_outputs(parser.add_argument_group("what is written"))
     _add_scoring(parser.add_argument_group("how it is scored"))
@@ -279,6 +283,15 @@ def _add_limits(group: argparse._ActionsContainer, strategy: Strategy) -> None:
     where = "layer index, range (3-20) or kind (convolutional)"
     add("--exclude", nargs="+", default=[], metavar="LAYER", help=f"leave these alone: {where}")
     add("--only", nargs="+", default=[], metavar="LAYER", help=f"prune nothing but these: {where}")
+
+
+def _add_form(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--form",
+        choices=[form for form in get_args(Form) if form],
+        help="remove only what leaves its blocks whole for these modules (equal halves of a C2f, "
+        "equal heads): export.py --format ultralytics then makes a .pt of it",
+    )
 
 
 def _add_importance(group: argparse._ActionsContainer, channels: bool) -> None:

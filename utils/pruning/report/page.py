@@ -118,6 +118,7 @@ def _channels(plan: PrunePlan) -> str:
         [str(row[key]) for key in ("layer", "kind", "before", "after", "reason")] for row in rows
     ]
     said = f"{before - after:,} of {before:,} channels go ({(before - after) / before:.1%})."
+    said += f" {escape(plan.cost_of_form)}." if plan.cost_of_form else ""
     details = f"<details><summary>Every layer</summary>{table(cells, numbers=(0, 2, 3))}</details>"
     return figure(chart, said) + details
 

@@ -43,6 +43,7 @@ def make_record(pruned: Pruned, options: PruneOptions) -> dict[str, Any]:
         "outputs": _hashed({"cfg": pruned.cfg_path, "weights": pruned.weights_path}),
         "options": {key: _plain(value) for key, value in sorted(options.told().items())},
         "threshold": pruned.plan.threshold if chooser.strategy.channels else None,
+        "cost_of_form": pruned.plan.cost_of_form or None,
         "layers": layer_rows(pruned.plan),
         "removed_blocks": _block_rows(pruned),
         "metrics": {"before": _figures(pruned.before), "after": _figures(pruned.after)},

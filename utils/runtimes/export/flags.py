@@ -9,7 +9,7 @@ from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_in
 from ...detection.as_the_cfg_says import add_fit
 from ...detection.inputs import add_inputs, inputs_of
 from ..onnx.layout_names import Layout
-from ..options import FORMATS, PAIRS, NmsOptions
+from ..options import FORMATS, PAIRS, THEIRS, NmsOptions
 from .options import ExportOptions
 
 _FIRST = (
@@ -34,6 +34,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
         nms=NmsOptions(args.conf_thres, args.iou_thres) if args.nms else None,
         layout=args.layout,
         force=args.force,
+        python=args.ultralytics_python or "",
     )
 
 
@@ -42,7 +43,7 @@ def make_parser(doc: str | None) -> Parser:
     parser, nms = Parser(doc, first=_FIRST), NmsOptions()
     add = parser.add_argument
     add_inputs(parser)
-    add("--format", choices=(*PAIRS, *FORMATS), default="onnx", help="for which runtime")
+    add("--format", choices=(*PAIRS, *FORMATS, *THEIRS), default="onnx", help="for which runtime")
     add("--output", metavar="STEM", help="where the files go: a path without its suffix")
     add("--data", help=f"names, images to check with and to calibrate on: {DATA_SET}")
     add_img_size(parser)
@@ -59,6 +60,11 @@ def make_parser(doc: str | None) -> Parser:
         choices=get_args(Layout),
         default="rows",
         help="how the boxes of an onnx file lie, for ready-made decoders",
+    )
+    add(
+        "--ultralytics-python",
+        metavar="PATH",
+        help="for ultralytics: the interpreter of an environment that has it; left out, this one",
     )
     add("--force", action="store_true", help="replace files of an earlier export")
     return parser

@@ -10,7 +10,8 @@ from ...command.optional import INT8_NEEDS, require
 from ...detection.options import Inputs
 from ..needs import needs_of, opencv_version
 from ..onnx.layout_names import Layout
-from ..options import PAIRS, Format, NmsOptions, Pair, is_pair, target_files
+from ..options import PAIRS, Format, NmsOptions, Pair, Theirs, is_pair, target_files
+from ..ultralytics.interpreter import interpreter
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class ExportOptions:
     class names go along and on whose images the result is checked. dynamic: any batch and image
     size. half: weights in float16. int8: 8 bits, calibrated on `calibration_images` images of
     `data`. nms: the graph ends with it. layout: of an ONNX file's boxes. force:
-    files of an earlier export are replaced.
+    files of an earlier export are replaced. python: the interpreter that has ultralytics, for
+    "ultralytics"; "": this one.
 
     Raises UserError for values that do not go together.
     """
 
     inputs: Inputs
-    format: Format | Pair = "onnx"
+    format: Format | Pair | Theirs = "onnx"
     output: str | None = None
     data: str = ""
     fit: str = "cfg"
@@ -38,8 +40,16 @@ class ExportOptions:
     nms: NmsOptions | None = None
     layout: Layout = "rows"
     force: bool = False
+    python: str = ""
 
     def __post_init__(self) -> None:
+        if self.python and self.format != "ultralytics":
+            raise UserError("--ultralytics-python is for --format ultralytics")
+        if self.format == "ultralytics" and (self.int8 or self.half or self.dynamic or self.nms):
+            raise UserError(
+                "--format ultralytics is a checkpoint in float32: --int8, --half, --dynamic and "
+                "--nms are for the other formats"
+            )
         if self.format in PAIRS and (self.int8 or self.half or self.dynamic or self.nms):
             what = "a cfg" if is_pair(self.format) else f"ONNX for OpenCV {opencv_version()}"
             raise UserError(
@@ -65,12 +75,18 @@ class ExportOptions:
     def stem(self) -> Path:
         """Where the files go: their path without a suffix."""
         weights = Path(self.inputs.weights)
+        if self.format == "ultralytics" and not self.output:
+            return weights.with_name(f"{weights.stem}-ultralytics")  # a .pt may stand there
         suffix = "-int8" if self.int8 else "-half" if self.half else ""
         return Path(self.output) if self.output else weights.with_name(weights.stem + suffix)
 
     def require_possible(self) -> None:
         """Raise UserError for what is not installed, and where files would be replaced."""
-        needs = INT8_NEEDS[self.format] if self.int8 else needs_of(self.format)
+        if self.format == "ultralytics":
+            interpreter(self.python)
+            needs: tuple[str, ...] = ()
+        else:
+            needs = INT8_NEEDS[self.format] if self.int8 else needs_of(self.format)
         require(needs, f"--format {self.format}")
         there = [path for path in target_files(self.stem, self.format) if path.exists()]
         own = {Path(path).resolve() for path in (self.inputs.cfg, self.inputs.weights)}

@@ -23,9 +23,10 @@ from ..files import FileOptions, open_file, write_files
 from ..onnx.best import needs_no_nms
 from ..onnx.export import onnx_metadata
 from ..opencv import OpenCVDarknet
-from ..options import Pair, is_pair, target_files
+from ..options import Format, Pair, is_pair, target_files
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
 from ..results import Agreement
+from ..ultralytics.export import export_ultralytics
 from .check import check_files
 from .options import ExportOptions
 from .pair import export_pair, pass_ms
@@ -65,6 +66,11 @@ def _export(options: ExportOptions, build: Build) -> Exported:
     if options.nms and needs_no_nms(network):
         raise UserError("--nms: this network needs none (one2one): its file ends with its best 300")
     made = target_files(options.stem, options.format)
+    if options.format == "ultralytics":
+        names = spec.names if spec else names_of(network)
+        stem, python = options.stem, options.python
+        found = export_ultralytics(network, stem, images, names, python, TOLERANCE)
+        return Exported(made, found, len(images))
     if is_pair(options.format):
         kind: Pair = "opencv" if options.format == "opencv" else "darknet"
         agreement = export_pair(network, options.stem, kind, images, build, TOLERANCE)
@@ -88,7 +94,7 @@ def _export(options: ExportOptions, build: Build) -> Exported:
     names = spec.names if spec else names_of(network)
     metadata = onnx_metadata(network, names, fit)
     agreement = export_network(network, options.stem, files, metadata, images)
-    worth = int8_worth(options, network, spec) if calibration and spec else ()
+    worth = int8_worth(options, options.format, network, spec) if calibration and spec else ()
     timed = options.format == "opencv"
     ms = pass_ms(open_file("opencv", made[0], network), images) if timed else None
     return Exported(made, agreement, len(images), worth, ms)
@@ -142,14 +148,14 @@ def checked_images(spec: DataSpec | None, network: Network, fit: Fit) -> Images:
 
 
 def int8_worth(
-    options: ExportOptions, network: Network, spec: DataSpec
+    options: ExportOptions, kind: Format | Pair, network: Network, spec: DataSpec
 ) -> tuple[tuple[str, Metrics], ...]:
     """Metrics of the float32 model in PyTorch, and of the int8 files in their runtime."""
     how = Scoring(fit=options.fit, batch_size=8, workers=0)
-    made = target_files(options.stem, options.format)
-    quantized = open_file(options.format, made[0], network)
+    made = target_files(options.stem, kind)
+    quantized = open_file(kind, made[0], network)
     runs = (
         ("float32 (PyTorch)", torch_backend(network)),
-        (f"int8 ({options.format})", quantized),
+        (f"int8 ({kind})", quantized),
     )
     return tuple((name, score(predict, spec, network, how)) for name, predict in runs)

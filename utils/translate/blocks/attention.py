@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ...cfg.module_note import KEYS, LIKE_VALUES, QUERIES, SCALE, VALUES
 from ...zoo.attention_blocks import Attending, attend
 from ..reading.stubs import Node
 from .convs import TensorConv, fixed_conv, read_conv
@@ -22,18 +23,21 @@ def _attention(writer: Writer, node: Node) -> int:
     """Of C2PSA and PSA: fewer channels of keys than of values; the whole map at once."""
     key, value = node.integer("key_dim"), node.integer("head_dim")
     scale = node.number("scale") if node.has("scale") else max(key, 1) ** -0.5
-    return _attend(writer, node, (key, value), scale, area=1)
+    return _attend(writer, node, (key, value), scale, area=1, queries=QUERIES)
 
 
 def _area_attention(writer: Writer, node: Node) -> int:
     """Of A2C2f: as many channels of all, in bands of the map."""
     width = node.integer("head_dim")
     scale = max(width, 1) ** -0.5
-    return _attend(writer, node, (width, width), scale, node.integer("area", 1))
+    area = node.integer("area", 1)
+    return _attend(writer, node, (width, width), scale, area, queries=LIKE_VALUES)
 
 
-def _attend(writer: Writer, node: Node, widths: tuple[int, int], scale: float, area: int) -> int:
-    """`widths`: channels of keys and of values in each head."""
+def _attend(
+    writer: Writer, node: Node, widths: tuple[int, int], scale: float, area: int, queries: str
+) -> int:
+    """`widths`: channels of keys and of values in each head. `queries`: their part's name."""
     heads = node.integer("num_heads")
     conv = read_conv(node.child("qkv"))
     key, value = widths
@@ -43,10 +47,10 @@ def _attend(writer: Writer, node: Node, widths: tuple[int, int], scale: float, a
             f"its {conv.filters} channels are not those of {heads} heads of {key}, {key}, {value}"
         )
     rows = torch.arange(conv.filters).view(heads, per_head)
-    parts = torch.split(rows, [key, key, value], 1)
-    queries, keys, values = (_filters(conv, part.flatten()) for part in parts)
+    parts = zip((queries, KEYS, VALUES), torch.split(rows, [key, key, value], 1), strict=True)
+    convs = [replace(_filters(conv, part.flatten()), part=name) for name, part in parts]
     place, last = (read_conv(node.child(name)) for name in ("pe", "proj"))
-    return attend(writer, Attending(queries, keys, values, place, last), heads, scale, area)
+    return attend(writer, Attending(*convs, place, last), heads, scale, area)
 
 
 def _filters(conv: TensorConv, rows: Tensor) -> TensorConv:
@@ -96,7 +100,8 @@ def _a2c2f(writer: Writer, node: Node) -> int:
     if not node.has("gamma"):
         return end
     gamma = node.tensor("gamma").flatten()
-    writer.put(fixed_conv(gamma.view(-1, 1, 1, 1), groups=len(gamma)))
+    place = f"{node.place}.gamma"
+    writer.put(fixed_conv(gamma.view(-1, 1, 1, 1), groups=len(gamma), place=place, part=SCALE))
     return writer.shortcut(source)
 
 

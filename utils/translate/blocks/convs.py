@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ...cfg.module_note import FIXED
 from ...network.layers.normalization import BN_EPS
 from ...network.weights import State
 from ...zoo.draft import ConvSpec
@@ -29,9 +30,15 @@ _LEAKY_SLOPE = 0.1
 
 @dataclass(frozen=True)
 class TensorConv(ConvSpec):
-    """A ConvSpec with the tensors of its module, by our names."""
+    """A ConvSpec with the tensors of its module, by our names.
+
+    place: of the module, as `Node.place`; "" where no single one holds them. part: see
+    cfg/module_note.py.
+    """
 
     tensors: State = field(default_factory=dict)
+    place: str = ""
+    part: str = ""
 
 
 def read_conv(node: Node) -> TensorConv:
@@ -41,7 +48,7 @@ def read_conv(node: Node) -> TensorConv:
     """
     if node.kind == "Conv2d":
         return bare_conv(node, "linear")
-    conv = bare_conv(node.child("conv"), activation_of(node))
+    conv = replace(bare_conv(node.child("conv"), activation_of(node)), place=node.place)
     if not node.has("bn"):
         return conv
     return _normalized(conv, node.child("bn"))
@@ -68,11 +75,17 @@ def bare_conv(node: Node, activation: str) -> TensorConv:
         batch_normalize=False,
         padding=None if padding == size // 2 else padding,
         tensors={"conv.weight": weight, "conv.bias": bias},
+        place=node.place,
     )
 
 
 def fixed_conv(
-    kernel: Tensor, stride: int = 1, groups: int = 1, padding: int | None = 0
+    kernel: Tensor,
+    stride: int = 1,
+    groups: int = 1,
+    padding: int | None = 0,
+    place: str = "",
+    part: str = FIXED,
 ) -> TensorConv:
     """A convolution by a kernel (O, C, k, k) of our own: no bias, activation or BN."""
     return TensorConv(
@@ -84,6 +97,8 @@ def fixed_conv(
         batch_normalize=False,
         padding=padding,
         tensors={"conv.weight": kernel, "conv.bias": torch.zeros(kernel.shape[0])},
+        place=place,
+        part=part,
     )
 
 
@@ -124,6 +139,7 @@ def normalized_together(convs: Sequence[TensorConv], bn: Node, activation: str) 
             activation=activation,
             batch_normalize=True,
             tensors={**part.tensors, "conv.weight": conv.tensors["conv.weight"]},
+            place="",
         )
         for conv, part in zip(convs, split_conv(_normalized(stack, bn), counts), strict=True)
     ]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...cfg.module_note import BRANCHES
 from ...network.layers.normalization import BN_EPS
 from ..reading.stubs import Node
 from .convs import TensorConv, activation_of, bare_conv
@@ -30,7 +31,7 @@ def rep_conv(node: Node) -> TensorConv:
     activation = activation_of(node)
     for fused in ("conv", "rbr_reparam"):  # by ultralytics, by YOLOv7
         if node.has(fused):
-            return bare_conv(node.child(fused), activation)
+            return _already_one(node, bare_conv(node.child(fused), activation))
     pairs, same = _all_branches(node)
     conv = bare_conv(pairs[0][0], activation)
     branches = _kernels(pairs)
@@ -50,12 +51,17 @@ def rep_vgg_dw(node: Node) -> TensorConv:
     """
     activation = activation_of(node)
     if not node.has("conv1"):
-        return bare_conv(node.child("conv"), activation)
+        return _already_one(node, bare_conv(node.child("conv"), activation))
     pairs = _branches(node, ("conv", "conv1"))
     conv = bare_conv(pairs[0][0], activation)
     if any(bare_conv(pair[0], "linear").groups != conv.groups for pair in pairs):
         raise node.error("its branches have different groups")
     return _summed(node, conv, _kernels(pairs))
+
+
+def _already_one(node: Node, conv: TensorConv) -> TensorConv:
+    """Fused by the library: the block holds it, whatever the convolution in it is called."""
+    return replace(conv, place=node.place, part=BRANCHES)
 
 
 def _kernels(pairs: Sequence[tuple[Node, Node]]) -> list[_Branch]:
@@ -74,7 +80,7 @@ def _summed(node: Node, conv: TensorConv, branches: Sequence[_Branch]) -> Tensor
         "bn.running_var": variance - BN_EPS,
     }
     floats = {name: tensor.float() for name, tensor in tensors.items()}
-    return replace(conv, batch_normalize=True, tensors=floats)
+    return replace(conv, batch_normalize=True, tensors=floats, place=node.place, part=BRANCHES)
 
 
 def _all_branches(node: Node) -> tuple[list[tuple[Node, Node]], str]:

@@ -44,7 +44,7 @@ def _zero_pad(writer: Writer, node: Node) -> int:
     channels = writer.channels()
     kernel = torch.zeros(channels, 1, size, size)
     kernel[:, :, reach - top, reach - left] = 1
-    conv = fixed_conv(kernel, groups=channels, padding=reach)
+    conv = fixed_conv(kernel, groups=channels, padding=reach, place=node.place)
     return writer.put(conv)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ...cfg.module_note import TRANSPOSED
 from ..reading.stubs import Node
 from .convs import TensorConv
 from .writer import Emitter, Writer
@@ -35,6 +36,8 @@ def _conv_transpose(writer: Writer, node: Node) -> int:
                 "conv.weight": kernel.permute(2, 3, 1, 0).reshape(count, inputs, 1, 1),
                 "conv.bias": bias.repeat(stride**2),
             },
+            place=node.place,
+            part=TRANSPOSED,
         )
     )
     return writer.spread(stride)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from ...cfg.module_note import HALVES
 from ...zoo import ultralytics_blocks as sections
 from ..reading.stubs import Node
 from .convs import TensorConv, activation_of, normalized_together, read_conv, split_conv
@@ -46,7 +48,7 @@ def halves_of(node: Node, conv: TensorConv) -> tuple[TensorConv, TensorConv]:
         first, second = split_conv(conv, counts)
     except (TypeError, ValueError):
         raise node.error(f"cannot split {conv.filters} channels as {str(counts)[:40]}") from None
-    return first, second
+    return replace(first, part=HALVES[0]), replace(second, part=HALVES[1])
 
 
 def c3(writer: Writer, node: Node) -> int:

@@ -31,18 +31,19 @@ def _spp_elan(writer: Writer, node: Node) -> int:
     return sections.sppf(writer, first, last, sizes.pop())
 
 
-def _average(writer: Writer, channels: int) -> int:
+def _average(writer: Writer, node: Node, channels: int) -> int:
     """Means of 2x2 cells at stride 1, without padding.
 
     As a convolution of each channel by itself: [local_avgpool] is one section, but OpenCV and
     other forks of Darknet do not know it.
     """
-    return writer.put(fixed_conv(torch.full((channels, 1, 2, 2), 0.25), groups=channels))
+    means = torch.full((channels, 1, 2, 2), 0.25)
+    return writer.put(fixed_conv(means, groups=channels, place=node.place))
 
 
 def _a_conv(writer: Writer, node: Node) -> int:
     conv = read_conv(node.child("cv1"))
-    _average(writer, conv.tensors["conv.weight"].shape[1])
+    _average(writer, node, conv.tensors["conv.weight"].shape[1])
     return writer.put(conv)
 
 
@@ -52,7 +53,7 @@ def _a_down(writer: Writer, node: Node) -> int:
     widths = [conv.tensors["conv.weight"].shape[1] for conv in (strided, pooled)]
     if widths[0] != widths[1]:
         raise node.error(f"halves of {widths[0]} and {widths[1]} channels are not translated")
-    source = _average(writer, sum(widths))
+    source = _average(writer, node, sum(widths))
     writer.half(source, 0)
     first = writer.put(strided)
     writer.half(source, 1)

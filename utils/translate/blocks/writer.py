@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...cfg import Cfg, parse_cfg, with_net, with_note
+from ...cfg.module_note import MODEL_NOTE, Held, module_line
 from ...command.errors import UserError
 from ...network.layers import build_layers
 from ...network.weights import State, key_of
 from ...zoo.draft import ConvSpec, Draft
 from ...zoo.ultralytics_blocks import Step
+from ..reading.description import model_description
 from ..reading.stubs import Node
 
 NAMES_NOTE = "names"
@@ -63,9 +65,13 @@ class Writer(Draft):
         self.names: tuple[str, ...] = ()
         self._emitters, self.joiners = emitters, joiners
         self._blocks = self._depth = 0
+        self.root = "\0"  # of the places of modules that are noted; at first, of none
 
     def put(self, spec: ConvSpec) -> int:
-        """The section of a convolution and, if it has them, its tensors."""
+        """The section of a convolution and, if it has them, its tensors and its module's place."""
+        place, part = getattr(spec, "place", ""), getattr(spec, "part", "")
+        if place.startswith(self.root):
+            self.inside = module_line(Held(place[len(self.root) :], part))
         index = super().put(spec)
         for name, tensor in getattr(spec, "tensors", {}).items():
             self.state[key_of(index, name)] = tensor
@@ -120,6 +126,7 @@ def translate(
     height, width = img_hw
     writer.net(batch=1, subdivisions=1, width=width, height=height, channels=3, letter_box=1)
     layers = model.child("model")
+    writer.root = f"{layers.place}."
     ends: list[int] = []
     for position, block in enumerate(layers.children()):
         sources = [_source(block, f, position, ends) for f in _from(block)]
@@ -136,7 +143,9 @@ def translate(
         raise UserError(f"{source}: holds no network")
     names = _names(model, len(writer.names), writer.names)
     cfg = parse_cfg(writer.text(), source)
-    cfg = with_net(cfg, with_note(cfg.net, NAMES_NOTE, list(names)))
+    net = with_note(cfg.net, NAMES_NOTE, list(names))
+    described = model_description(model.value("yaml"))
+    cfg = with_net(cfg, with_note(net, MODEL_NOTE, described) if described else net)
     return Translated(cfg, writer.state, names)
 
 
