@@ -24,6 +24,8 @@ from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.cfg_of import read_cfg
 from utils.network.checkpoints.file import save_checkpoint
 from utils.network.graph import interpret
+from utils.network.int8.points import value_name
+from utils.network.int8.saved import ranges_in
 from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
 from utils.network.layers.heads import require_equal_classes
 from utils.network.layers.modules import ConvolutionModule
@@ -81,6 +83,8 @@ class Darknet(nn.Module):
         self.seen = 0  # images trained on; kept in .weights files
         self.names: tuple[str, ...] = ()  # of the classes, where a checkpoint says them
         self.best_conf: float | None = None  # the score of the best F1, likewise
+        self.grids = nn.ModuleDict()  # of values in int8 (utils/network/int8); in float none
+        self.ranges: dict[str, tuple[float, float]] = {}  # for them, where a checkpoint holds some
         self._unused_after = _last_readers(self.rules)
         if isinstance(weights, Mapping):
             self.load_state(weights)
@@ -143,6 +147,7 @@ class Darknet(nn.Module):
         self, x: Tensor, observed: dict[int, Tensor] | None = None
     ) -> tuple[list[Tensor], Tensor]:
         """Raw heads and the last value; the values of the layers in `observed` are put there."""
+        x = self._on_grid(INPUT, x)
         values: dict[int, Tensor] = {INPUT: x}
         raw: list[Tensor] = []
         output = x
@@ -154,6 +159,7 @@ class Darknet(nn.Module):
                 value = raw[-1]  # activated for layers that read a head, of which there are few
             else:
                 value = rule.forward(self.layers[rule.owner], inputs)
+            value = self._on_grid(rule.index, value)
             values[rule.index] = value
             if observed and rule.index in observed:
                 observed[rule.index] = value
@@ -162,6 +168,14 @@ class Darknet(nn.Module):
             for source in self._unused_after[rule.index]:
                 del values[source]
         return raw, output
+
+    def _on_grid(self, index: int, value: Tensor) -> Tensor:
+        """A layer's value (INPUT: the image), rounded where it has a grid."""
+        name = value_name(index)
+        if name not in self.grids:
+            return value
+        rounded: Tensor = self.grids[name](value)
+        return rounded
 
     def fuse(self) -> Darknet:
         """Fold every batch normalisation into its convolution, in place; for inference only."""
@@ -181,6 +195,7 @@ class Darknet(nn.Module):
             self.seen = checkpoint.get("seen", 0)
             self.names = names_in(checkpoint)
             self.best_conf = best_conf_in(checkpoint)
+            self.ranges = ranges_in(checkpoint, path)
             if cutoff is not None:
                 state = {k: v for k, v in state.items() if index_of(k) < cutoff}
         else:

@@ -54,6 +54,11 @@ class Route(Layer):
         return channels, *self.inputs[0][1:]
 
     @property
+    def hands_on(self) -> bool:  # type: ignore[override]
+        """With one source."""
+        return len(self.sources) == 1
+
+    @property
     def concatenates(self) -> tuple[int, ...]:
         """Its sources, unless it takes parts of them."""
         return self.sources if self.groups == 1 else ()
@@ -220,6 +225,7 @@ class Dropout(Layer):
     """Identity at inference; drops values (probability .5 by default) in training."""
 
     kind = "dropout"
+    hands_on = True
 
     def infer_shape(self) -> Shape:
         """Unchanged."""
