@@ -13,7 +13,8 @@ from typing import Literal, get_args
 from .needs import opencv_reads_cfg
 
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
-Format = Literal["onnx", "openvino", "ncnn", "mnn", "litert"]  # run a file made of them
+# run a file made of them
+Format = Literal["onnx", "openvino", "ncnn", "mnn", "litert", "executorch"]
 Pair = Literal["darknet", "opencv"]  # read a cfg with its weights, which export.py writes, too
 Backend = Literal[Runtime, Format]
 
@@ -24,6 +25,7 @@ _OPENED_BY: dict[str, tuple[Backend, ...]] = {
     ".param": ("ncnn",),
     ".mnn": ("mnn",),
     ".tflite": ("litert",),
+    ".pte": ("executorch",),
 }
 _SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
     "darknet": (".cfg", ".weights"),
@@ -32,6 +34,7 @@ _SUFFIXES: dict[Format | Pair, tuple[str, ...]] = {
     "openvino": (".xml", ".bin"),
     "mnn": (".mnn",),
     "litert": (".tflite",),
+    "executorch": (".pte",),
     # The last one is ours: ncnn's own files have no place for metadata.
     "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
 }

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...command.errors import UserError
 
-KEY = "int8"  # of a checkpoint
+KEY = "int8"  # of a checkpoint: ranges of the weights to use
+RAW_KEY = "int8_raw"  # of the weights that go on training
 Ranges = dict[str, tuple[float, float]]
 
 

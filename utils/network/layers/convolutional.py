@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ...cfg import Section, references, set_option
 from ...command.later import torch
@@ -206,7 +207,7 @@ class Convolutional(Layer):
             return x
         return blur(x, self.antialiasing, self.blur_stride, _padding_mode(module.conv))
 
-    def _convolve(self, module: ConvolutionModule, x: Tensor) -> Tensor:
+    def _convolve(self, module: Any, x: Tensor) -> Tensor:
         conv = module.conv
         circular = _padding_mode(conv) == "circular"
         if self.owner == self.index and not circular and module.int8 is None:

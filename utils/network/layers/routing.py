@@ -78,7 +78,9 @@ class Route(Layer):
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, sum of C / groups, H, W)."""
-        parts = [x[:, self._part(x.shape[1])] for x in inputs]
+        # A whole slice is one more node of a graph that is exported.
+        cut = self.groups > 1
+        parts = [x[:, self._part(x.shape[1])] if cut else x for x in inputs]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
