@@ -1,4 +1,4 @@
-"""Export a model for Darknet, OpenCV, ONNX, OpenVINO, ncnn, MNN, LiteRT, ExecuTorch, in float or int8.
+"""Export a model for Darknet, OpenCV, ONNX, OpenVINO, ncnn, MNN, LiteRT, ExecuTorch; also in int8.
 
     python export.py --weights runs/train/tuned/best.pt --format opencv --data data/my.data
     python export.py --weights runs/train/tuned/best.pt --format onnx --data data/my.data

@@ -270,6 +270,8 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
     target = Path(weights).with_name("converted.pt")
     if is_checkpoint(weights):
         target = target.with_suffix(".weights")
+        if model.ranges:
+            logger.warning("%s: its int8 ranges have no place in a .weights file", weights)
         model.load_state(for_epsilon(model.state_dict(), model.rules, bn_epsilon))
         if model.cfg.source == str(cfg):
             model.save_weights(target)

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Target = Literal["onnx", "openvino", "opencv", "ncnn", "mnn", "litert", "tensorrt", "rknn"]
+Target = Literal[
+    "onnx", "openvino", "opencv", "ncnn", "mnn", "litert", "executorch", "tensorrt", "rknn"
+]
 TARGETS: tuple[Target, ...] = get_args(Target)
