@@ -24,6 +24,8 @@ from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.cfg_of import read_cfg
 from utils.network.checkpoints.file import save_checkpoint
 from utils.network.graph import interpret
+from utils.network.int8.points import value_name
+from utils.network.int8.saved import ranges_in
 from utils.network.layers import INPUT, Head, Layer, PaddingMode, build_layers, input_shape
 from utils.network.layers.heads import require_heads_fit
 from utils.network.layers.modules import ConvolutionModule
@@ -77,6 +79,8 @@ class Darknet(nn.Module):
         self.seen = 0  # images trained on; kept in .weights files
         self.names: tuple[str, ...] = ()  # of the classes, where a checkpoint says them
         self.best_conf: float | None = None  # the score of the best F1, likewise
+        self.grids = nn.ModuleDict()  # of values in int8 (utils/network/int8); in float none
+        self.ranges: dict[str, tuple[float, float]] = {}  # for them, where a checkpoint holds some
         if isinstance(weights, Mapping):
             self.load_state(weights)
         elif weights is not None:
@@ -149,6 +153,7 @@ class Darknet(nn.Module):
         self, x: Tensor, observed: dict[int, Tensor] | None = None
     ) -> tuple[list[Tensor], Tensor]:
         """Raw heads and the last value; the values of the layers in `observed` are put there."""
+        x = self._on_grid(INPUT, x)
         values: dict[int, Tensor] = {INPUT: x}
         raw: list[Tensor] = []
         output = x
@@ -164,6 +169,7 @@ class Darknet(nn.Module):
                 value = raw[-1]  # activated for layers that read a head, of which there are few
             else:
                 value = rule.forward(self.layers[rule.owner], inputs)
+            value = self._on_grid(rule.index, value)
             values[rule.index] = value
             if observed and rule.index in observed:
                 observed[rule.index] = value
@@ -172,6 +178,14 @@ class Darknet(nn.Module):
             for source in self._unused_after[rule.index]:
                 del values[source]
         return raw, output
+
+    def _on_grid(self, index: int, value: Tensor) -> Tensor:
+        """A layer's value (INPUT: the image), rounded where it has a grid."""
+        name = value_name(index)
+        if name not in self.grids:
+            return value
+        rounded: Tensor = self.grids[name](value)
+        return rounded
 
     def fuse(self) -> Darknet:
         """Fold every batch normalisation into its convolution, in place; for inference only."""
@@ -201,6 +215,7 @@ class Darknet(nn.Module):
             self.seen = checkpoint.get("seen", 0)
             self.names = names_in(checkpoint)
             self.best_conf = best_conf_in(checkpoint)
+            self.ranges = ranges_in(checkpoint, path)
             if cutoff is not None:
                 state = {k: v for k, v in state.items() if index_of(k) < cutoff}
         else:
@@ -275,6 +290,8 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
     target = Path(weights).with_name("converted.pt")
     if is_checkpoint(weights):
         target = target.with_suffix(".weights")
+        if model.ranges:
+            logger.warning("%s: its int8 ranges have no place in a .weights file", weights)
         model.load_state(for_epsilon(model.state_dict(), model.rules, bn_epsilon))
         if model.cfg.source == str(cfg):
             model.save_weights(target)

@@ -49,6 +49,7 @@ PLACES = {
     "litert_torch": ("utils/runtimes/",),
     "ai_edge_litert": ("utils/runtimes/",),
     "ai_edge_quantizer": ("utils/runtimes/",),
+    "executorch": ("utils/runtimes/executorch/",),
 }  # fmt: skip
 
 # Rules that the tree does not keep yet: their breaches are found, the tree is not asked.

@@ -25,6 +25,7 @@ _PACKAGE_OF_MODULE = {
     "litert_torch": "litert-torch",
     "ai_edge_litert": "ai-edge-litert",
     "ai_edge_quantizer": "ai-edge-quantizer",
+    "executorch": "executorch",
     "scipy": "scipy",
     "yaml": "pyyaml",
     "optuna": "optuna",
@@ -42,6 +43,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "mnn": ("onnx", "onnxscript", "MNN"),
     # The quantizer is for float16 as well; litert-torch brings it, but not scipy, which it needs.
     "litert": ("litert_torch", "ai_edge_litert", "ai_edge_quantizer", "scipy"),
+    "executorch": ("executorch",),
 }
 
 INT8_NEEDS: dict[str, tuple[str, ...]] = {
@@ -49,6 +51,7 @@ INT8_NEEDS: dict[str, tuple[str, ...]] = {
     "openvino": (*NEEDS["openvino"], "nncf"),
     "mnn": NEEDS["mnn"],
     "litert": NEEDS["litert"],
+    "executorch": NEEDS["executorch"],
 }
 
 

@@ -29,6 +29,8 @@ class Network(Protocol):
     seen: int
     names: tuple[str, ...]  # of the classes; none where no checkpoint says them
     best_conf: float | None  # the score of the best F1, where a checkpoint says it
+    grids: nn.ModuleDict  # of values in int8, by their names; empty in float (see `int8`)
+    ranges: dict[str, tuple[float, float]]  # of int8, where a checkpoint holds some
     training: bool
 
     @property

@@ -17,6 +17,7 @@ from ..command.optional import NEEDS, require
 from ..detection.evaluate import Predict
 from ..network.batch_norm.epsilon import for_epsilon
 from ..network.darknet import Network, names_of
+from ..network.int8.convert import put_on_grids
 from ..network.weights import is_checkpoint, require_usable
 from .files import FileOptions, open_file, write_files
 from .needs import needs_of, opencv_reads_cfg
@@ -83,7 +84,17 @@ def torch_backend(
     dtype: torch.dtype = torch.float32,
     amp: torch.dtype | None = None,
 ) -> Predict:
-    """PyTorch on a loaded network, which is fused in place; under autocast to `amp` where given."""
+    """PyTorch on a loaded network, which is fused in place; under autocast to `amp` where given.
+
+    A network that was finetuned for int8 is run with its values and kernels rounded. Raises
+    UserError for such a one in another type.
+    """
+    if network.ranges and not network.grids:
+        put_on_grids(network, network.ranges)
+    if network.grids and (dtype != torch.float32 or amp):
+        raise UserError(
+            "these weights are for int8, which is scored in float32: no --half or --amp"
+        )
     model = network.eval().fuse()
     model.to(device, dtype).to(memory_format=torch.channels_last)
     kind = torch.device(device).type

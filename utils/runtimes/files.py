@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ..detection.evaluate import Predict
 from ..network.darknet import Network
+from ..network.int8.written import written
+from .executorch.program import ExecuTorchNetwork, save_executorch
 from .int8 import quantize_onnx, quantize_openvino
 from .litert_runtime import LiteRtNetwork, save_litert
 from .mnn_runtime import MnnNetwork, mnn_from_onnx, quantize_mnn
@@ -26,13 +28,18 @@ from .openvino_runtime import OpenVinoNetwork, openvino_from_onnx, save_openvino
 from .options import Format, NmsOptions, Pair, target_files
 from .real_images import Images
 
+FROM_TORCH: tuple[Format, ...] = ("litert", "executorch")  # the others are made from ONNX
+# What takes the ranges of a network that was finetuned for int8.
+FINETUNED: tuple[Format, ...] = ("onnx", "openvino", "executorch")
+
 
 @dataclass(frozen=True)
 class FileOptions:
     """What the files hold.
 
     kind: "opencv" is the ONNX file that OpenCV 5 runs. img_size: (height, width) in pixels.
-    calibration: images for int8; none: no int8.
+    calibration: images for int8; none: no int8. trained: int8 by the ranges that the network,
+    which is on grids, was finetuned with.
     """
 
     kind: Format | Pair
@@ -40,6 +47,7 @@ class FileOptions:
     dynamic: bool = False
     half: bool = False
     calibration: Images = ()
+    trained: bool = False
     nms: NmsOptions | None = None
     layout: Layout = "rows"
 
@@ -56,6 +64,13 @@ def write_files(
     graph: an ONNX file of it that is there already, as `graph_options` says it for these options.
     """
     kind, targets = options.kind, target_files(stem, options.kind)
+    if options.trained:
+        if kind != "executorch":
+            network = written(network)
+        metadata = {**metadata, "int8": "finetuned"}
+    if kind == "executorch":
+        save_executorch(network, targets[0], metadata, options.calibration)
+        return
     if kind == "litert":
         save_litert(network, targets[0], metadata, options.half, options.calibration)
         return
@@ -89,7 +104,7 @@ def _write_onnx(network: Network, graph: Path, target: Path, options: FileOption
         quantize_onnx(graph, target, options.calibration)
     else:
         shutil.copyfile(graph, target)
-        if needs_no_nms(network) and options.kind == "onnx":
+        if needs_no_nms(network) and options.kind == "onnx" and not options.trained:
             cells = sum(head.shape[1] * head.shape[2] for head in network.heads)
             classes = network.heads[-1].nc
             append_best(target, classes, None if options.dynamic else cells)
@@ -118,9 +133,11 @@ def open_file(
         return NcnnNetwork(path, network, threads)
     if kind == "openvino":
         return OpenVinoNetwork(path, threads)
-    opened: OnnxNetwork | OpenCVOnnx | MnnNetwork | LiteRtNetwork
+    opened: OnnxNetwork | OpenCVOnnx | MnnNetwork | LiteRtNetwork | ExecuTorchNetwork
     if kind == "mnn":
         opened = MnnNetwork(path, threads)
+    elif kind == "executorch":
+        opened = ExecuTorchNetwork(path, network)
     elif kind == "litert":
         opened = LiteRtNetwork(path, network, threads)
     elif kind == "opencv":

@@ -13,7 +13,8 @@ from typing import Literal, get_args
 from .needs import opencv_reads_cfg
 
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
-Format = Literal["onnx", "openvino", "ncnn", "mnn", "litert"]  # run a file made of them
+# run a file made of them
+Format = Literal["onnx", "openvino", "ncnn", "mnn", "litert", "executorch"]
 Pair = Literal["darknet", "opencv"]  # read a cfg with its weights, which export.py writes, too
 Theirs = Literal["ultralytics"]  # a checkpoint of the library that a network came from
 Backend = Literal[Runtime, Format]
@@ -25,6 +26,7 @@ _OPENED_BY: dict[str, tuple[Backend, ...]] = {
     ".param": ("ncnn",),
     ".mnn": ("mnn",),
     ".tflite": ("litert",),
+    ".pte": ("executorch",),
 }
 _SUFFIXES: dict[Format | Pair | Theirs, tuple[str, ...]] = {
     "darknet": (".cfg", ".weights"),
@@ -34,6 +36,7 @@ _SUFFIXES: dict[Format | Pair | Theirs, tuple[str, ...]] = {
     "mnn": (".mnn",),
     "litert": (".tflite",),
     "ultralytics": (".pt",),
+    "executorch": (".pte",),
     # The last one is ours: ncnn's own files have no place for metadata.
     "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
 }

@@ -35,11 +35,17 @@ def network_inputs(
 
 
 def calibration_inputs(
-    spec: DataSpec, count: int, img_size: tuple[int, int], fit: Fit, channels: int = 3
+    spec: DataSpec,
+    count: int,
+    img_size: tuple[int, int],
+    fit: Fit,
+    channels: int = 3,
+    seed: int = 0,
 ) -> list[NDArray[np.float32]]:
-    """`count` images spread evenly over the training list. Raises UserError without any."""
+    """`count` images of the training list, drawn by the seed. Raises UserError without any."""
     entries = [path for _, path in load_list(spec.require("train"))]
-    places = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).astype(int))
+    drawn = np.random.default_rng(seed).permutation(len(entries))[:count]
+    places = np.sort(drawn)
     found = network_inputs([entries[place] for place in places], img_size, fit, channels)
     if not found:
         raise UserError(f"{spec.train}: no image of it opens, and int8 needs some to calibrate on")

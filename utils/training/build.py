@@ -20,11 +20,13 @@ from ..detection.score import require_classes
 from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.initialize import initialize
+from ..network.int8.convert import put_on_grids
+from ..network.int8.saved import RAW_KEY, ranges_in
 from ..network.layers.strides import neighbours
 from ..network.saved_masks import masks_in, read_masks
 from ..network.transfer import load_but_heads
 from ..network.weights import require_usable
-from .batches import make_loaders
+from .batches import Loaders, make_loaders
 from .checkpoint import Trainee
 from .distillation.distiller import Distiller
 from .distillation.links import links_to_teach
@@ -34,6 +36,7 @@ from .losses.loss import DetectionLoss
 from .optimization.ema import make_ema
 from .optimization.freezing import Freezing
 from .optimization.held_masks import HeldMasks
+from .optimization.int8 import begin_in_int8
 from .optimization.optimizer import make_optimizer
 from .optimization.precision import resolve_precision
 from .optimization.ranks import Ranks
@@ -82,7 +85,8 @@ def build_run(
     freezing = Freezing.of(model.rules, frozen.layers, frozen.as_darknet, frozen.statistics)
     decay, later = options.optimizer.weight_decay, bool(freezing.until)
     optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
-    share, plain_too = (ranks.rank, ranks.world), bool(options.remeasured)
+    share = (ranks.rank, ranks.world)
+    plain_too = bool(options.remeasured) or options.int8
     loaders = make_loaders(options, spec, model, device, plain_too, share)
     per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
     if options.schedule.max_batches and resumed is None:
@@ -94,6 +98,8 @@ def build_run(
     options = replace(options, sparsity=replace(options.sparsity, strength=sparsity.s))
     distiller = build_distiller(options, build, model, device, spec.names)
     loss = DetectionLoss(model.heads, options.loss, ranks)
+    if options.int8:
+        _to_int8(model, loaders, resumed, device)
     network = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
     if options.machine.compile:
         network = cast(nn.Module, torch.compile(network))
@@ -201,6 +207,18 @@ def build_distiller(
     linked = links_to_teach(asked, options.cfg, student.rules, teacher.rules)
     sight = Sight.of(teacher, student.img_size)
     return Distiller(teacher, student.heads, asked.lessons, linked, options.loss.iou_t, sight)
+
+
+def _to_int8(
+    model: Network, loaders: Loaders, resumed: Resumed | None, device: torch.device
+) -> None:
+    """Rounded values and kernels from here on; a resumed run has its own ranges."""
+    if resumed is not None:
+        put_on_grids(model, ranges_in(resumed.checkpoint, resumed.folder.last, RAW_KEY))
+        return
+    assert loaders.plain is not None
+    loaders.plain.set_epoch(0)
+    begin_in_int8(model, loaders.plain, device)
 
 
 def _held_masks(start: StartOptions, resumed: Resumed | None, model: nn.Module) -> HeldMasks | None:

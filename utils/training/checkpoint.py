@@ -23,6 +23,8 @@ from ..command.errors import UserError
 from ..command.files import all_or_none, alone
 from ..command.flag_fields import to_flags
 from ..network.checkpoints.file import save_checkpoint
+from ..network.int8.convert import ranges_of, set_ranges
+from ..network.int8.saved import KEY, RAW_KEY, ranges_in
 from ..network.weights import checkpoint_content, load_checkpoint
 from .optimization.held_masks import HeldMasks
 from .options import TrainOptions
@@ -80,6 +82,7 @@ def weights_content(
     """
     masks = {} if trainee.masks is None else {"masks": dict(trainee.masks.masks)}
     conf = {} if math.isnan(progress.best_conf) else {"best_conf": progress.best_conf}
+    ranges = ranges_of(trainee.averaged())
     return {
         **checkpoint_content(cfg_text, trainee.averaged().state_dict(), progress.seen),
         "names": list(names),
@@ -87,6 +90,7 @@ def weights_content(
         "epoch": progress.epoch,
         "best_fitness": progress.best_fitness,
         **masks,
+        **({KEY: ranges} if ranges else {}),
     }
 
 
@@ -95,6 +99,7 @@ def training_content(
 ) -> dict[str, Any]:
     """What `last.pt` holds: the weights to use and all that `restore` needs."""
     ema = trainee.ema
+    ranges = ranges_of(trainee.model)
     return {
         **weights_content(trainee, cfg_text, progress, names),
         "raw": trainee.model.state_dict(),
@@ -106,6 +111,7 @@ def training_content(
         "best_epoch": progress.best_epoch,
         "results": progress.rows,
         "args": args,
+        **({RAW_KEY: ranges} if ranges else {}),
     }
 
 
@@ -170,6 +176,7 @@ def restore(checkpoint: Mapping[str, Any], trainee: Trainee) -> Progress:
         if trainee.ema is not None:
             trainee.ema.module.load_state_dict(checkpoint["model"])
             trainee.ema.n_averaged.fill_(checkpoint["ema_updates"])
+            set_ranges(trainee.ema.module, ranges_in(checkpoint, "last.pt"))
         trainee.optimizer.load_state_dict(checkpoint["optimizer"])
         trainee.scaler.load_state_dict(checkpoint["scaler"])
         _set_rng_states(checkpoint["rng"])

@@ -97,6 +97,9 @@ def what_next(run: Run, found: Metrics | None) -> str:
         check = {"see what it finds": on("detect.py", "--weights", folder.best, *shown)}
     if options.start.masks:
         return next_steps(check)
+    if options.int8:
+        export = on("export.py", "--weights", folder.best, "--format", "onnx", "--int8")
+        return next_steps({"have it in 8 bits": export, **check})
     if plan_path(cfg).is_file() or Path(cfg).name.startswith("prune_"):
         export = on("export.py", "--weights", folder.best, "--format", "opencv")
         steps = {"have its cfg and weights for OpenCV and Darknet": export, **check}

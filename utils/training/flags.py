@@ -119,6 +119,12 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
         "rate and schedule, batch, augmentation; each head's loss",
     )
     add("--seed", type=int, help="of weights, order and augmentation")
+    add(
+        "--int8",
+        action="store_true",
+        help="finetune --weights for 8 bits (rounded values and kernels), with their float self "
+        "as the teacher unless --t-weights names one",
+    )
     add("--strict", action="store_true", help="problems in the data are errors, not warnings")
 
 

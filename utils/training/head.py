@@ -81,7 +81,9 @@ def _start(run: Run) -> str:
     if not start.weights:
         return f"random weights, seed {run.options.seed}"
     cut = f", layers before {start.cutoff}" if start.cutoff is not None else ""
-    return f"{start.weights}{cut}"
+    grids = len(run.model.grids)
+    rounded = f", in int8 ({grids} values and all kernels rounded)" if grids else ""
+    return f"{start.weights}{cut}{rounded}"
 
 
 def _data(run: Run) -> str:

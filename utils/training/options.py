@@ -14,6 +14,7 @@ from typing import Any
 
 from ..cfg import Cfg
 from ..command.cli import img_size
+from ..command.errors import UserError
 from ..command.flag_fields import flag, from_flags, to_flags
 from ..data.options import FLIP, AugmentOptions
 from ..detection.as_the_cfg_says import FROM_CFG
@@ -21,6 +22,8 @@ from .distillation.options import TeacherOptions
 from .losses.options import LossOptions
 from .optimization.options import Amp, OptimizerOptions, Rates, ScheduleOptions, rates_of
 from .sparse.options import PRUNE_SCRIPTS, REMEASURED, SparsityOptions
+
+INT8_LR_SHARE = 0.1  # of the usual learning rate
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ class TrainOptions:
     """One training; the defaults are those of train.py's flags.
 
     name: the run's folder below `project`, '' takes the cfg's name. exist_ok: also where a run of
-    this name stands already, whose files are replaced. seed: of weights, order and augmentation.
+    this name stands already, whose files are replaced. int8: finetune for 8 bits, with the network
+    in float as the teacher where none is named. seed: of weights, order and augmentation.
     typed: the flags that a command line gave, as they are saved; {} for a call from Python.
     Raises UserError where values do not go together or lie outside their range.
     """
@@ -125,6 +129,7 @@ class TrainOptions:
     name: str = ""
     project: str = "runs/train"
     exist_ok: bool = False
+    int8: bool = False
     start: StartOptions = field(default_factory=StartOptions)
     freeze: FreezeOptions = field(default_factory=FreezeOptions)
     images: ImageOptions = field(default_factory=ImageOptions)
@@ -137,6 +142,16 @@ class TrainOptions:
     machine: MachineOptions = field(default_factory=MachineOptions)
     typed: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if not self.int8:
+            return
+        if not self.start.weights:
+            raise UserError("--int8 finetunes a trained network for 8 bits: name its --weights")
+        if self.sparsity.on:
+            raise UserError("--int8 comes last: train sparsely and prune before it")
+        if self.machine.compile or self.machine.amp not in ("auto", "off"):
+            raise UserError("--int8 computes in float32: leave out --compile and --amp")
+
     @staticmethod
     def of_flags(typed: Mapping[str, Any]) -> TrainOptions:
         """The options that values by the names of train.py's flags give, all of which are there."""
@@ -146,7 +161,10 @@ class TrainOptions:
     @property
     def rates(self) -> Rates:
         """The optimizer, its learning rate and its momentum, as given or by default."""
-        return rates_of(self.optimizer, self.sparsity.by_gradient)
+        found = rates_of(self.optimizer, self.sparsity.by_gradient)
+        if self.int8 and self.optimizer.lr0 is None:  # it is there already, but for the rounding
+            return replace(found, lr0=found.lr0 * INT8_LR_SHARE)
+        return found
 
     @property
     def remeasured(self) -> int:
@@ -167,7 +185,20 @@ class TrainOptions:
         rates = self.rates
         optimizer = replace(self.optimizer, kind=rates.kind, lr0=rates.lr0, momentum=rates.momentum)
         sparsity = replace(self.sparsity, remeasure=self.remeasured)
-        return replace(self, images=images, optimizer=optimizer, sparsity=sparsity)
+        teacher, machine = self.teacher, self.machine
+        if self.int8:
+            machine = replace(machine, amp="off")
+            if not teacher.cfg:
+                start = self.start.weights
+                teacher = replace(teacher, cfg=self.cfg, weights=start)
+        return replace(
+            self,
+            images=images,
+            optimizer=optimizer,
+            sparsity=sparsity,
+            teacher=teacher,
+            machine=machine,
+        )
 
     def saved(self) -> dict[str, Any]:
         """The flags that give these options: what was typed, and in it what has changed since."""

@@ -13,6 +13,7 @@ from ..data.loader import Batch, make_loader
 from ..detection.evaluate import collect, measure
 from ..detection.plots.write import write_plots
 from ..detection.results import Metrics
+from ..network.int8.convert import set_ranges
 from ..pictures.detections import Picture
 from ..pictures.labelled import as_rgb, drawn_cell, encoded, labels_as_detections, sheet
 from .checkpoint import Progress
@@ -94,6 +95,7 @@ def write_scores(run: Run) -> Metrics | None:
         return None
     network = copy.deepcopy(run.model)
     network.load_weights(run.folder.best)
+    set_ranges(network, network.ranges)
     network.eval().to(run.device).answering_().fuse()
     images = run.valid.dataset
     # All of them: run.valid has this process's share.

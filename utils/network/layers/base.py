@@ -82,6 +82,8 @@ class Layer:
     normalized: bool = False  # whether `bn.weight` scales each of its output channels
     activation: str = "linear"  # the name of what its sum or product goes through at the end
     groups: int = 1  # equal parts of its channels that it treats apart
+    has_kernel: bool = False  # whether a kernel makes its channels, and a bias
+    hands_on: bool = False  # whether its numbers are all numbers of its one source
     only_by_onnx: str = ""  # why neither Darknet nor OpenCV's importer runs it, where that is so
     one_image_in_opencv: bool = False  # OpenCV's importer runs it right in batches of 1 only
     not_in_opencv: str = ""  # why OpenCV's importer computes something else than Darknet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 from ...cfg import Section, read_note, references, set_option
 from ...cfg.notes import INITIAL_NOTE
@@ -34,6 +35,7 @@ class Convolutional(Layer):
     """A 2-d convolution, grouped and dilated at will."""
 
     kind = "convolutional"
+    has_kernel = True
 
     def infer_shape(self) -> Shape:
         """Read every option once; see the class's attributes for what they mean."""
@@ -216,8 +218,10 @@ class Convolutional(Layer):
         from .modules import ConvolutionModule
 
         assert isinstance(module, ConvolutionModule)
-        x = self._convolve(module.conv, inputs[0])
-        if module.bn is not None:
+        x = self._convolve(module, inputs[0])
+        if module.int8 is not None:
+            x = module.int8(x)
+        elif module.bn is not None:
             x = module.bn(x)
         if self.activation in ACROSS_CHANNELS:
             x = ACROSS_CHANNELS[self.activation](x)
@@ -227,17 +231,19 @@ class Convolutional(Layer):
             return x
         return blur(x, self.antialiasing, self.blur_stride, _padding_mode(module.conv))
 
-    def _convolve(self, conv: torch.nn.Conv2d, x: Tensor) -> Tensor:
+    def _convolve(self, module: Any, x: Tensor) -> Tensor:
+        conv = module.conv
         circular = _padding_mode(conv) == "circular"
-        if self.owner == self.index and not circular:
+        if self.owner == self.index and not circular and module.int8 is None:
             convolved: Tensor = conv(x)
             return convolved
         # A shared kernel brings its numbers only: stride, padding and dilation are this layer's.
         pad = self.padding * self.dilation
         if circular:
             x, pad = wrapped(x, pad), 0
+        kernel, bias = module.kernel()
         return torch.nn.functional.conv2d(
-            x, conv.weight, conv.bias, self.stride, pad, self.dilation, self.groups
+            x, kernel, bias, self.stride, pad, self.dilation, self.groups
         )
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:

@@ -296,6 +296,7 @@ class Empty(Layer):
     """Passes its input on."""
 
     kind = "empty"
+    hands_on = True
 
 
 class Cost(Layer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .base import PaddingMode
 from .normalization import BN_EPS, BN_MOMENTUM, folded
@@ -31,7 +31,9 @@ class DarknetBatchNorm(nn.BatchNorm2d):
 class ConvolutionModule(nn.Module):
     """`conv` and, unless `normalized` is false or it has been fused, `bn`.
 
-    initial: all weights before a training from random ones; None: these are drawn.
+
+    initial: all weights before a training from random ones; None: these are drawn. int8: what
+    rounds its kernel and its sum, where they are (see `network/int8`).
     """
 
     def __init__(
@@ -41,6 +43,14 @@ class ConvolutionModule(nn.Module):
         self.conv = conv
         self.bn = bn
         self.initial = initial
+        self.int8: Any = None
+
+    def kernel(self) -> tuple[Tensor, Tensor | None]:
+        """Its kernel and bias; in int8 they are rounded, and hold the normalisation."""
+        if self.int8 is None:
+            return self.conv.weight, self.conv.bias
+        found: tuple[Tensor, Tensor | None] = self.int8.kernel(self.conv, self.bn)
+        return found
 
     @torch.no_grad()
     def fuse(self) -> None:

@@ -118,6 +118,11 @@ class MaxPool(_Pooling):
 
     kind = "maxpool"
 
+    @property
+    def hands_on(self) -> bool:  # type: ignore[override]
+        """Unless a blur follows."""
+        return not self.antialiasing
+
     def infer_shape(self) -> Shape:
         """Also reads `maxpool_depth`, `out_channels` and `antialiasing`."""
         shape = super().infer_shape()
@@ -255,6 +260,11 @@ class Upsample(Layer):
     """Nearest-neighbour copies times `scale`; a negative stride sums blocks instead."""
 
     kind = "upsample"
+
+    @property
+    def hands_on(self) -> bool:  # type: ignore[override]
+        """Copies without a scale."""
+        return self.stride > 0 and self.scale == 1
 
     def infer_shape(self) -> Shape:
         """Height and width times (or, for a negative stride, divided by) the stride."""

@@ -37,6 +37,8 @@ def depth_to_space(x: Tensor, stride: int) -> Tensor:
 
 
 class _Reorg(Layer):
+    hands_on = True
+
     def infer_shape(self) -> Shape:
         """s*s times the channels on 1/s of the sides, or with `reverse` the other way round."""
         self.stride = self.section.integer("stride", 1)

@@ -54,6 +54,11 @@ class Route(Layer):
         return channels, *self.inputs[0][1:]
 
     @property
+    def hands_on(self) -> bool:  # type: ignore[override]
+        """With one source."""
+        return len(self.sources) == 1
+
+    @property
     def concatenates(self) -> tuple[int, ...]:
         """Its sources, unless it takes parts of them."""
         return self.sources if self.groups == 1 else ()
@@ -73,7 +78,9 @@ class Route(Layer):
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
         """(B, sum of C / groups, H, W)."""
-        parts = [x[:, self._part(x.shape[1])] for x in inputs]
+        # A whole slice is one more node of a graph that is exported.
+        cut = self.groups > 1
+        parts = [x[:, self._part(x.shape[1])] if cut else x for x in inputs]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def channels(self, inputs: Sequence[Ids], ties: Ties) -> Ids:
@@ -220,6 +227,7 @@ class Dropout(Layer):
     """Identity at inference; drops values (probability .5 by default) in training."""
 
     kind = "dropout"
+    hands_on = True
 
     def infer_shape(self) -> Shape:
         """Unchanged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import sys
 import tempfile
@@ -25,8 +26,9 @@ from ...detection.options import Inputs
 from ...detection.score import require_classes
 from ...network.cost import count_macs, count_parameters
 from ...network.darknet import Build, Network, names_of
+from ...network.int8.convert import put_on_grids
 from ..choose import darknet_weights
-from ..files import FileOptions, graph_options, write_files
+from ..files import FINETUNED, FROM_TORCH, FileOptions, graph_options, write_files
 from ..needs import opencv_reads_cfg
 from ..onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from ..options import Backend, Format, Pair, target_files
@@ -177,18 +179,29 @@ def make_files(
         int8 = runtime.endswith(INT8)
         if backend == "torch" or (backend == "opencv" and opencv_reads_cfg()):
             continue
+        kind, stem = cast(Format | Pair, backend), folder / runtime
+        if int8 and network.ranges and kind in FINETUNED:
+            options = FileOptions(kind, network.img_size, trained=True)
+            write_files(_on_grids(network), stem, options, metadata)
+            made[runtime] = target_files(stem, kind)[0]
+            continue
         if int8 and not calibration:
             made[runtime] = "needs --data to calibrate on"
             continue
-        kind = cast(Format | Pair, backend)
         options = FileOptions(kind, network.img_size, calibration=calibration if int8 else ())
         graph = graph_options(options)
-        if backend != "litert" and graph not in graphs:
+        if backend not in FROM_TORCH and graph not in graphs:
             graphs[graph] = folder / f"graph{len(graphs)}.onnx"
             save_onnx(network, graphs[graph], graph, metadata)
-        stem = folder / runtime
         write_files(network, stem, options, metadata, graphs.get(graph))
         made[runtime] = target_files(stem, kind)[0]
+    return made
+
+
+def _on_grids(network: Network) -> Network:
+    """A copy that computes as it was finetuned for int8."""
+    made = copy.deepcopy(network)
+    put_on_grids(made, made.ranges)
     return made
 
 

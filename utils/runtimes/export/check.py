@@ -34,7 +34,8 @@ def check_files(network: Network, stem: Path, options: FileOptions, images: Imag
     if options.nms:
         return _check_nms(target_files(stem, "onnx")[0], batch, expected, options.nms)
     made = target_files(stem, options.kind)[0]
-    if options.kind == "onnx" and not options.calibration and needs_no_nms(network):
+    in_int8 = options.calibration or options.trained
+    if options.kind == "onnx" and not in_int8 and needs_no_nms(network):
         return _check_best(made, _sizes(batch, network, options), fused)
     run = open_file(options.kind, made, network)
     agreement = compare_outputs(run(batch), expected)

@@ -31,6 +31,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
         half=args.half,
         int8=args.int8,
         calibration_images=args.calibration_images,
+        seed=args.seed,
         nms=NmsOptions(args.conf_thres, args.iou_thres) if args.nms else None,
         layout=args.layout,
         force=args.force,
@@ -52,6 +53,7 @@ def make_parser(doc: str | None) -> Parser:
     add("--half", action="store_true", help="weights in float16")
     add("--int8", action="store_true", help="8 bits, calibrated on --data (not ncnn)")
     add("--calibration-images", type=positive_int, default=100, metavar="N", help="for --int8")
+    add("--seed", type=int, default=0, help="which images of --data --int8 calibrates on")
     add("--nms", action="store_true", help="end the graph with NMS by IoU (onnx)")
     add("--conf-thres", type=ratio, default=nms.conf_thres, help="of --nms")
     add("--iou-thres", type=ratio, default=nms.iou_thres, help="of --nms")

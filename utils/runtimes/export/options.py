@@ -21,7 +21,7 @@ class ExportOptions:
     output: their path without suffix; None puts them beside the weights. data: a .data file, whose
     class names go along and on whose images the result is checked. dynamic: any batch and image
     size. half: weights in float16. int8: 8 bits, calibrated on `calibration_images` images of
-    `data`. nms: the graph ends with it. layout: of an ONNX file's boxes. force:
+    `data`, drawn by `seed`. nms: the graph ends with it. layout: of an ONNX file's boxes. force:
     files of an earlier export are replaced. python: the interpreter that has ultralytics, for
     "ultralytics"; "": this one.
 
@@ -37,6 +37,7 @@ class ExportOptions:
     half: bool = False
     int8: bool = False
     calibration_images: int = 100
+    seed: int = 0
     nms: NmsOptions | None = None
     layout: Layout = "rows"
     force: bool = False
@@ -62,7 +63,9 @@ class ExportOptions:
             raise UserError("--int8 does not go with --half, --dynamic or --nms")
         if self.format == "ncnn" and (self.int8 or self.dynamic):
             raise UserError("--format ncnn knows neither --int8 nor --dynamic here")
-        if self.format in ("mnn", "litert") and self.dynamic:
+        if self.format == "executorch" and self.half:
+            raise UserError("--format executorch computes in float32 or int8: no --half")
+        if self.format in ("mnn", "litert", "executorch") and self.dynamic:
             raise UserError(
                 f"--format {self.format} is for one size: --dynamic is for ONNX, OpenVINO"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...command.table import table
 from ...detection.results import Metrics
-from ..results import Agreement
+from ..results import Agreement, IntegerErrors
 
 NOTABLE_FALL = 0.02  # of mAP
 
@@ -17,7 +17,8 @@ class Exported:
     """The files, and how their runtime's results compare with PyTorch's.
 
     checked: on how many images. worth: of an int8 export, a name and the metrics of the float32
-    model and of the files. median_ms: of OpenCV's forward pass of one image, where that was timed.
+    model and of the files. integers: of an int8 ONNX file. median_ms: of OpenCV's
+    forward pass of one image, where that was timed.
     """
 
     files: tuple[Path, ...]
@@ -25,6 +26,7 @@ class Exported:
     checked: int
     worth: tuple[tuple[str, Metrics], ...] = ()
     median_ms: float | None = None
+    integers: IntegerErrors | None = None
 
     def worth_table(self) -> str:
         """The mAP of each, and a warning where either figure falls by more than chance would."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,15 +18,17 @@ from ...detection.options import Scoring
 from ...detection.results import Metrics
 from ...detection.score import require_classes, score
 from ...network.darknet import Build, Network, names_of
+from ...network.int8.convert import put_on_grids, take_off_grids
 from ..agreement import finds_something
 from ..choose import torch_backend, with_weights
-from ..files import FileOptions, open_file, write_files
+from ..files import FINETUNED, FileOptions, open_file, write_files
 from ..onnx.best import needs_no_nms
 from ..onnx.export import onnx_metadata
+from ..onnx.integers import integer_errors
 from ..opencv import OpenCVDarknet
 from ..options import Format, Pair, is_pair, target_files
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
-from ..results import Agreement
+from ..results import Agreement, IntegerErrors
 from ..ultralytics.export import export_ultralytics
 from .check import check_files
 from .options import ExportOptions
@@ -33,6 +36,7 @@ from .pair import export_pair, pass_ms
 from .results import Exported
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # largest difference from PyTorch, see Agreement
+MOST_BY_INTEGERS = 2.0  # of what the rounding costs
 CHECKED_IMAGES, LOOKED_AT = 4, 32
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "demo.png"
 
@@ -76,28 +80,53 @@ def _export(options: ExportOptions, build: Build) -> Exported:
         agreement = export_pair(network, options.stem, kind, images, build, TOLERANCE)
         ms = pass_ms(OpenCVDarknet(*made), images) if kind == "opencv" else None
         return Exported(made, agreement, len(images), median_ms=ms)
-    calibration: Images = ()
-    if options.int8 and spec:
-        spec.require("valid")  # for `int8_worth`, which comes after all the work
-        calibration = calibration_inputs(
-            spec, options.calibration_images, network.img_size, fit, network.in_channels
-        )
+    calibration, trained = _integers_from(options, network, spec, fit)
     files = FileOptions(
         kind=options.format,
         img_size=network.img_size,
         dynamic=options.dynamic,
         half=options.half,
         calibration=calibration,
+        trained=trained,
         nms=options.nms,
         layout=options.layout,
     )
     names = spec.names if spec else names_of(network)
     metadata = onnx_metadata(network, names, fit)
-    agreement = export_network(network, options.stem, files, metadata, images)
-    worth = int8_worth(options, options.format, network, spec) if calibration and spec else ()
+    agreement, integers = export_network(network, options.stem, files, metadata, images)
+    worth = int8_worth(options, options.format, network, spec) if options.int8 and spec else ()
     timed = options.format == "opencv"
     ms = pass_ms(open_file("opencv", made[0], network), images) if timed else None
-    return Exported(made, agreement, len(images), worth, ms)
+    return Exported(made, agreement, len(images), worth, ms, integers)
+
+
+def _integers_from(
+    options: ExportOptions, network: Network, spec: DataSpec | None, fit: Fit
+) -> tuple[Images, bool]:
+    """Images to calibrate int8 by, and whether the network goes on the grids of its finetuning.
+
+    Raises UserError for a format that takes no such grids.
+    """
+    trained = options.int8 and bool(network.ranges)
+    if trained:
+        if options.format not in FINETUNED:
+            raise UserError(
+                f"{options.inputs.weights}: --format {options.format} takes no ranges of a "
+                f"finetuned network ({', '.join(FINETUNED)} do): give it the float weights"
+            )
+        put_on_grids(network, network.ranges)
+    if options.int8 and spec:
+        spec.require("valid")  # for `int8_worth`, which comes after all the work
+    if not options.int8 or not spec or trained:
+        return (), trained
+    return calibration_inputs(
+        spec,
+        options.calibration_images,
+        network.img_size,
+        fit,
+        network.in_channels,
+        options.seed,
+    ), trained
 
 
 def export_network(
@@ -106,11 +135,14 @@ def export_network(
     options: FileOptions,
     metadata: Mapping[str, str],
     images: Images,
-) -> Agreement:
+) -> tuple[Agreement, IntegerErrors | None]:
     """Put STEM's files of a loaded network in place, after running them on `images`.
 
+    The second is of int8 ONNX files: what this processor makes of their integers.
+
     Raises UserError when the runtime's results differ from PyTorch's by more than the tolerance
-    (int8 differs by nature: its worth is its mAP), and leaves nothing then.
+    (int8 differs by nature: its worth is its mAP), or an int8 ONNX file's integers are computed as
+    something else than its graph says, and leaves nothing then.
     """
     with scratch_folder(stem) as folder:
         made = folder / "model"
@@ -118,13 +150,31 @@ def export_network(
         agreement = check_files(network, made, options, images)
         limit = HALF_TOLERANCE if options.half else TOLERANCE
         wrong = agreement.difference > limit or (agreement.moved and not options.half)
-        if wrong and not options.calibration:
+        if wrong and not (options.calibration or options.trained):
             raise UserError(
                 f"{stem}: not written, since the {options.kind} model differs from PyTorch "
                 f"({agreement}; allowed: {limit:g})"
             )
+        integers = None
+        if options.kind == "onnx" and (options.calibration or options.trained):
+            integers = _checked_integers(target_files(made, "onnx")[0], network, images)
         put_together(*(target_files(place, options.kind) for place in (made, stem)))
-    return agreement
+    return agreement, integers
+
+
+@torch.no_grad()
+def _checked_integers(path: Path, network: Network, images: Images) -> IntegerErrors:
+    """What this processor makes of an int8 file. Raises UserError where that is too far off."""
+    in_float = copy.deepcopy(network)
+    take_off_grids(in_float)
+    batch = as_batch(images)
+    errors = integer_errors(path, batch, in_float.eval().fuse()(batch))
+    if errors.share > MOST_BY_INTEGERS:
+        raise UserError(
+            f"{path.name}: not written, since ONNX Runtime on this processor computes something "
+            f"else than the graph says ({errors}): take --half"
+        )
+    return errors
 
 
 @torch.no_grad()
@@ -154,8 +204,12 @@ def int8_worth(
     how = Scoring(fit=options.fit, batch_size=8, workers=0)
     made = target_files(options.stem, kind)
     quantized = open_file(kind, made[0], network)
-    runs = (
-        ("float32 (PyTorch)", torch_backend(network)),
-        (f"int8 ({kind})", quantized),
-    )
+    rounded = bool(network.grids)
+    in_float = copy.deepcopy(network)
+    take_off_grids(in_float)
+    in_float.ranges = {}
+    runs = [(f"{'its float weights' if rounded else 'float32'} (PyTorch)", torch_backend(in_float))]
+    if rounded:
+        runs.append(("int8 as finetuned (PyTorch)", torch_backend(network)))
+    runs.append((f"int8 ({kind})", quantized))
     return tuple((name, score(predict, spec, network, how)) for name, predict in runs)

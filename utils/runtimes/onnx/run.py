@@ -23,16 +23,21 @@ class OnnxNetwork:
     """`model(x)`: images (B, 3, H, W) in 0..1 -> (B, N, 5 + nc), as `Darknet` in eval mode gives.
 
     A file of another layout gives the same rows again. One made for one image at a time is called
-    once per image. threads: None takes all cores.
+    once per image. threads: None takes all cores. optimized: else the graph is computed as it is
+    written, an int8 one in float between its roundings.
     Raises UserError for a file that ONNX Runtime cannot open, or that does not give boxes.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, threads: int | None = None, optimized: bool = True
+    ) -> None:
         runtime = load("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
+        if not optimized:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         found = require_file(path, "the ONNX model")
         try:
             self._session = runtime.InferenceSession(

@@ -41,6 +41,8 @@ ADVICE: dict[Target, Advice] = {
         "yolov3-tiny took 23.3 ms odd, 24.4 in multiples of 8 and 5% more MACs"),
     "litert": Advice("export.py --format litert", 1,
         "yolov3-tiny took 29.6 ms odd, 29.4 in multiples of 8 and 5% more MACs"),
+    "executorch": Advice("export.py --format executorch", 8,
+        "not measured; XNNPACK packs channels in 4 and 8"),
     "tensorrt": Advice(
         "export.py --format onnx", 8, "its tensor cores want 8 in float16, 32 in int8 (not run)"
     ),

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Target = Literal[
-    "onnx", "openvino", "opencv", "ncnn", "mnn", "litert", "tensorrt", "rknn", "darknet"
+    "onnx",
+    "openvino",
+    "opencv",
+    "ncnn",
+    "mnn",
+    "litert",
+    "executorch",
+    "tensorrt",
+    "rknn",
+    "darknet",
 ]
 TARGETS: tuple[Target, ...] = get_args(Target)

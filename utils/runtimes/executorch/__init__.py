@@ -1,0 +1,1 @@
+"""A network as an ExecuTorch program (.pte) for XNNPACK's kernels, and run by ExecuTorch."""
