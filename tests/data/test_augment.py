@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.tiny_data import box_picture, centre_of_light, noise_picture
 from utils.command.errors import UserError
 from utils.command.flag_fields import from_flags
+from utils.data import augment as augment_module
 from utils.data.augment import (
     Tile,
     augment_colour,
@@ -24,6 +27,7 @@ from utils.data.augment import (
 )
 from utils.data.letterbox import GREY
 from utils.data.options import AugmentOptions
+from utils.data.pixels import ByteArray
 
 NET = (96, 128)
 OFF = AugmentOptions(**{knob.name: 0.0 for knob in fields(AugmentOptions)})
@@ -81,6 +85,36 @@ def test_mosaic_boxes_follow_the_pixels(seed: int) -> None:
     else:
         left = (image[..., 0] > 192).sum()
         assert left < 0.25 * 30 * 40 * 1.3**2
+
+
+@pytest.mark.parametrize("options", [STRONG, AugmentOptions(), replace(AugmentOptions(), scale=0)])
+def test_a_mosaic_of_which_only_the_seen_part_is_drawn_has_the_same_pixels(
+    options: AugmentOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = [(noise_picture(96, 128, i), np.zeros((0, 5), np.float32)) for i in range(4)]
+    seen, sizes = augment_module._seen, []
+
+    def pictures(window: Callable[..., augment_module.Window]) -> list[ByteArray]:
+        monkeypatch.setattr(augment_module, "_seen", window)
+        made = (augment_mosaic(tiles, NET, options, np.random.default_rng(k)) for k in range(60))
+        return [image for image, _ in made]
+
+    def counted(*given: Any) -> augment_module.Window:
+        x1, y1, x2, y2 = seen(*given)
+        sizes.append((x2 - x1) * (y2 - y1))
+        return x1, y1, x2, y2
+
+    def smaller(*given: Any) -> augment_module.Window:
+        x1, y1, x2, y2 = seen(*given)
+        return x1 + 8, y1, x2, y2
+
+    whole = pictures(lambda _matrix, hw, _net: (0, 0, hw[1], hw[0]))
+    part = pictures(counted)
+    assert all(np.array_equal(a, b) for a, b in zip(whole, part, strict=True))
+    assert np.mean(sizes) < 0.9 * 4 * NET[0] * NET[1]
+    # Negative control: what is read and not drawn shows.
+    cut = pictures(smaller)
+    assert any(not np.array_equal(a, b) for a, b in zip(whole, cut, strict=True))
 
 
 def test_a_wrong_label_is_noticed() -> None:

@@ -316,6 +316,55 @@ def test_cached_images_survive_augmentation_and_files_may_go(tmp_path: Path) -> 
     assert all(torch.equal(plain[i].image, before[i]) for i in range(4))
 
 
+@FORK
+def test_kept_images_change_no_pixel_and_stay_within_their_bound(source: Path) -> None:
+    def loader(keep_bytes: int, workers: int = 0) -> Loader:
+        dataset = DetectionDataset(source, NC, SIZE, AUGMENT, keep_bytes=keep_bytes)
+        return make_loader(dataset, 2, workers=workers, shuffle=True)
+
+    expected = batches(loader(0), range(3))
+    needed = loader(0).dataset.needed_bytes
+    for bound in (needed, needed // 3):
+        kept = loader(bound)
+        assert same(batches(kept, range(3)), expected)
+        assert same(batches(loader(bound, workers=2), range(3)), expected)
+        held = kept.dataset._contents._kept.bytes
+        assert 0 < held <= bound
+        assert (held == needed) == (bound == needed)
+    # Negative control: a picture that is kept under another's number shows.
+    wrong = loader(needed)
+    kept_images = wrong.dataset._contents._kept
+    kept_images.keep(1, wrong.dataset._contents.load(4)[0].copy())
+    wrong.dataset._contents.sizes[1] = wrong.dataset._contents.sizes[4]
+    assert not same(batches(wrong, range(3)), expected)
+
+
+def test_kept_images_need_no_file_and_each_worker_has_its_share(tmp_path: Path) -> None:
+    path = make_set(tmp_path, 4)
+    dataset = DetectionDataset(path, NC, SIZE, keep_bytes=1 << 20)
+    first = [dataset[i].image.clone() for i in range(4)]
+    for image in (tmp_path / "images").iterdir():
+        image.unlink()
+    assert all(torch.equal(dataset[i].image, first[i]) for i in range(4))
+    kept = cache_module.KeptImages(100)
+    kept.keep(0, np.zeros((2, 5, 3), np.uint8), processes=4)  # 30 of 25
+    assert kept.get(0) is None
+    kept.keep(0, np.zeros((2, 5, 3), np.uint8), processes=3)
+    assert kept.get(0) is not None
+    assert kept.bytes == 30
+
+
+def test_the_bound_is_what_was_asked_or_a_share_of_what_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache_module, "free_memory_bytes", lambda: 4_000)
+    assert cache_module.bound_bytes(None) == 1_000
+    assert cache_module.bound_bytes(3) == 3_000_000
+    assert cache_module.bound_bytes(0) == 0
+    monkeypatch.setattr(cache_module, "free_memory_bytes", lambda: None)
+    assert cache_module.bound_bytes(None) == cache_module.DEFAULT_BOUND_MB * 10**6
+
+
 # Images that turn out not to decode
 
 

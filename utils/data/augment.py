@@ -21,16 +21,20 @@ from .pixels import ByteArray
 FloatArray = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]  # (3, 3), acts on column vectors (x, y, 1)
 Tile = tuple[ByteArray, FloatArray]  # (h, w, C) no larger than the net input, and its boxes
+Window = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, the last two excluded
 
 MOSAIC_TILES = 4
+_READ_AROUND = 3  # pixels: a bilinear warp reads one beyond, and rounds
 
 
 def augment_mosaic(
     tiles: Sequence[Tile], net_hw: Size, options: AugmentOptions, rng: np.random.Generator
 ) -> Tile:
     """Four images around a random point of a double-sized canvas, then affine and flip."""
-    canvas, boxes = _mosaic(tiles, net_hw, rng)
-    matrix = _random_matrix((canvas.shape[0], canvas.shape[1]), net_hw, options, rng)
+    h, w = net_hw
+    corner = round(rng.uniform(0.5, 1.5) * w), round(rng.uniform(0.5, 1.5) * h)
+    matrix = _random_matrix((2 * h, 2 * w), net_hw, options, rng)
+    canvas, boxes = _mosaic(tiles, net_hw, corner, _seen(matrix, (2 * h, 2 * w), net_hw))
     return _warp(canvas, boxes, matrix, net_hw, options)
 
 
@@ -84,12 +88,13 @@ def visible_boxes(
     What the first picture cuts off is not visible either. The rule that drops boxes is
     AugmentOptions'; the shares are of the areas of upright boxes around the transformed ones.
     """
-    whole_px = _sides(transform_boxes(boxes, matrix)).prod(1)
-    moved = transform_boxes(_clip(boxes, from_hw), matrix)
+    shown = _clip(boxes, from_hw)
+    whole, moved = np.split(transform_boxes(np.concatenate((boxes, shown)), matrix), 2)
+    whole_px = _sides(whole).prod(1)
     inside = _clip(moved, net_hw)
     sides_px = _sides(inside)
     # A box wholly cut off by the first picture is a line there, which a rotation would widen again.
-    keep = (_sides(_clip(boxes, from_hw)) > 0).all(1) & (sides_px > 0).all(1)
+    keep = (_sides(shown) > 0).all(1) & (sides_px > 0).all(1)
     keep &= sides_px.prod(1) >= options.min_visible * whole_px
     keep &= (sides_px >= options.min_side_px).all(1)
     return np.asarray(inside[keep], np.float32)
@@ -101,24 +106,39 @@ def _sides(boxes: FloatArray) -> FloatArray:
 
 def _clip(boxes: FloatArray, hw: Size) -> FloatArray:
     h, w = hw
-    return np.clip(boxes, 0, np.array([np.inf, w, h, w, h], np.float32))
+    least = np.maximum(boxes, np.float32(0))
+    return np.asarray(np.minimum(least, np.array([np.inf, w, h, w, h], np.float32)))
 
 
-def _mosaic(tiles: Sequence[Tile], net_hw: Size, rng: np.random.Generator) -> Tile:
-    """Canvas (2H, 2W, C) of grey with one tile in each corner of a random point, and all boxes.
+def _seen(matrix: Matrix, from_hw: Size, net_hw: Size) -> Window:
+    """The part of a picture of `from_hw` that `matrix` brings into one of `net_hw`."""
+    h, w = net_hw
+    corners = np.array([[0, w, w, 0], [0, 0, h, h], [1, 1, 1, 1]], np.float64)
+    x, y = (np.linalg.inv(matrix) @ corners)[:2]
+    x1, y1 = (max(math.floor(side.min()) - _READ_AROUND, 0) for side in (x, y))
+    x2 = min(math.ceil(x.max()) + _READ_AROUND, from_hw[1])
+    y2 = min(math.ceil(y.max()) + _READ_AROUND, from_hw[0])
+    return x1, y1, max(x1, x2), max(y1, y2)
 
-    Boxes may reach beyond the canvas where their tile does.
+
+def _mosaic(tiles: Sequence[Tile], net_hw: Size, corner: tuple[int, int], seen: Window) -> Tile:
+    """Canvas (2H, 2W, C) of grey with one tile in each corner of a point (x, y), and all boxes.
+
+    Boxes may reach beyond the canvas where their tile does. Only what is `seen` of the canvas is
+    drawn: what lies around it is anything, and nobody reads it.
     """
     h, w = net_hw
-    canvas = np.full((2 * h, 2 * w, tiles[0][0].shape[2]), GREY, np.uint8)
-    x, y = round(rng.uniform(0.5, 1.5) * w), round(rng.uniform(0.5, 1.5) * h)
+    canvas = np.empty((2 * h, 2 * w, tiles[0][0].shape[2]), np.uint8)
+    left_seen, top_seen, right_seen, bottom_seen = seen
+    canvas[top_seen:bottom_seen, left_seen:right_seen] = GREY
+    x, y = corner
     placed = []
     for position, (image, boxes) in enumerate(tiles):
         tile_h, tile_w = image.shape[:2]
         left = x if position % 2 else x - tile_w
         top = y if position >= 2 else y - tile_h
-        x1, y1 = max(left, 0), max(top, 0)
-        x2, y2 = min(left + tile_w, 2 * w), min(top + tile_h, 2 * h)
+        x1, y1 = max(left, left_seen), max(top, top_seen)
+        x2, y2 = min(left + tile_w, right_seen), min(top + tile_h, bottom_seen)
         if x1 < x2 and y1 < y2:
             canvas[y1:y2, x1:x2] = image[y1 - top : y2 - top, x1 - left : x2 - left]
         placed.append(boxes + np.array([0, left, top, left, top], np.float32))

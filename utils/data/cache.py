@@ -1,4 +1,4 @@
-"""Resized images kept in RAM."""
+"""Resized images kept in RAM: all of a list at once, or what a bound has room for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import numpy as np
 from ..command.progress import progress_bar
 from .images import Size
 from .pixels import ByteArray
+
+FREE_SHARE = 0.25  # of the memory that is free when a training starts
+DEFAULT_BOUND_MB = 512  # where nobody knows how much that is
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,39 @@ class ImageCache:
         if image is not None and image.shape[:2] == tuple(self._sizes[index]):
             self._block[self._starts[index] : self._starts[index + 1]] = image.reshape(-1)
             self._filled[index] = True
+
+
+class KeptImages:
+    """The images that were read first, up to a bound of bytes; the others are read each time.
+
+    Nothing is given up for what comes later: a training draws its images at random, and any of them
+    is as likely as any other to be wanted next. Worker processes have a copy each, which grows by
+    itself, so that each keeps its share of the bound.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._images: dict[int, ByteArray] = {}
+        self.bytes = 0
+
+    def get(self, index: int) -> ByteArray | None:
+        """A read-only image (h, w, channels), or None for one that is not kept."""
+        return self._images.get(index)
+
+    def keep(self, index: int, image: ByteArray, processes: int = 1) -> None:
+        """Remember an image, and make it read-only, if this process's share has room for it."""
+        if self.bytes + image.nbytes <= self._most_bytes // processes:
+            image.flags.writeable = False
+            self._images[index] = image
+            self.bytes += image.nbytes
+
+
+def bound_bytes(asked_mb: int | None) -> int:
+    """The bound of `KeptImages` in bytes: as asked, in MB, or a share of the free memory."""
+    if asked_mb is not None:
+        return asked_mb * 10**6
+    free = free_memory_bytes()
+    return DEFAULT_BOUND_MB * 10**6 if free is None else int(free * FREE_SHARE)
 
 
 def fits_in_memory(sizes: Sequence[Size], source: str | Path, channels: int = 3) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cache import ImageCache, fits_in_memory
+from torch.utils.data import get_worker_info
+
+from .cache import ImageCache, KeptImages, fits_in_memory
 from .images import Size, UnreadableImageError, best_reduction, read_image
 from .letterbox import Geometry, content_geometry, resize
 from .options import Fit, fitted_size
@@ -18,20 +20,34 @@ class Contents:
     """Reads images resized to fit `img_size` (height, width), without padding."""
 
     def __init__(
-        self, samples: Sequence[Sample], img_size: Size, fit: Fit, channels: int = 3
+        self,
+        samples: Sequence[Sample],
+        img_size: Size,
+        fit: Fit,
+        channels: int = 3,
+        keep_bytes: int = 0,
     ) -> None:
+        """`keep_bytes`: how much of what is read stays in RAM."""
         self.channels = channels
         self.samples = samples
         self.sizes = [fitted_size(sample.image_hw, img_size, fit) for sample in samples]
         self._cache: ImageCache | None = None
+        self._kept = KeptImages(keep_bytes)
+
+    @property
+    def needed_bytes(self) -> int:
+        """What all images take at their size within the input."""
+        return sum(self.channels * h * w for h, w in self.sizes)
 
     def load(self, index: int) -> tuple[ByteArray, Geometry]:
         """(h, w, channels), RGB for 3, read-only, and its geometry. Raises UnreadableImageError."""
         sample, size = self.samples[index], self.sizes[index]
         reduction = best_reduction(sample.path, sample.image_hw, size)
-        image = self._cache.get(index) if self._cache else None
+        image = (self._cache or self._kept).get(index)
         if image is None:
             image = resize(_decode(sample, reduction, self.channels), size)
+            worker = get_worker_info()
+            self._kept.keep(index, image, 1 if worker is None else worker.num_workers)
         return image, content_geometry(sample.image_hw, size, reduction)
 
     def problem(self, index: int, error: UnreadableImageError) -> Problem:
@@ -55,6 +71,7 @@ class Contents:
                 problems[index] = self.problem(index, error)
                 return None
 
+        self._kept = KeptImages(0)
         cache = ImageCache(self.sizes, self.channels)
         cache.fill(load)
         self._cache = cache

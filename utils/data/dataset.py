@@ -67,6 +67,7 @@ class DetectionDataset(Dataset[Item]):
     tell what is used and what was left out; an image whose header is sound but whose pixels do not
     decode stays in `samples`, and the loader leaves it out. unlabelled: images whose labels nobody
     knows; their samples come last, from number `labelled` on, and no mosaic mixes them with others.
+    keep_bytes: resized images stay in RAM as they come, up to so much (see cache.py).
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class DetectionDataset(Dataset[Item]):
         rect: bool = False,
         channels: int = 3,
         unlabelled: Sequence[Path] = (),
+        keep_bytes: int = 0,
     ) -> None:
         if rect and fit == "stretch":
             raise UserError("rectangular batches keep the aspect ratio: they need fit 'letterbox'")
@@ -101,7 +103,8 @@ class DetectionDataset(Dataset[Item]):
         more, unread = samples_without_labels(unlabelled)
         problems += unread
         self.samples: tuple[Sample, ...] = (*samples, *more)
-        self._contents = Contents(self.samples, img_size, fit, channels)
+        self._contents = Contents(self.samples, img_size, fit, channels, keep_bytes)
+        self._boxes: dict[int, FloatArray] = {}  # of tiles: the same in every epoch
         unreadable = self._contents.cache(self.source) if cache else {}
         self.problems: tuple[Problem, ...] = (*problems, *unreadable.values())
         report_problems(self.source, self.problems, strict)
@@ -141,6 +144,11 @@ class DetectionDataset(Dataset[Item]):
         image = augment_colour(image, self.augment, rng)
         return _item(image, _normalised(boxes, net_hw), identity(net_hw), draw.sample), problems
 
+    @property
+    def needed_bytes(self) -> int:
+        """What all resized images take in RAM."""
+        return self._contents.needed_bytes
+
     def content_size(self, index: int) -> Size:
         """(height, width) that the image itself takes within `img_size`."""
         return self._contents.sizes[index]
@@ -164,11 +172,18 @@ class DetectionDataset(Dataset[Item]):
             except UnreadableImageError as error:
                 problems.append(self._contents.problem(index, error))
                 continue
-            rows = geometry.labels_to_net(self.samples[index].labels)
-            size = np.array(geometry.net_hw[::-1], np.float32)
-            centre, half = rows[:, 1:3] * size, rows[:, 3:5] * size / 2
-            tiles.append((image, np.hstack((rows[:, :1], centre - half, centre + half))))
+            if index not in self._boxes:
+                self._boxes[index] = _tile_boxes(self.samples[index].labels, geometry)
+            tiles.append((image, self._boxes[index]))
         return tiles, problems
+
+
+def _tile_boxes(labels: FloatArray, geometry: Geometry) -> FloatArray:
+    """Labels (n, 5) of an image -> (n, 5) class, x1, y1, x2, y2 in pixels of its tile."""
+    rows = geometry.labels_to_net(labels)
+    size = np.array(geometry.net_hw[::-1], np.float32)
+    centre, half = rows[:, 1:3] * size, rows[:, 3:5] * size / 2
+    return np.hstack((rows[:, :1], centre - half, centre + half))
 
 
 def _normalised(boxes: FloatArray, net_hw: Size) -> FloatArray:

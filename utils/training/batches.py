@@ -13,6 +13,7 @@ import torch
 
 from ..cfg import Cfg
 from ..command.errors import UserError
+from ..data.cache import bound_bytes
 from ..data.darknet_files import DataSpec
 from ..data.dataset import DetectionDataset
 from ..data.loader import Loader, make_loader
@@ -65,6 +66,7 @@ def make_loaders(
         cache: bool,
         augment: AugmentOptions | None = None,
         more: Sequence[Path] = (),
+        keep_bytes: int = 0,
     ) -> DetectionDataset:
         return DetectionDataset(
             str(path),
@@ -78,11 +80,14 @@ def make_loaders(
             rect=options.rect and augment is not None,
             channels=network.in_channels,
             unlabelled=more,
+            keep_bytes=keep_bytes,
         )
 
     more = images_without_labels(training.teacher.unlabelled, (spec.train, spec.valid))
-    images = dataset(spec.train, options.cache, options.augment, more)
-    valid = None if spec.valid is None else dataset(spec.valid, options.cache)
+    bound = bound_bytes(options.keep_mb)
+    images = dataset(spec.train, options.cache, options.augment, more, bound)
+    left = max(bound - images.needed_bytes, 0)
+    valid = None if spec.valid is None else dataset(spec.valid, options.cache, keep_bytes=left)
     # A few images now and then: not worth the memory of a cache.
     plain = dataset(spec.train, False) if plain_too else None
     workers = options.workers if options.workers >= 0 else _pick_workers(device)

@@ -24,7 +24,7 @@ from .sparse.flags import add_sparsity_flags
 # What a resumed run may be given anew; everything else is part of its recipe.
 FREE_ON_RESUME = {
     "resume", "name", "project", "exist_ok",
-    "device", "threads", "workers", "cache_images", "epochs", "noplots",
+    "device", "threads", "workers", "cache_images", "keep_images_mb", "epochs", "noplots",
 }  # fmt: skip
 _FIRST = (
     "--cfg", "--data", "--weights", "--name", "--epochs", "--img-size", "--batch-size", "--hyp",
@@ -162,8 +162,22 @@ def _add_image_flags(group: argparse._ArgumentGroup) -> None:
         const=True,
         type=cached,
         metavar="ram",
-        help="keep resized images in RAM if they fit",
+        help="read and resize all images before the first epoch, into RAM, if they fit",
     )
+    add(
+        "--keep-images-mb",
+        type=_megabytes,
+        metavar="N",
+        help="megabytes of resized images that stay in RAM as they are read; 0 keeps none, left "
+        "out: a quarter of the free memory",
+    )
+
+
+def _megabytes(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
 
 
 def cached(text: str) -> bool:

@@ -62,7 +62,9 @@ class ImageOptions:
     size: (height, width) in pixels, None is the cfg's. batch_size: images per forward pass, of all
     processes together. multi_scale: another size every 10 batches. rect: batches of images of
     similar aspect ratio. fit: "cfg", "letterbox" or "stretch". workers: processes that load images,
-    -1 picks. cache: keep resized images in RAM. weighted: draw images with rare classes more often.
+    -1 picks. cache: keep resized images in RAM, all from the start. keep_mb: megabytes of resized
+    images that stay in RAM as they are read, None is a quarter of what is free. weighted: draw
+    images with rare classes more often.
     strict: problems in the data are errors. close_mosaic: epochs at the end without a mosaic.
     """
 
@@ -73,6 +75,7 @@ class ImageOptions:
     fit: str = FROM_CFG
     workers: int = -1
     cache: bool = field(default=False, metadata=flag("cache_images"))
+    keep_mb: int | None = field(default=None, metadata=flag("keep_images_mb"))
     weighted: bool = field(default=False, metadata=flag("img_weights"))
     strict: bool = False
     augment: AugmentOptions = field(default_factory=AugmentOptions)
