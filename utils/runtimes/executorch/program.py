@@ -22,7 +22,7 @@ from ...network.darknet import Network
 from ...network.int8.convert import measure_ranges, put_on_grids
 from ...network.int8.written import XNNPACK_FORM, written
 from ..muted import muted
-from ..onnx.run import stated_names
+from ..onnx.metadata import stated_entries, stated_names
 from ..real_images import Images, as_batch
 
 _METADATA = "darkslim"  # a method of the program that gives our metadata as text
@@ -96,7 +96,7 @@ class ExecuTorchNetwork:
         if _METADATA not in self._program.method_names:
             return None
         text: Any = self._program.load_method(_METADATA).execute([])[0]
-        return stated_names(json.loads(text).get("names"))
+        return stated_names(stated_entries(text).get("names"))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""
@@ -106,7 +106,7 @@ class ExecuTorchNetwork:
                 f"{self._source}: is made for {self._shape[3]}x{self._shape[2]} pixels, not for "
                 f"{x.shape[3]}x{x.shape[2]} (--img-size)"
             )
-        return torch.cat([self._boxes(part) for part in x.split(1)])
+        return torch.cat([self._boxes(part) for part in torch.split(x, 1)])
 
     def _boxes(self, image: Tensor) -> Tensor:
         found = self._run.execute([image])

@@ -48,9 +48,11 @@ def _attend(
         )
     rows = torch.arange(conv.filters).view(heads, per_head)
     parts = zip((queries, KEYS, VALUES), torch.split(rows, [key, key, value], 1), strict=True)
-    convs = [replace(_filters(conv, part.flatten()), part=name) for name, part in parts]
+    pairs, partners, whole = (
+        replace(_filters(conv, part.flatten()), part=name) for name, part in parts
+    )
     place, last = (read_conv(node.child(name)) for name in ("pe", "proj"))
-    return attend(writer, Attending(*convs, place, last), heads, scale, area)
+    return attend(writer, Attending(pairs, partners, whole, place, last), heads, scale, area)
 
 
 def _filters(conv: TensorConv, rows: Tensor) -> TensorConv:
