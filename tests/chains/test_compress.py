@@ -33,6 +33,7 @@ from utils.pruning.goals.table_file import (
     write_table_file,
 )
 from utils.pruning.sensitivity.caps import cfg_hash
+from utils.training.flags import make_parser, typed_flags
 
 QUICK = ("--epochs", "6", "--batch-size", "2", "--workers", "0", "--device", "cpu")
 
@@ -320,3 +321,16 @@ def test_decisions() -> None:
     assert "taylor:macs" in rankings(Goals(keep_macs=0.5))
     assert "taylor:params" in rankings(Goals(keep_params=0.5, keep_macs=0.5))
     assert all(":" not in name for name in rankings(Goals(latency_ms=3.0)))
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("pull.yaml", decisions.PULLING), ("finetune.yaml", decisions.FINETUNING)]
+)
+def test_the_files_for_people_say_what_is_decided(
+    file: str, words: tuple[str, ...], root: Path
+) -> None:
+    parser = make_parser(None, tuple(train.STRATEGIES))
+    same = ["--optimizer", "adamw"]  # which is what is taken where nothing is said
+    told = typed_flags(parser, ["--hyp", str(root / "data/hyp" / file), *same])
+    ours = typed_flags(parser, [*words, *same])
+    assert {key for key, value in ours.items() if told[key] != value} == {"hyp"}
