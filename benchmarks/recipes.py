@@ -9,9 +9,9 @@ cut to the same size, finetuning with the network before as its teacher), random
 structure, trained from random weights for all epochs) and, where --peer-python names an environment
 with ultralytics and torch-pruning, peer (benchmarks/peers/torch_pruning_recipe.py: the same data,
 size, batch, epochs and parameters; scored by its own validator). Scores are the last epoch's, on
-the validation list, which no row looks at before. Rows go to recipes.csv in --output one by one; those
-that are there are not done again, a training that was broken off goes on. At the end the file is
-printed: mean and range over seeds, and what is left to do.
+the validation list, which no row looks at before. Rows go to recipes.csv in --output one by one;
+those that are there are not done again, a training that was broken off goes on. At the end the file
+is printed: mean and range over seeds, and what is left to do.
 """
 
 from __future__ import annotations

@@ -141,10 +141,11 @@ def trained(args: argparse.Namespace, model: nn.Module, name: str, pulls: bool) 
     done = args.output / f"{name}.pt"
     if not done.is_file():
         overrides = {
-            "model": "yolov8n.yaml", "data": str(args.data),
-            "epochs": getattr(args, f"{name}_epochs"), "imgsz": args.img_size, "batch": args.batch_size, "seed": args.seed, "device": "cpu",
-            "workers": 0, "amp": False, "plots": False, "val": False, "exist_ok": True,
-            "project": str(args.output), "name": name, "verbose": False,
+            "model": "yolov8n.yaml", "data": str(args.data), "imgsz": args.img_size,
+            "epochs": getattr(args, f"{name}_epochs"), "batch": args.batch_size,
+            "seed": args.seed, "device": "cpu", "workers": 0, "amp": False, "plots": False,
+            "val": False, "exist_ok": True, "project": str(args.output), "name": name,
+            "verbose": False,
         }  # fmt: skip
         trainer = Trainer(overrides=overrides)
         for parameter in model.parameters():
