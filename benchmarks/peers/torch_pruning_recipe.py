@@ -30,6 +30,7 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.nn.modules import C2f, Conv, Detect
+from ultralytics.nn.tasks import load_checkpoint
 
 STEPS = 12  # of the bisection over ratios
 LEAST_CHANGE = 1e-3  # of an output, relative to its largest, that no rewriting may cause
@@ -157,8 +158,8 @@ def trained(args: argparse.Namespace, model: nn.Module, name: str, pulls: bool) 
                 "on_train_epoch_start", lambda own: own.pruner.update_regularizer()
             )
         trainer.train()
-        torch.save(trainer.ema.ema.float().eval(), done)
-    loaded: nn.Module = torch.load(done, weights_only=False)
+        torch.save({"model": trainer.ema.ema.float().eval()}, done)
+    loaded: nn.Module = load_checkpoint(str(done))[0]
     return loaded
 
 
