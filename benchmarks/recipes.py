@@ -5,31 +5,36 @@
 
 A block is a network and a data set at 320 px. Its rows: dense (all epochs without a cut), compress
 (compress.py with nothing but the goal), commands (the README's line: sparse training by gammas, a
-cut to the same size, finetuning with the network before as its teacher) and random (compress.py's
-structure, trained from random weights for all epochs). Scores are the last epoch's, on the
-validation list, which no row looks at before. Rows go to recipes.csv in --output one by one; those
-that are there are not done again, a training that was broken off goes on. At the end the file is
-printed: mean and range over seeds, and what is left to do.
+cut to the same size, finetuning with the network before as its teacher), random (compress.py's
+structure, trained from random weights for all epochs) and, where --peer-python names an environment
+with ultralytics and torch-pruning, peer (benchmarks/peers/torch_pruning_recipe.py: the same data,
+size, batch, epochs and parameters; scored by its own validator). Scores are the last epoch's, on
+the validation list, which no row looks at before. Rows go to recipes.csv in --output one by one;
+those that are there are not done again, a training that was broken off goes on. At the end the file
+is printed: mean and range over seeds, and what is left to do.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from models import Darknet
 from utils.chains.journal import is_finished
 from utils.command.cli import Parser, run_main
 from utils.command.errors import UserError
 from utils.command.table import table
+from utils.data.darknet_files import load_data_file, load_list
 from utils.detection.figures import figures
 from utils.detection.options import Scoring
 from utils.network.cfg_of import read_cfg
@@ -37,6 +42,7 @@ from utils.network.cfg_of import read_cfg
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = "--batch-size 16 --cache-images --threads 1 --workers 0"
 TRAIN = f"{SHARED} --notest --noplots"
+PEER = "benchmarks/peers/torch_pruning_recipe.py"
 FIGURES = ("epochs", "parameters", "macs", "map50", "map", "minutes")
 
 
@@ -83,16 +89,17 @@ class Bench:
     datasets: Path
     coco: str
     output: Path
+    peer_python: str = ""
 
     def data(self, block: Block) -> Path:
         """The .data file."""
         return self.datasets / block.data / f"{block.data}.data"
 
-    def run(self, words: str) -> float:
+    def run(self, words: str, python: str = sys.executable) -> float:
         """Run a command of this repository; its minutes."""
         print(f"$ python {words}", flush=True)
         began = time.monotonic()
-        done = subprocess.run([sys.executable, *shlex.split(words)], cwd=ROOT, check=False)
+        done = subprocess.run([python, *shlex.split(words)], cwd=ROOT, check=False)
         if done.returncode:
             raise UserError(f"python {words}: ended with code {done.returncode}")
         return (time.monotonic() - began) / 60
@@ -177,6 +184,43 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 
 
+def peer(bench: Bench, block: Block, key: Key) -> tuple[Mapping[str, Any], float]:
+    """What result.json of the peer says; minutes of this call."""
+    data = _for_ultralytics(bench, block)
+    model = bench.coco if not block.cfg else f"{Path(block.cfg).stem}.yaml"
+    sparse = round(block.rest / 3)
+    folder = bench.output / "peer" / f"{block.name}-{key.keep:g}-{key.seed}"
+    epochs = f"--base-epochs {block.base} --sparse-epochs {sparse} "
+    epochs += f"--finetune-epochs {block.rest - sparse}"
+    words = f"--model {model} --data {data} --img-size 320 --batch-size 16 {epochs}"
+    where = f"--keep {key.keep:g} --seed {key.seed} --output {folder}"
+    result, minutes = folder / "result.json", 0.0
+    if not result.is_file():
+        minutes = bench.run(f"{PEER} {words} {where}", bench.peer_python)
+    found: dict[str, Any] = json.loads(result.read_text())
+    return found, minutes
+
+
+def _for_ultralytics(bench: Bench, block: Block) -> Path:
+    """data.yaml of links to a data set's files: ultralytics writes beside the labels it reads."""
+    folder, spec = bench.output / "peer" / f"data-{block.data}", load_data_file(bench.data(block))
+    for which in ("train", "valid"):
+        listed = []
+        for _, image in load_list(spec.require(which)):
+            label = Path(str(image).replace("/images/", "/labels/")).with_suffix(".txt")
+            for file, kind in ((image, "images"), (label, "labels")):
+                link = folder / kind / which / file.name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if file.is_file() and not link.is_symlink():
+                    link.symlink_to(file.resolve())
+            listed.append(folder / "images" / which / image.name)
+        (folder / f"{which}.txt").write_text("".join(f"{path}\n" for path in listed))
+    names = json.dumps(list(spec.names))
+    target = folder / "data.yaml"
+    target.write_text(f"train: {folder}/train.txt\nval: {folder}/valid.txt\nnames: {names}\n")
+    return target
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what is left, and print everything."""
     parser = Parser(__doc__)
@@ -185,15 +229,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--coco", default="", help="YOLOv8n checkpoint with COCO weights, for the v8n blocks")
     add("--output", type=Path, default=Path("runs/recipes"), help="goes on with what lies there")
     add("--blocks", nargs="+", choices=tuple(BLOCKS), default=list(BLOCKS))
-    add("--rows", nargs="+", choices=tuple(ROWS), default=list(ROWS))
+    add("--rows", nargs="+", choices=(*ROWS, "peer"), default=[], help="left out, all there are")
+    add("--peer-python", default="", metavar="FILE", help="Python of the peer's environment")
     add("--keeps", nargs="+", type=float, default=[0.25, 0.1], help="shares of the parameters")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     args = parser.parse_args(argv)
     bench = Bench(args.datasets.resolve(), args.coco and str(Path(args.coco).resolve()),
-                  args.output.resolve())  # fmt: skip
+                  args.output.resolve(), args.peer_python)  # fmt: skip
+    rows = args.rows or [*ROWS, *(["peer"] if args.peer_python else [])]
+    if "peer" in rows and not args.peer_python:
+        raise UserError("--rows peer: needs --peer-python, an environment with what it runs")
     bench.output.mkdir(parents=True, exist_ok=True)
     file = bench.output / "recipes.csv"
-    keys = list(dict.fromkeys(_keys(args.blocks, args.rows, args.keeps, args.seeds)))
+    keys = list(dict.fromkeys(_keys(args.blocks, rows, args.keeps, args.seeds)))
     for key in keys:
         if key not in read_rows(file):
             _add(bench, file, key)
@@ -209,13 +257,11 @@ def _keys(
 
 def _add(bench: Bench, file: Path, key: Key) -> None:
     block = BLOCKS[key.block]
-    weights, minutes = ROWS[key.row](bench, block, key)
-    cfg = weights.with_suffix(".cfg") if weights.suffix == ".weights" else weights
-    network = Darknet(read_cfg(cfg), weights=weights)
-    found = figures(network, Scoring(str(bench.data(block)), workers=0), False)
+    told = _of_the_peer if key.row == "peer" else _of_ours
+    parameters, macs, map50, map_, minutes = told(bench, block, key)
     row = (
-        *vars(key).values(), block.epochs, found.parameters, found.macs,
-        f"{found.map50:.4f}", f"{found.map:.4f}", f"{minutes:.1f}",
+        *vars(key).values(), block.epochs, parameters, macs,
+        f"{map50:.4f}", f"{map_:.4f}", f"{minutes:.1f}",
     )  # fmt: skip
     fresh = not file.is_file()
     with file.open("a", newline="") as out:
@@ -223,7 +269,23 @@ def _add(bench: Bench, file: Path, key: Key) -> None:
         if fresh:
             writer.writerow([*Key.__annotations__, *FIGURES])
         writer.writerow(row)
-    print(f"{key}: mAP@.5 {found.map50:.4f}", flush=True)
+    print(f"{key}: mAP@.5 {map50:.4f}", flush=True)
+
+
+Told = tuple[int, int | str, float, float, float]  # parameters, MACs, mAPs and minutes
+
+
+def _of_ours(bench: Bench, block: Block, key: Key) -> Told:
+    weights, minutes = ROWS[key.row](bench, block, key)
+    cfg = weights.with_suffix(".cfg") if weights.suffix == ".weights" else weights
+    network = Darknet(read_cfg(cfg), weights=weights)
+    found = figures(network, Scoring(str(bench.data(block)), workers=0), False)
+    return found.parameters, found.macs, found.map50 or 0.0, found.map or 0.0, minutes
+
+
+def _of_the_peer(bench: Bench, block: Block, key: Key) -> Told:
+    found, minutes = peer(bench, block, key)
+    return found["parameters"], "", found["map50"], found["map"], minutes
 
 
 def read_rows(file: Path) -> dict[Key, dict[str, str]]:

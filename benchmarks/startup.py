@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, str] = {
     "sensitivity.py": "--cfg {cfg} --weights {weights} --data {data}",
     "search.py": "--cfg {cfg} --weights {weights} --data {data} --target-params 0.5",
     "sparsity.py": "--cfg {cfg} --weights {weights}",
+    "latency_table.py": "--cfg {cfg} --weights {weights} --output new.json",
     "report.py": "--models {cfg},{weights} {cfg},{weights}",
     "prune.py": "--cfg {cfg} --weights {weights}",
     "shortcut_prune.py": "--cfg {cfg} --weights {weights}",

@@ -25,6 +25,7 @@ MISTAKES = {
     "sensitivity.py": [*GONE, "--data", "gone.data"],
     "search.py": [*GONE, "--data", "gone.data", "--target-params", "0.5"],
     "sparsity.py": GONE,
+    "latency_table.py": [*GONE, "--output", "new.json"],
     "report.py": ["--models", "gone.cfg,gone.weights", "b.cfg,b.weights"],
     "detect.py": [*GONE, "--source", "gone.jpg"],
     "export.py": GONE,

@@ -20,11 +20,15 @@ from tests.support.training_project import run as train_project
 from tests.support.training_project import write_project
 from utils.chains.compress import decisions
 from utils.chains.compress.decisions import best_of, default_epochs, rankings, split
+from utils.chains.compress.estimate import Pace
 from utils.chains.compress.flags import read_flags
-from utils.chains.compress.job import Amount
-from utils.chains.compress.options import Goals
+from utils.chains.compress.job import Amount, Job
+from utils.chains.compress.latency import _measured_ms
+from utils.chains.compress.options import CompressOptions, Goals, Machine
+from utils.chains.compress.stages import Line, Tools
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
+from utils.detection.options import Inputs, Scoring
 from utils.network.weights import load_checkpoint
 from utils.pruning.goals.table_file import (
     LayerTimes,
@@ -33,6 +37,7 @@ from utils.pruning.goals.table_file import (
     write_table_file,
 )
 from utils.pruning.sensitivity.caps import cfg_hash
+from utils.training.flags import make_parser, typed_flags
 
 QUICK = ("--epochs", "6", "--batch-size", "2", "--workers", "0", "--device", "cpu")
 
@@ -249,6 +254,18 @@ def test_a_latency_is_aimed_at_until_it_holds_end_to_end(
     assert len(tables) == 1  # all prunes go by it
 
 
+def test_what_a_cut_takes_is_measured_in_the_runtime(project: Path) -> None:
+    tools = Tools(Darknet, train.main, slim_prune.STRATEGY)
+    line = Line(Journal.start("out", "--output", "compress.py", {}), tools, Path("my.data"), None)  # type: ignore[arg-type]
+    model = Inputs("base.pt", "base.pt", (32, 32))
+    goals = Goals(latency_ms=5.0, runtime="opencv")
+    options = CompressOptions(model, "my.data", goals, machine=Machine(2, 0, "cpu"))
+    job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6)
+    measured_ms = _measured_ms(job, model, Amount("bn", ("--target-params", "0.5")))
+    assert measured_ms is not None and 0 < measured_ms < 1000
+    assert _measured_ms(job, model, Amount("bn", ("--target-params", "0.0001"))) is None
+
+
 def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         UserError, match=r"--keep-params 0\.001: cannot be.*its floor, 2%.* at least"
@@ -320,3 +337,16 @@ def test_decisions() -> None:
     assert "taylor:macs" in rankings(Goals(keep_macs=0.5))
     assert "taylor:params" in rankings(Goals(keep_params=0.5, keep_macs=0.5))
     assert all(":" not in name for name in rankings(Goals(latency_ms=3.0)))
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("pull.yaml", decisions.PULLING), ("finetune.yaml", decisions.FINETUNING)]
+)
+def test_the_files_for_people_say_what_is_decided(
+    file: str, words: tuple[str, ...], root: Path
+) -> None:
+    parser = make_parser(None, tuple(train.STRATEGIES))
+    same = ["--optimizer", "adamw"]  # which is what is taken where nothing is said
+    told = typed_flags(parser, ["--hyp", str(root / "data/hyp" / file), *same])
+    ours = typed_flags(parser, [*words, *same])
+    assert {key for key, value in ours.items() if told[key] != value} == {"hyp"}

@@ -46,6 +46,13 @@ def test_the_time_left_is_what_was_expected_until_a_stage_tells() -> None:
     assert times.left_s() == 400
     times.forget()
     assert times.left_s() is None
+    for number in (1, 2, 3):
+        times.expect(f"trial {number}", 10)
+    for took_s, left_s in ((30.0, 60.0), (0.1, 30.0)):  # the second was done before a kill
+        times.begin("trial 1" if took_s > 1 else "trial 2")
+        clock.seconds += took_s
+        times.end()
+        assert times.left_s() == left_s
 
 
 class Terminal(io.StringIO):

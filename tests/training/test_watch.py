@@ -211,8 +211,8 @@ def test_a_name_that_is_taken_is_told_with_both_folders(
 @pytest.mark.parametrize(
     ("cfg", "flags", "script"),
     [
-        ("my.cfg", (), "python train.py --weights runs/train/my/best.pt "
-                       "--hyp data/hyp/sparse.yaml --name my-sparse --data my.data --img-size 32"),
+        ("my.cfg", (), "python compress.py --weights runs/train/my/best.pt "
+                       "--keep-params 0.25 --data my.data --img-size 32"),
         ("my.cfg", ("-sr", "--s", "0.1"), "python slim_prune.py --weights "
                                           "runs/train/my/last.pt --max-map-drop 0.03 --round-to 8"),
         ("prune_0.5_my.cfg", (), "python export.py --weights runs/train/prune_0.5_my/best.pt"),

@@ -25,7 +25,7 @@ _FILES = {
 }
 _LISTED_CLASSES = 20
 _DROP = 0.03  # of mAP@.5, that a first prune may cost
-_SPARSE_HYP = "data/hyp/sparse.yaml"
+_KEEP = 0.25  # of the parameters: a first goal
 
 
 def interrupted(run: Run, progress: Progress) -> str:
@@ -106,6 +106,5 @@ def what_next(run: Run, found: Metrics | None) -> str:
         if options.teacher.weights:
             steps["see what has become of its teacher, on a page"] = _page(options, folder, size)
         return next_steps(steps)
-    start: Words = ["--weights", folder.best, "--hyp", _SPARSE_HYP]
-    sparse = on("train.py", *start, "--name", f"{name}-sparse")
-    return next_steps({"train it sparsely, so that it can be pruned": sparse, **check})
+    smaller = on("compress.py", "--weights", folder.best, "--keep-params", _KEEP)
+    return next_steps({"make it smaller": smaller, **check})

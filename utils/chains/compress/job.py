@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ...command.errors import UserError
 from ...command.progress import duration
 from ...data.darknet_files import DataSpec, load_data_file, load_list
 from ...detection.development import write_choices
 from ...detection.options import Development, Inputs, Scoring
-from ...network.cfg_of import read_cfg
+from ...network.cfg_of import is_ultralytics, own_cfg, read_cfg
 from ..journal import Journal
 from . import decisions
 from .estimate import Pace, measure_pace
@@ -104,10 +105,24 @@ def _worth(
     if worth < decisions.NOTHING:
         raise UserError(
             f"{options.inputs.weights}: finds nothing in {options.data} (mAP@.5 {worth:.3f} on "
-            f"training images); train it first: python train.py --weights {base.weights} "
-            f"--data {options.data}"
+            f"training images); train it first: {_training(options)}"
         )
     return worth, figures["seconds"]
+
+
+def _training(options: CompressOptions) -> str:
+    """The commands that make a network of the one that was named which finds something."""
+    inputs = options.inputs
+    size = "" if inputs.img_size is None else " --img-size " + " ".join(map(str, inputs.img_size))
+    data = f"--data {options.data}{size}"
+    if inputs.cfg == inputs.weights and is_ultralytics(inputs.weights):
+        name = f"cfg/{Path(inputs.weights).stem}-mine"
+        return (
+            f"python translate.py --weights {inputs.weights} {data} --output {name}.cfg, then "
+            f"python train.py --weights {name}.weights {data} --name base"
+        )
+    cfg = "" if own_cfg(inputs.weights) == inputs.cfg else f"--cfg {inputs.cfg} "
+    return f"python train.py {cfg}--weights {inputs.weights} {data} --name base"
 
 
 def _pace(line: Line, base: Inputs, scoring: Scoring, spec: DataSpec) -> tuple[Pace, int]:

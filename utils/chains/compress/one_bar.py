@@ -19,6 +19,7 @@ from ...command.progress import SILENCE_S, Step, duration, terminal_size, watche
 
 LOG = "compress.log"
 _REDRAW_S = 0.2
+_DONE_S = 0.2  # that a stage takes whose work is there already, at most
 _TOLD = 0.02  # of a stage: less of it says nothing yet of the whole
 
 
@@ -31,7 +32,7 @@ class _Expected:
 class TimeLeft:
     """How long stages take: as expected, until they tell by how they go on.
 
-    Trainings that follow are expected to be off by as much as the last one.
+    Trainings that follow are expected to be off by as much as the last one, short stages too.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +43,7 @@ class TimeLeft:
         self._stage_began = 0.0
         self._first: tuple[float, float] | None = None  # share and time, as the stage first told
         self._last: tuple[float, float] | None = None
-        self._off = 1.0
+        self._off = {True: 1.0, False: 1.0}  # of trainings, of others
 
     def expect(self, stage: str, seconds: float, trains: bool = False) -> None:
         """A stage is to come, or one that was expected takes so long."""
@@ -66,7 +67,10 @@ class TimeLeft:
 
     def end(self) -> None:
         """The stage is over."""
-        self._expected.pop(self._stage, None)
+        expected, took_s = self._expected.pop(self._stage, None), self._now() - self._stage_began
+        # What was done before the run was killed takes no time now, and tells nothing.
+        if expected is not None and not expected.trains and expected.seconds and took_s > _DONE_S:
+            self._off[False] = took_s / expected.seconds
         self._stage = ""
 
     def tell(self, share: float) -> None:
@@ -77,7 +81,7 @@ class TimeLeft:
         expected = self._expected.get(self._stage)
         whole = self._whole()
         if expected is not None and expected.trains and whole is not None and expected.seconds:
-            self._off = whole / expected.seconds
+            self._off[True] = whole / expected.seconds
 
     def _whole(self) -> float | None:
         """Seconds of the whole stage, by how it went on so far."""
@@ -92,7 +96,7 @@ class TimeLeft:
             return None
         left = 0.0
         for stage, expected in self._expected.items():
-            seconds = expected.seconds * (self._off if expected.trains else 1.0)
+            seconds = expected.seconds * self._off[expected.trains]
             if stage == self._stage:
                 seconds = self._of_stage(seconds)
             left += seconds
