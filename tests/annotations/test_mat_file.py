@@ -10,11 +10,13 @@ from utils.annotations import mat_file
 from utils.annotations.mat_file import corners_in
 
 SERVES = """
-import json, os, sys
+import json, os, sys, time
 for line in sys.stdin:
     path = json.loads(line)
     if path.endswith("bad"):
         os.abort()
+    if path.endswith("slow"):
+        time.sleep(60)
     print(json.dumps([[[1.0, 2.0]] * 4] if path.endswith("good") else None), flush=True)
 """
 
@@ -25,10 +27,11 @@ def test_the_file_at_which_it_ends_is_left_out(
     (tmp_path / "serves.py").write_text(SERVES)
     monkeypatch.setattr(mat_file, "_ROOT", tmp_path)
     monkeypatch.setattr(mat_file, "__name__", "serves")
-    names = ["a.good", "b.bad", "c.none", "d.good", "e.bad"]
+    monkeypatch.setattr(mat_file, "_MOST_S", 2.0)
+    names = ["a.good", "b.bad", "c.none", "d.good", "e.bad", "f.slow"]
     hand = [[[1.0, 2.0]] * 4]
     found = list(corners_in([tmp_path / name for name in names]))
-    assert found == [hand, None, None, hand, None]
+    assert found == [hand, None, None, hand, None, None]
     assert list(corners_in([])) == []
 
 

@@ -1,7 +1,8 @@
 """Corners of hands in MATLAB files, read in a process of their own.
 
-scipy's reader (1.17.1) ends the process that it runs in at some damaged files. So files are handed
-to a second one, line by line; where that ends, the file it was at is left out and another goes on.
+scipy's reader (1.17.1) ends the process that it runs in at some damaged files, and finds no end at
+others. So files are handed to a second one, line by line; where that ends or is silent for too
+long, the file it was at is left out and another goes on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import numpy as np
 from ..command.optional import load
 
 _ROOT = Path(__file__).resolve().parents[2]
+_MOST_S = 10.0  # of a file of some kilobytes, with the start of Python and scipy
 Corners = list[list[list[float]]]  # of each hand the corners a, b, c, d, each (y, x)
 
 
@@ -40,12 +43,16 @@ def corners_in(paths: Sequence[Path]) -> Iterator[Corners | None]:
 def _answer(reader: subprocess.Popen[str], path: str) -> list[Corners | None]:
     """What the reader says of a file, in a list; an empty one where it has ended."""
     assert reader.stdin is not None and reader.stdout is not None
+    patience = threading.Timer(_MOST_S, reader.kill)
+    patience.start()
     try:
         reader.stdin.write(json.dumps(path) + "\n")
         reader.stdin.flush()
+        line = reader.stdout.readline()
     except BrokenPipeError:
         return []
-    line = reader.stdout.readline()
+    finally:
+        patience.cancel()
     return [json.loads(line)] if line.endswith("\n") else []
 
 
