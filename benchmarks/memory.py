@@ -5,10 +5,10 @@
     python -m benchmarks.memory --base ../base --only slim_prune.py --networks yolov3-tiny
 
 Each case is a whole command in a process of its own: its largest resident size as the system
-counts it (`ru_maxrss`). Random weights; nets beside those of cfg/ are yolov4-csp with more filters, as
-large as the one they are named after. What the libraries take is measured by the same command on a
-network of one layer. Next to last: (peak - libraries) / size of the weights, which is to stay
-below 2.2; last: the peak against the base's. Both sides must end well.
+counts it (`ru_maxrss`). Random weights; networks that are not in cfg/ are yolov4-csp with more
+filters, as large as what they are named after. What the libraries take is measured by the same
+command on a network of one layer. Next to last: (peak - libraries) / size of the weights, which is
+to stay below 2.2; last: the peak against the base's. Both sides must end well.
 """
 
 from __future__ import annotations
@@ -162,6 +162,8 @@ def peak_bytes(script: str, cfg: Path, checkout: Path, folder: Path) -> int:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
+        for made in folder.glob("prune_*"):
+            made.unlink()
         if process.returncode:
             raise RuntimeError(f"{' '.join(command)}: {process.returncode}\n{said.read()[-2000:]}")
     return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

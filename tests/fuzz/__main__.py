@@ -22,6 +22,9 @@ from pathlib import Path
 
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.worker import Tally, Worker
+from utils.command.files import atomic_write
+
+_SAVE_AFTER_S = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         shares = [kinds[k :: args.processes] for k in range(args.processes)]
         with ThreadPoolExecutor(args.processes) as pool:
             jobs = [
-                pool.submit(_share, share, args.seed, Path(name) / str(k), output, tallies, end)
+                pool.submit(_share, share, args.seed, Path(name) / str(k), state, tallies, end)
                 for k, share in enumerate(shares) if share
             ]  # fmt: skip
             for job in jobs:
                 job.result()
-    state.write_text(json.dumps({kind: asdict(tally) for kind, tally in tallies.items()}, indent=1))
+    _save(state, tallies)
     for kind, tally in sorted(tallies.items()):
         print(f"{kind:<12} {tally.tried:>7} tried {tally.refused:>7} refused", tally.faults or "")
     print(f"{sum(tally.tried for tally in tallies.values()):>20} inputs")
@@ -51,10 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _share(
-    kinds: Sequence[str], seed: int, folder: Path, kept: Path, tallies: dict[str, Tally], end: float
+    kinds: Sequence[str],
+    seed: int,
+    folder: Path,
+    state: Path,
+    tallies: dict[str, Tally],
+    end: float,
 ) -> None:
     """One process's kinds, a batch of each in turn; those that are slow get fewer."""
-    worker = Worker(seed, folder, kept)
+    worker = Worker(seed, folder, state.parent)
+    saved = time.monotonic()
     begun = {kind: tallies.setdefault(kind, Tally()).tried for kind in kinds}
     spent = dict.fromkeys(kinds, 0.0)
     batches = {kind: begun[kind] for kind in kinds}  # at most one batch per input that was tried
@@ -64,7 +73,17 @@ def _share(
         worker.run(kind, batches[kind], tallies[kind])
         batches[kind] += 1
         spent[kind] += time.monotonic() - started
+        if time.monotonic() - saved > _SAVE_AFTER_S:
+            saved = time.monotonic()
+            _save(state, tallies)
     worker.stop()
+
+
+def _save(state: Path, tallies: dict[str, Tally]) -> None:
+    """What is done so far: a campaign that is killed goes on from there."""
+    rows = {kind: asdict(tally) for kind, tally in list(tallies.items())}
+    with atomic_write(state) as temporary:
+        temporary.write_text(json.dumps(rows, indent=1))
 
 
 def _known(state: Path) -> dict[str, Tally]:

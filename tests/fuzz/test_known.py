@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from models import Darknet
-from tests.fuzz import corpus
+from tests.fuzz import corpus, exported
 from tests.support.nets import small_detector
 from utils.annotations.coco import read_coco
 from utils.annotations.ultralytics import read_ultralytics
@@ -29,10 +29,12 @@ from utils.data.labels import read_labels
 from utils.network.channel_links import read_links
 from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
+from utils.network.layers.region import read_tree
 from utils.network.weights import load_checkpoint
 from utils.training.checkpoint import load_for_resume
 from utils.training.flags import make_parser
 from utils.training.hyp import hyp_flags
+from utils.training.run_folder import started_from
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
 
@@ -285,3 +287,55 @@ def test_names_may_be_numbers(tmp_path: Path) -> None:
     corpus.write_set(tmp_path)
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({**corpus.data_yaml(), "names": [0, 1.5]}))
     assert read_ultralytics(tmp_path / "data.yaml", None).names == ["0", "1.5"]
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "", "gone.pt"])
+def test_a_run_that_says_it_began_with_no_file(tmp_path: Path, name: str) -> None:
+    told = {"sparsity_regularization": True, "weights": name}
+    (tmp_path / "args.json").write_text(json.dumps(told))
+    assert started_from(tmp_path / "last.pt") == ""
+
+
+@pytest.mark.parametrize("images", ["/", [["/", ""]], "images/" + "../" * 40])
+def test_a_whole_disk_is_not_looked_through(tmp_path: Path, images: Any) -> None:
+    corpus.write_set(tmp_path)
+    settings = {**corpus.data_yaml(), "train": images}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(UserError, match="is a whole disk"):
+        read_ultralytics(tmp_path / "data.yaml", None)
+
+
+def test_a_tree_of_classes_is_text_of_some_size(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "long").write_bytes(b"a -1\n" * 3_400_000)
+    (tmp_path / "bytes").write_bytes(b"\xff\xff\xff")
+    for name in ("pipe", "long", "bytes"):
+        with pytest.raises(UserError, match=name):
+            read_tree(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"layout": "deepstream"}, {"layout": "nothing"}, {"layout": "yolov8", "names": "[" * 9999},
+        {"layout": "deepstream", "names": "[]"}, {"names": '{"a": 1}'}, {"classes": "1e9"},
+        {"classes": "x"},
+    ],
+)  # fmt: skip
+def test_onnx_files_that_say_odd_things_of_themselves(tmp_path: Path, told: Any) -> None:
+    pytest.importorskip("onnxruntime")
+    exported.write_told(tmp_path)
+    (tmp_path / "told.json").write_text(json.dumps({**exported.TOLD, **told}))
+    try:
+        exported.read_onnx(tmp_path)
+    except UserError as error:
+        assert "do not lie as it says" in str(error) or "export.py writes" in str(error)
+
+
+def test_as_many_weights_as_yolov4_p7_has() -> None:
+    """287 million; half as many again is too much."""
+    wide = "[convolutional]\nfilters=4096\nsize=3\npad=1\n"
+    two = NET.replace("channels=3", "channels=4096") + 1 * wide
+    assert len(build_layers(parse_cfg(two + wide.replace("4096", "3500")))) == 2
+    with pytest.raises(CfgError, match="those of the network would be"):
+        build_layers(parse_cfg(two + 2 * wide))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ..command.errors import UserError
 from ..command.optional import load
 from ..command.progress import progress_bar
 from ..data.darknet_files import MAX_SMALL_TEXT_BYTES
 from .collected import Annotated, Collected, read_limited
+from .mat_file import Corners, corners_in
 
 _PARTS = {
     "training_dataset/training_data": "train",
@@ -33,26 +32,22 @@ def read_oxford_hand(source: Path, names: Sequence[str] | None) -> Collected:
         raise UserError(f"{source}: holds none of {', '.join(_PARTS)}")
     for folder, split in parts:
         files = sorted((folder / "annotations").glob("*.mat"))
-        for path in progress_bar(files, f"reading {folder.name}", "img"):
+        for path in files:
+            read_limited(path, "a MATLAB file", MAX_SMALL_TEXT_BYTES)
+        bar = progress_bar(files, f"reading {folder.name}", "img")
+        for path, corners in zip(bar, corners_in(files), strict=True):
             image = folder / "images" / f"{path.stem}.jpg"
             hw = collected.size_of(image)
             if hw is not None:
-                rows = list(_boxes(collected, path))
-                boxes = collected.boxes(rows, hw, path)
+                if corners is None:
+                    collected.note("annotations left out: no corners of boxes in it", path)
+                boxes = collected.boxes(list(_boxes(corners or [])), hw, path)
                 collected.splits[split].append(Annotated(image, hw, boxes))
     return collected
 
 
-def _boxes(collected: Collected, path: Path) -> Iterator[tuple[int, float, float, float, float]]:
+def _boxes(hands: Corners) -> Iterator[tuple[int, float, float, float, float]]:
     """Class 0 and the upright box around the corners a, b, c, d, each (y, x)."""
-    read_limited(path, "a MATLAB file", MAX_SMALL_TEXT_BYTES)
-    try:
-        content = load("scipy.io").loadmat(str(path), squeeze_me=False)
-        cells = content["boxes"].ravel()
-        hands = [[np.ravel(cell[0, 0][corner])[:2] for corner in "abcd"] for cell in cells]
-        points = np.array(hands, dtype=float).reshape(-1, 4, 2)
-    except Exception:  # scipy's errors at damaged files share no base class of their own
-        collected.note("annotations left out: no corners of boxes in it", path)
-        return
-    for (y1, x1), (y2, x2) in zip(points.min(1).tolist(), points.max(1).tolist(), strict=True):
-        yield 0, x1, y1, x2, y2
+    for corners in hands:
+        ys, xs = zip(*corners, strict=True)
+        yield 0, min(xs), min(ys), max(xs), max(ys)

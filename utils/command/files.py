@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,8 @@ from .errors import UserError
 from .whole.claims import claimed
 from .whole.temporary import PREFIX, sync, sync_folder, temporary_file
 from .whole.together import finish_interrupted, note_path, together
+
+_OF_THE_DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager
@@ -83,6 +86,8 @@ def cannot_write(target: str | Path, error: OSError) -> UserError:
     """The error about `target`, or about the other file of the user's that failed on the way."""
     reason = error.strerror or str(error) or type(error).__name__
     named = error.filename if isinstance(error.filename, str) else ""
+    if error.errno in _OF_THE_DISK:  # a copy names what it reads, which has all the room it needs
+        named = ""
     if named and named != str(target) and (PREFIX not in named or Path(named).is_file()):
         return UserError(f"{target}: cannot be written ({named}: {reason})")
     return UserError(f"{target}: cannot be written ({reason})")

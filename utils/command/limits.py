@@ -21,7 +21,7 @@ _CHANNELS = 3
 
 
 def tensor_limit() -> int:
-    """The most numbers that a tensor or an image may have; a network's weights, half as many more."""
+    """The most numbers that a tensor or an image may have; all weights may be half as many more."""
     text = os.environ.get(_VARIABLE, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else DEFAULT
 

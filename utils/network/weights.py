@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -99,15 +99,20 @@ def load_darknet_weights(
     expected = sum(field.size for _, field in fields)
     payload = found.stat().st_size - header.size
     _check_length(found, payload, expected, at_least=cutoff is not None)
-    state: State = {}
+    return dict(_tensors(found, header, fields)), header
+
+
+def _tensors(
+    path: Path, header: Header, fields: Sequence[tuple[int, Field]]
+) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a file, one by one: the whole file and its tensors would be twice it."""
     old_order = max(header.major, header.minor) > _TRANSPOSED_SINCE
-    with found.open("rb") as file:
+    with path.open("rb") as file:
         file.seek(header.size)
-        for index, field in fields:  # one by one: the whole file and its tensors would be twice it
+        for index, field in fields:
             part = np.fromfile(file, "<f4", count=field.size)
             transposed = field.transposed or (field.transposed_in_old_files and old_order)
-            state[key_of(index, field.name)] = _as_tensor(part, field, transposed)
-    return state, header
+            yield key_of(index, field.name), _as_tensor(part, field, transposed)
 
 
 def save_darknet_weights(
@@ -132,8 +137,12 @@ def save_checked_weights(
 ) -> None:
     """`save_darknet_weights`, and read again. Raises UserError if it is not the same numbers."""
     save_darknet_weights(path, layers, state, seen)
-    back, _ = load_darknet_weights(path, layers)
-    if any(not torch.equal(tensor, state[key].float()) for key, tensor in back.items()):
+    fields = [(layer.index, field) for layer in layers for field in layer.fields()]
+    written, header = Path(path), _read_header(Path(path))
+    expected = sum(field.size for _, field in fields)
+    _check_length(written, written.stat().st_size - header.size, expected, at_least=False)
+    back = _tensors(written, header, fields)
+    if any(not torch.equal(tensor, state[key].float()) for key, tensor in back):
         raise UserError(f"{path}: reads back as other numbers than were written; check the disk")
 
 
