@@ -308,11 +308,15 @@ def weighed(weights: Tensor, numbers: Tensor) -> Tensor:
     return torch.cat([part.double() @ numbers for part in torch.split(weights, rows)])
 
 
-def picked(tensor: Tensor, kept: Tensor, axis: int = 0) -> Tensor:
-    """What the mask `kept` leaves of an axis; the tensor itself where that is all of it."""
-    if bool(kept.all()):
-        return tensor
-    return tensor.index_select(axis, kept.nonzero().flatten())
+def places_of(kept: Tensor) -> Tensor | None:
+    """Where a mask is set, as indices; None where it is set everywhere."""
+    places = kept.nonzero().flatten()
+    return None if len(places) == len(kept) else places
+
+
+def picked(tensor: Tensor, places: Tensor | None, axis: int = 0) -> Tensor:
+    """What is at these places of an axis; the tensor itself where that is all of it."""
+    return tensor if places is None else tensor.index_select(axis, places)
 
 
 def wrapped(x: Tensor, pad: int) -> Tensor:

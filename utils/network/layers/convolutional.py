@@ -17,8 +17,8 @@ from .base import (
     Shape,
     Tensor,
     Window,
-    apply_to_removed,
     picked,
+    places_of,
     weighed,
     wrapped,
 )
@@ -249,9 +249,10 @@ class Convolutional(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """A channel with gamma 0 (or, without BN, a zero kernel) emits activation(bias)."""
         bias = params["bn.bias" if self.normalized else "conv.bias"].double()
-        emitted = torch.where(kept, torch.zeros_like(bias), bias)
+        if bool(kept.all()):
+            return torch.zeros_like(bias)
         activation = ELEMENTWISE.get(self.activation, ELEMENTWISE["linear"])
-        return apply_to_removed(emitted, kept, activation, self.activation)
+        return torch.where(kept, 0.0, activation(bias))
 
     def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
         """The pruned channels' own; those of the inputs are absorbed."""
@@ -305,14 +306,14 @@ class Convolutional(Layer):
         kernel = self._slice_kernel(params["conv.weight"], keeps[0], kept)
         if self.normalized:
             return {**slice_batch_norm(params, kept), "conv.weight": kernel}
-        return {"conv.bias": picked(params["conv.bias"], kept), "conv.weight": kernel}
+        return {"conv.bias": picked(params["conv.bias"], places_of(kept)), "conv.weight": kernel}
 
     def _slice_kernel(self, kernel: Tensor, keep: Tensor, kept: Tensor) -> Tensor:
         if self.groups == 1:
-            return picked(picked(kernel, kept), keep, 1)
+            return picked(picked(kernel, places_of(kept)), places_of(keep), 1)
         per_group = kernel.shape[1]
         if per_group == 1:
-            return picked(kernel, kept)
+            return picked(kernel, places_of(kept))
         columns = keep.view(self.groups, per_group)
         rows = kept.view(self.groups, -1)
         parts = kernel.view(self.groups, -1, *kernel.shape[1:])
