@@ -25,7 +25,7 @@ Module: TypeAlias = "torch.nn.Module"
 Shape = tuple[int, int, int]  # channels, height, width
 Params: TypeAlias = "Mapping[str, Tensor]"  # a layer's tensors, by their names in its module
 
-PaddingMode = Literal["zeros", "circular"]
+PaddingMode = Literal["zeros", "circular", "none"]  # the latter two for proofs only
 
 _CACHED_NUMBERS = 1 << 17  # 1 MiB of float64
 

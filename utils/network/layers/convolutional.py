@@ -193,8 +193,9 @@ class Convolutional(Layer):
             dilation=self.dilation,
             groups=self.groups,
             bias=not self.normalized,
-            padding_mode=padding_mode,
+            padding_mode="zeros",
         )
+        conv.padding_mode = padding_mode  # type: ignore[assignment] # one of them is ours
         return ConvolutionModule(conv, DarknetBatchNorm(self.filters) if self.normalized else None)
 
     def forward(self, module: Module, inputs: Sequence[Tensor]) -> Tensor:
@@ -214,14 +215,14 @@ class Convolutional(Layer):
         return blur(x, self.antialiasing, self.blur_stride, _padding_mode(module.conv))
 
     def _convolve(self, conv: torch.nn.Conv2d, x: Tensor) -> Tensor:
-        circular = _padding_mode(conv) == "circular"
-        if self.owner == self.index and not circular:
+        mode = _padding_mode(conv)
+        if self.owner == self.index and mode == "zeros":
             convolved: Tensor = conv(x)
             return convolved
         # A shared kernel brings its numbers only: stride, padding and dilation are this layer's.
         pad = self.padding * self.dilation
-        if circular:
-            x, pad = wrapped(x, pad), 0
+        if mode != "zeros":
+            x, pad = wrapped(x, pad) if mode == "circular" else x, 0
         return torch.nn.functional.conv2d(
             x, conv.weight, conv.bias, self.stride, pad, self.dilation, self.groups
         )
@@ -328,4 +329,5 @@ class Convolutional(Layer):
 
 
 def _padding_mode(conv: torch.nn.Conv2d) -> PaddingMode:
-    return "circular" if conv.padding_mode == "circular" else "zeros"
+    mode: PaddingMode = conv.padding_mode  # type: ignore[assignment]
+    return mode

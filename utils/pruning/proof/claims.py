@@ -129,30 +129,33 @@ class Numbers:
 
 
 class Cells(NamedTuple):
-    """A map's size, and where in the layer's output no padding is met."""
+    """A map's size, where in the layer's output no padding is met, and what is read there."""
 
     size: Size
     inside: tuple[slice, slice]
+    read: tuple[slice, slice]
 
 
 def few_cells(layer: Layer) -> Cells | None:
     """A map for each source, as small as the layer shows all that it does; None for no such map.
 
-    As many cells as its window spans, at least two of its steps down and three across: then some
-    cells see the border on each side, one does not, and a stride shows.
+    As many cells as its window spans, and at least two of its steps: then some cells see the border
+    on each side, one does not, and a stride shows.
     """
     if len({shape[1:] for shape in layer.inputs}) != 1:
         return None
-    spans, insides = [], []
+    spans, insides, reads = [], [], []
     for axis in (0, 1):
         windows = [layer.window(axis, k) for k in range(len(layer.sources))]
         if any(math.inf in (w.before, w.after) or w.before < 0 for w in windows):
             return None
         step = math.lcm(*(w.stride for w in windows))
         before, after = (max(int(w[k]) for w in windows) for k in (1, 2))
-        # The first output cell that starts inside is at -(-before // step) steps.
-        needed = max(before + after + step, (2 + axis) * step)
+        # The first output cell that reads no padding is at -(-before // step) steps.
+        needed = max(before + after + step, 2 * step)
         span = -(-needed // step) * step
         spans.append(span)
-        insides.append(slice(-(-before // step), (span - 1 - after) // step + 1))
-    return Cells((spans[0], spans[1]), (insides[0], insides[1]))
+        first = -(-before // step)
+        insides.append(slice(first, (span - 1 - after) // step + 1))
+        reads.append(slice(first * step - before, span))
+    return Cells((spans[0], spans[1]), (insides[0], insides[1]), (reads[0], reads[1]))

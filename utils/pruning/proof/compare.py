@@ -99,16 +99,14 @@ class Comparison:
     def _rows(self, cut: CutLayer, small: Layer, cells: Cells) -> Errors:
         """Outputs that stay, a few at a time and before activation; then what the others emit.
 
-        The full layer is run on two images: as the folded one holds its inputs, and as the masked
-        one does. Where no padding is met there is none to differ by.
+        The full layer is run on its inputs as the folded network holds them; and as the masked one
+        does, where no padding is met: there is none to differ by.
         """
         full, compact = cut.layer.before_activation(), small.before_activation()
         values = self._values(full, [cells.size] * len(full.sources))
-        inputs = []
-        for source in full.sources:
-            folded_value = values.full(source)
-            constants = self._constants[source].view(1, -1, 1, 1)
-            inputs.append(torch.cat((folded_value, folded_value + constants)))
+        inputs = [values.full(source) for source in full.sources]
+        read = (slice(None), slice(None), *cells.read)
+        as_masked = [values.full(source, self._constants[source])[read] for source in full.sources]
         ours = [values.compact(source) for source in small.sources]
         own, masked = Differences(), Differences()
         rows, inside = cut.kept.nonzero().flatten(), (slice(None), slice(None), *cells.inside)
@@ -118,10 +116,11 @@ class Comparison:
             some = slice(start, start + step)
             params = {n: t.index_select(0, rows[some]).double() for n, t in cut.original.items()}
             theirs = self._run(full, cut.layer, params, inputs)
+            theirs_masked = self._run(full, cut.layer, params, as_masked, "none")
             sliced = {n: t[some].double() for n, t in cut.sliced.items()}
             found = self._run(compact, small, sliced, ours)
-            own.see(theirs[:1], found, but_for_offsets=True)
-            masked.see((theirs[1:] - offsets[:, some])[inside], found[inside])
+            own.see(theirs, found, but_for_offsets=True)
+            masked.see(theirs_masked - offsets[:, some], found[inside])
         removed = ~cut.kept
         emitted = cut.layer.silent(_vectors(cut.original), removed)
         assert emitted is not None  # or it would not be compared row by row
