@@ -23,9 +23,9 @@ from utils.command.table import table
 from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State
-from utils.pruning.gate import prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import make_plan
+from utils.pruning.proof.gate import prove
 from utils.pruning.surgery import prune
 
 WIDTH = 32

@@ -25,9 +25,9 @@ from utils.network.graph import channel_graph
 from utils.network.layers import build_layers, input_shape
 from utils.network.layers.strides import stride_px
 from utils.network.weights import State, load_darknet_weights
-from utils.pruning.gate import prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import make_plan
+from utils.pruning.proof.gate import prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 

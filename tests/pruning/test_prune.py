@@ -18,8 +18,8 @@ from utils.cfg import Cfg, format_cfg, replace_layers, set_option
 from utils.network.layers.activations import ELEMENTWISE
 from utils.network.layers.convolutional import Convolutional
 from utils.pruning import surgery as surgery_module
-from utils.pruning.gate import GateError, prove
 from utils.pruning.proof.border import structured_input
+from utils.pruning.proof.gate import GateError, prove
 from utils.pruning.surgery import prune
 
 # Residual, grouped route, grouped and depthwise convolutions, pools, an upsample, two heads.

@@ -23,7 +23,7 @@ from utils.command.cli import run_main
 from utils.command.errors import UserError
 from utils.network.layers import Convolutional
 from utils.network.weights import load_darknet_weights
-from utils.pruning.gate import GateError
+from utils.pruning.proof.gate import GateError
 from utils.pruning.report.result import Pruned
 from utils.training.run_folder import started_from
 

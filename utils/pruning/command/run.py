@@ -24,10 +24,10 @@ from ...network.layers import build_layers
 from ...network.weights import State, require_usable
 from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
 from ..choice.tables import kept_table
-from ..gate import Proof, prove
 from ..goals.latency_goal import LatencyGoal, measure_goal
 from ..options import PruneOptions, Unit
 from ..plan import PrunePlan
+from ..proof.gate import Proof, prove
 from ..recalibrate import recalibrate, recalibrated
 from ..repair import repair, repaired
 from ..report.result import Pruned
