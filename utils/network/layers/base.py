@@ -300,10 +300,7 @@ class Layer:
 
 
 def weighed(weights: Tensor, numbers: Tensor) -> Tensor:
-    """(O,) float64: each row of (O, K) times (K,) float64, summed in float64.
-
-    In parts that stay in the processor's cache: a kernel in float64 is twice its memory.
-    """
+    """(O,) float64: each row of (O, K) times (K,); in parts that the processor's cache holds."""
     rows = max(1, _CACHED_NUMBERS // max(1, weights.shape[1]))
     return torch.cat([part.double() @ numbers for part in torch.split(weights, rows)])
 

@@ -37,6 +37,8 @@ class Claims:
         placed = set(self.places.values())
         self.inserted = [layer for layer in compact if layer.index not in placed]
         self._places_of: dict[int, Tensor | None] = {}
+        # Layers inside blocks that go, which hand on what they read: of them nothing is claimed.
+        self.open: set[int] = set()
         self._inserted = {layer.index: layer.sources for layer in self.inserted}
 
     def stands_for(self, index: int) -> int:
@@ -88,6 +90,10 @@ class Values:
         With the layer's `constants` (C,) that of the masked network; without, that of the folded
         one, in which channels that go are held at 0.
         """
+        if index in self._claims.open:
+            channels = self._claims.plan.graph.layers[index].shape[0]
+            place = self._claims.stands_for(index)
+            return self._numbers.draw((1, channels, *self._sizes.get(place, ONE_CELL)))
         places = self._claims.places_of(index)
         value = self.compact(self._claims.stands_for(index))
         if places is not None:
