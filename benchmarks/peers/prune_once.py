@@ -113,7 +113,7 @@ def theirs(cfg: Cfg, state: State, ratio: float) -> Callable[[], int]:
     peer = importlib.import_module("torch_pruning")
     layers = build_layers(cfg)
     module = PlainModule(layers, state).eval()
-    side_px = int(__import__("os").environ.get("PX", 2 * stride_px(layers)))
+    side_px = 2 * stride_px(layers)
     example = torch.rand(1, input_shape(cfg)[0], side_px, side_px)
 
     def work() -> int:
