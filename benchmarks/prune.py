@@ -28,9 +28,9 @@ from utils.command.table import table
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State
-from utils.pruning.gate import prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import PrunePlan, make_plan
+from utils.pruning.proof.gate import prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 

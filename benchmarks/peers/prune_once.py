@@ -25,9 +25,9 @@ from utils.network.graph import channel_graph
 from utils.network.layers import build_layers, input_shape
 from utils.network.layers.strides import stride_px
 from utils.network.weights import State, load_darknet_weights
-from utils.pruning.gate import prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import make_plan
+from utils.pruning.proof.gate import prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 
@@ -113,7 +113,7 @@ def theirs(cfg: Cfg, state: State, ratio: float) -> Callable[[], int]:
     peer = importlib.import_module("torch_pruning")
     layers = build_layers(cfg)
     module = PlainModule(layers, state).eval()
-    side_px = int(__import__("os").environ.get("PX", 2 * stride_px(layers)))
+    side_px = 2 * stride_px(layers)
     example = torch.rand(1, input_shape(cfg)[0], side_px, side_px)
 
     def work() -> int:

@@ -27,9 +27,9 @@ from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
 from utils.network.retarget import with_classes
 from utils.pruning.blocks import find_blocks
-from utils.pruning.gate import prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import drop_blocks, make_plan
+from utils.pruning.proof.gate import prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 from utils.zoo import ZOO

@@ -17,9 +17,9 @@ from utils.cfg import Cfg, parse_cfg, plain_text
 from utils.network.graph import channel_graph
 from utils.network.weights import State, load_darknet_weights, save_darknet_weights
 from utils.pruning.foldable import removable_blocks
-from utils.pruning.gate import GateError, prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import PrunePlan, drop_blocks, make_plan
+from utils.pruning.proof.gate import GateError, prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 

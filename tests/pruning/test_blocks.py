@@ -17,10 +17,10 @@ from utils.network.layers import Convolutional
 from utils.network.layers.activations import ELEMENTWISE
 from utils.network.weights import State, save_darknet_weights
 from utils.pruning.foldable import removable_blocks
-from utils.pruning.gate import GateError, prove
 from utils.pruning.goals.budget import cost, pruned_layers
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import PrunePlan, drop_blocks, keep_everything, make_plan
+from utils.pruning.proof.gate import GateError, prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 from utils.runtimes.opencv import OpenCVDarknet

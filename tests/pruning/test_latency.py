@@ -21,13 +21,13 @@ from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers import build_layers
 from utils.network.weights import State
 from utils.pruning.foldable import removable_blocks
-from utils.pruning.gate import prove
 from utils.pruning.goals.greedy import meet_latency, removal_order
 from utils.pruning.goals.latency import LatencyTable, WidthTimes, measure_table
 from utils.pruning.goals.layer_costs import by_time
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.importance.scores import Scores
 from utils.pruning.plan import Limits, PrunePlan, drop_blocks, keep_everything
+from utils.pruning.proof.gate import prove
 from utils.pruning.report.result import Pruned
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune

@@ -18,12 +18,12 @@ from utils.network.weights import State
 from utils.pruning.blocks import find_blocks
 from utils.pruning.choice.compat import kept_by_the_known_suite
 from utils.pruning.foldable import removable_blocks
-from utils.pruning.gate import GateError, prove
 from utils.pruning.goals.budget import cost, pruned_layers, solve
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.importance.scores import Scores
 from utils.pruning.options import Budget
 from utils.pruning.plan import Limits, PrunePlan, drop_blocks, keep_everything, make_plan
+from utils.pruning.proof.gate import GateError, prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 

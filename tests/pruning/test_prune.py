@@ -17,9 +17,9 @@ from tests.support.prune_case import RULES, Case, compared, difference, last_val
 from utils.cfg import Cfg, format_cfg, replace_layers, set_option
 from utils.network.layers.activations import ELEMENTWISE
 from utils.network.layers.convolutional import Convolutional
-from utils.pruning import gate as gate_module
 from utils.pruning import surgery as surgery_module
-from utils.pruning.gate import GateError, prove
+from utils.pruning.proof.border import structured_input
+from utils.pruning.proof.gate import GateError, prove
 from utils.pruning.surgery import prune
 
 # Residual, grouped route, grouped and depthwise convolutions, pools, an upsample, two heads.
@@ -189,9 +189,9 @@ def test_without_constants_zero_padding_costs_nothing() -> None:
     for index in (0, 1, 2):
         case.state[f"layers.{index}.bn.bias"] *= case.plan.kept(index)
     assert compared(case, "zeros") < 1e-12
-    assert case.prove().border < 1e-12
+    assert case.prove().border < 1e-5  # float32
     other = Case(case.cfg, ratio=0.6)
-    assert other.prove().border > 1e-6
+    assert other.prove().border > 1e-4
 
 
 # -- the gate catches faults -----------------------------------------------------------------------
@@ -250,7 +250,7 @@ def test_a_wrong_slice_of_the_normalisation_is_refused(monkeypatch: pytest.Monke
     def wrong(self: Convolutional, params: Any, keeps: Any, kept: Tensor) -> Any:
         found = dict(right(self, params, keeps, kept))
         if self.index == 9:
-            found["bn.bias"] = found["bn.bias"].flip(0)
+            found["bn.bias"] = found["bn.bias"].roll(1)
         return found
 
     monkeypatch.setattr(Convolutional, "slice", wrong)
@@ -306,13 +306,13 @@ def test_a_cfg_that_means_something_else_is_refused(key: str) -> None:
 
 
 def test_the_input_of_the_proof_is_alive() -> None:
-    x = gate_module.structured_input(3, (64, 96))
+    x = structured_input(3, (64, 96))
     assert x.shape == (2, 3, 64, 96)
     assert 0 <= float(x.min()) < 0.1
     assert 0.9 < float(x.max()) <= 1
     assert float((x[0] - x[1]).abs().mean()) > 0.1
     assert float((x - x.flip(3)).abs().mean()) > 0.1
-    assert torch.equal(x, gate_module.structured_input(3, (64, 96)))
+    assert torch.equal(x, structured_input(3, (64, 96)))
 
 
 def test_nothing_but_the_plan_is_needed() -> None:

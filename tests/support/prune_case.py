@@ -13,10 +13,10 @@ from utils.cfg import Cfg
 from utils.network.graph import channel_graph
 from utils.pruning.command.flags import prune_flags
 from utils.pruning.command.run import run_pruning
-from utils.pruning.gate import Proof, prove
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.importance.kernels import random_scores
 from utils.pruning.plan import PrunePlan, make_plan
+from utils.pruning.proof.gate import Proof, prove
 from utils.pruning.report.result import Pruned
 from utils.pruning.strategy import ChannelRule, Strategy
 from utils.pruning.surgery import prune

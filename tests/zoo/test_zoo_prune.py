@@ -17,7 +17,7 @@ from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
 from utils.network.layers.convolutional import Convolutional
 from utils.network.weights import load_darknet_weights, save_darknet_weights
-from utils.pruning.gate import GateError
+from utils.pruning.proof.gate import GateError
 
 TOLERANCE = 1e-9
 

@@ -20,8 +20,6 @@ from .results import Metrics
 
 _RUNS, _WARMUP = 12, 2
 _MOST_S = 5.0  # for timing a network
-# A pass of a larger network takes a second: it is timed only along with an evaluation.
-_GLANCE_MACS = 10e9
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,6 @@ class ModelFigures:
     map50: float | None = None
     map: float | None = None
     best_conf: float | None = None  # the threshold of the best F1; nan where nothing is found
-
-
-def worth_timing(network: Network, scored: bool) -> bool:
-    """Whether a pass is short, or an evaluation takes longer anyway."""
-    return scored or count_macs(network.rules) <= _GLANCE_MACS
 
 
 def latencies(networks: Sequence[Network], how: Scoring) -> list[Latency]:

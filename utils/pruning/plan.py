@@ -65,7 +65,16 @@ class PrunePlan:
         return find_merges(self.graph, self.stand_in)
 
     def kept(self, index: int) -> Tensor:
-        """Mask over the output channels of a layer (C,)."""
+        """Mask over the output channels of a layer (C,); not to be written to."""
+        if index not in self._kept:
+            self._kept[index] = self._mask(index)
+        return self._kept[index]
+
+    @cached_property
+    def _kept(self) -> dict[int, Tensor]:
+        return {}
+
+    def _mask(self, index: int) -> Tensor:
         classes = self.graph.outputs[index]
         if index in self.silent:
             return torch.zeros(len(classes), dtype=torch.bool)

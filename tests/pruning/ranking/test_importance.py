@@ -18,7 +18,6 @@ from utils.command.errors import UserError
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.layers.activations import ELEMENTWISE
 from utils.pruning.candidates import find_candidates
-from utils.pruning.gate import prove
 from utils.pruning.importance.batch_norm import (
     batch_norm_scale,
     expected_activation,
@@ -31,6 +30,7 @@ from utils.pruning.importance.options import Kind
 from utils.pruning.importance.scores import Scores, normalize
 from utils.pruning.importance.taylor import taylor
 from utils.pruning.plan import make_plan
+from utils.pruning.proof.gate import prove
 from utils.pruning.surgery import prune
 
 FROM_WEIGHTS: list[Kind] = list(FROM_STATE)

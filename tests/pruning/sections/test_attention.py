@@ -16,12 +16,12 @@ from tests.support.prune_case import Case, compared, difference, last_values
 from utils.cfg import Cfg, replace_layers, set_option
 from utils.network.graph import channel_graph
 from utils.pruning.foldable import removable_blocks
-from utils.pruning.gate import GateError, prove
 from utils.pruning.importance.kinds import FROM_STATE
 from utils.pruning.importance.options import Kind
 from utils.pruning.importance.pairs import with_pairs
 from utils.pruning.importance.taylor import taylor
 from utils.pruning.plan import keep_everything
+from utils.pruning.proof.gate import GateError, prove
 from utils.pruning.structure import removable_by_structure
 from utils.pruning.surgery import prune
 

@@ -13,7 +13,7 @@ from utils.cfg import Cfg, CfgError
 from utils.network.graph import channel_graph
 from utils.network.importers import require_darknet, require_opencv
 from utils.network.layers import UnfoldableError
-from utils.pruning.gate import GateError, prove
+from utils.pruning.proof.gate import GateError, prove
 
 SPREAD = 2  # the [reorg]
 

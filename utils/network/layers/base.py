@@ -25,7 +25,7 @@ Module: TypeAlias = "torch.nn.Module"
 Shape = tuple[int, int, int]  # channels, height, width
 Params: TypeAlias = "Mapping[str, Tensor]"  # a layer's tensors, by their names in its module
 
-PaddingMode = Literal["zeros", "circular"]
+PaddingMode = Literal["zeros", "circular", "none"]  # the latter two for proofs only
 
 _CACHED_NUMBERS = 1 << 17  # 1 MiB of float64
 
@@ -302,19 +302,20 @@ class Layer:
 
 
 def weighed(weights: Tensor, numbers: Tensor) -> Tensor:
-    """(O,) float64: each row of (O, K) times (K,) float64, summed in float64.
-
-    In parts that stay in the processor's cache: a kernel in float64 is twice its memory.
-    """
+    """(O,) float64: each row of (O, K) times (K,); in parts that the processor's cache holds."""
     rows = max(1, _CACHED_NUMBERS // max(1, weights.shape[1]))
     return torch.cat([part.double() @ numbers for part in torch.split(weights, rows)])
 
 
-def picked(tensor: Tensor, kept: Tensor, axis: int = 0) -> Tensor:
-    """What the mask `kept` leaves of an axis; the tensor itself where that is all of it."""
-    if bool(kept.all()):
-        return tensor
-    return tensor.index_select(axis, kept.nonzero().flatten())
+def places_of(kept: Tensor) -> Tensor | None:
+    """Where a mask is set, as indices; None where it is set everywhere."""
+    places = kept.nonzero().flatten()
+    return None if len(places) == len(kept) else places
+
+
+def picked(tensor: Tensor, places: Tensor | None, axis: int = 0) -> Tensor:
+    """What is at these places of an axis; the tensor itself where that is all of it."""
+    return tensor if places is None else tensor.index_select(axis, places)
 
 
 def wrapped(x: Tensor, pad: int) -> Tensor:

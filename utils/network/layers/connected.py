@@ -19,6 +19,7 @@ from .base import (
     Window,
     apply_to_removed,
     picked,
+    places_of,
     weighed,
 )
 from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
@@ -111,10 +112,11 @@ class Connected(Layer):
     def slice(self, params: Params, keeps: Sequence[Tensor], kept: Tensor) -> Params:
         """Rows by the output mask, columns by the input mask at every position."""
         columns = keeps[0].repeat_interleave(self._positions)
-        weight = picked(picked(params["fc.weight"], kept), columns, 1)
+        rows = places_of(kept)
+        weight = picked(picked(params["fc.weight"], rows), places_of(columns), 1)
         if self.normalized:
             return {**slice_batch_norm(params, kept), "fc.weight": weight}
-        return {"fc.bias": picked(params["fc.bias"], kept), "fc.weight": weight}
+        return {"fc.bias": picked(params["fc.bias"], rows), "fc.weight": weight}
 
     def rewrite(self, keeps: Sequence[Tensor], kept: Tensor) -> Section:
         """`output`."""

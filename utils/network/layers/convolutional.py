@@ -19,8 +19,8 @@ from .base import (
     Shape,
     Tensor,
     Window,
-    apply_to_removed,
     picked,
+    places_of,
     weighed,
     wrapped,
 )
@@ -208,8 +208,9 @@ class Convolutional(Layer):
             dilation=self.dilation,
             groups=self.groups,
             bias=not self.normalized,
-            padding_mode=padding_mode,
+            padding_mode="zeros",
         )
+        conv.padding_mode = padding_mode  # type: ignore[assignment] # one of them is ours
         bn = DarknetBatchNorm(self.filters) if self.normalized else None
         return ConvolutionModule(conv, bn, self.initial)
 
@@ -232,15 +233,14 @@ class Convolutional(Layer):
         return blur(x, self.antialiasing, self.blur_stride, _padding_mode(module.conv))
 
     def _convolve(self, module: Any, x: Tensor) -> Tensor:
-        conv = module.conv
-        circular = _padding_mode(conv) == "circular"
-        if self.owner == self.index and not circular and module.int8 is None:
+        conv, mode = module.conv, _padding_mode(module.conv)
+        if self.owner == self.index and mode == "zeros" and module.int8 is None:
             convolved: Tensor = conv(x)
             return convolved
         # A shared kernel brings its numbers only: stride, padding and dilation are this layer's.
         pad = self.padding * self.dilation
-        if circular:
-            x, pad = wrapped(x, pad), 0
+        if mode != "zeros":
+            x, pad = wrapped(x, pad) if mode == "circular" else x, 0
         kernel, bias = module.kernel()
         return torch.nn.functional.conv2d(
             x, kernel, bias, self.stride, pad, self.dilation, self.groups
@@ -269,9 +269,10 @@ class Convolutional(Layer):
     def constants(self, params: Params, inputs: Sequence[Tensor], kept: Tensor) -> Tensor:
         """A channel with gamma 0 (or, without BN, a zero kernel) emits activation(bias)."""
         bias = params["bn.bias" if self.normalized else "conv.bias"].double()
-        emitted = torch.where(kept, torch.zeros_like(bias), bias)
+        if bool(kept.all()):
+            return torch.zeros_like(bias)
         activation = ELEMENTWISE.get(self.activation, ELEMENTWISE["linear"])
-        return apply_to_removed(emitted, kept, activation, self.activation)
+        return torch.where(kept, 0.0, activation(bias))
 
     def carried(self, inputs: Sequence[Mask], kept: Mask) -> Mask:
         """The pruned channels' own; those of the inputs are absorbed."""
@@ -325,14 +326,14 @@ class Convolutional(Layer):
         kernel = self._slice_kernel(params["conv.weight"], keeps[0], kept)
         if self.normalized:
             return {**slice_batch_norm(params, kept), "conv.weight": kernel}
-        return {"conv.bias": picked(params["conv.bias"], kept), "conv.weight": kernel}
+        return {"conv.bias": picked(params["conv.bias"], places_of(kept)), "conv.weight": kernel}
 
     def _slice_kernel(self, kernel: Tensor, keep: Tensor, kept: Tensor) -> Tensor:
         if self.groups == 1:
-            return picked(picked(kernel, kept), keep, 1)
+            return picked(picked(kernel, places_of(kept)), places_of(keep), 1)
         per_group = kernel.shape[1]
         if per_group == 1:
-            return picked(kernel, kept)
+            return picked(kernel, places_of(kept))
         columns = keep.view(self.groups, per_group)
         rows = kept.view(self.groups, -1)
         parts = kernel.view(self.groups, -1, *kernel.shape[1:])
@@ -347,4 +348,5 @@ class Convolutional(Layer):
 
 
 def _padding_mode(conv: torch.nn.Conv2d) -> PaddingMode:
-    return "circular" if conv.padding_mode == "circular" else "zeros"
+    mode: PaddingMode = conv.padding_mode  # type: ignore[assignment]
+    return mode

@@ -16,6 +16,7 @@ from .base import (
     apply_to_removed,
     carried_by_removed,
     picked,
+    places_of,
 )
 from .ties import Mask
 
@@ -30,7 +31,8 @@ _SIZES_WITH_OWN_CHANNEL = (2, 3)  # of 1 the window is empty, of 4 it reads beyo
 
 def slice_batch_norm(params: Params, kept: Tensor) -> dict[str, Tensor]:
     """The four arrays (C,) at the kept channels."""
-    return {name: picked(params[name], kept) for name in BN_FIELDS}
+    places = places_of(kept)
+    return {name: picked(params[name], places) for name in BN_FIELDS}
 
 
 def folded(params: Params, eps: float = BN_EPS) -> tuple[Tensor, Tensor]:

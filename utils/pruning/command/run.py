@@ -16,7 +16,7 @@ from ...command.machine.allocator import keep_freed_memory
 from ...command.machine.timing import Latency
 from ...command.words.short_names import run_name
 from ...data.darknet_files import load_data_file
-from ...detection.figures import ModelFigures, comparison_table, figures, latencies, worth_timing
+from ...detection.figures import ModelFigures, comparison_table, figures, latencies
 from ...network.batch_norm.epsilon import for_epsilon
 from ...network.cfg_of import read_cfg
 from ...network.darknet import Build, Network
@@ -25,10 +25,10 @@ from ...network.two_sets import two_sets_line
 from ...network.weights import State, require_usable
 from ..choice.chooser import Chooser, decide, make_chooser, tell_sparseness
 from ..choice.tables import kept_table
-from ..gate import Proof, prove
 from ..goals.latency_goal import LatencyGoal, known_goal, measure_goal
 from ..options import PruneOptions, Unit
 from ..plan import PrunePlan
+from ..proof.gate import Proof, prove
 from ..recalibrate import recalibrate, recalibrated
 from ..repair import repair, repaired
 from ..report.result import Pruned
@@ -208,9 +208,8 @@ def _prune(
     if latency:
         print(latency)
     how = options.scoring
-    timed = worth_timing(original.network, bool(how.data))
     times: list[Latency | None] = [None, None]
-    if timed:
+    if how.data:  # nobody asked for a forward pass otherwise
         times = [*latencies([original.network, compact], how)]
     before = figures(original.network, how, False, times[0]) if before is None else before
     before = replace(before, latency=times[0])

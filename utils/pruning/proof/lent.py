@@ -19,15 +19,15 @@ class _Slot(NamedTuple):
 
     table: dict[str, Any]
     name: str
-    is_parameter: bool
 
 
 class _Lent(NamedTuple):
-    """A module, where its tensors are kept, and its parts that pad."""
+    """A module, where its tensors are kept, its parts that pad, and whether others borrow it."""
 
     module: nn.Module
     slots: Mapping[str, _Slot]
     padding: tuple[nn.Module, ...]
+    shared: bool
 
 
 class LentModules:
@@ -42,7 +42,7 @@ class LentModules:
         owner: Layer,
         params: Params,
         inputs: Sequence[Tensor],
-        padding: PaddingMode,
+        padding: PaddingMode = "zeros",
     ) -> Tensor:
         """What `layer` makes of its inputs with these parameters, of which some rows may be left.
 
@@ -52,14 +52,17 @@ class LentModules:
         lent = self._of(owner)
         if lent.slots.keys() != params.keys():
             raise KeyError(f"{sorted(params)} in the place of {sorted(lent.slots)}")
-        for name, slot in lent.slots.items():
-            tensor = params[name]
-            slot.table[slot.name] = (
-                nn.Parameter(tensor, requires_grad=False) if slot.is_parameter else tensor
-            )
+        for name, (table, key) in lent.slots.items():
+            # Only a module that asks for its parameters by name cares that they are some.
+            given = params[name]
+            table[key] = given if lent.shared else nn.Parameter(given, requires_grad=False)
         for part in lent.padding:
-            setattr(part, "padding_mode", padding)  # noqa: B010 - a module's, of any class
+            part.__dict__["padding_mode"] = padding  # no tensor: a tenth of the time of setattr
         return layer.forward(lent.module, inputs)
+
+    def pads(self, layer: Layer) -> bool:
+        """Whether its padding may be another one."""
+        return bool(self._of(layer).padding)
 
     def _of(self, layer: Layer) -> _Lent:
         options = layer.module_options
@@ -70,14 +73,15 @@ class LentModules:
             with torch.device("meta"):
                 module = layer.module("zeros").eval()
             parts = tuple(part for part in module.modules() if hasattr(part, "padding_mode"))
-            found = self._built[key] = _Lent(module, dict(_slots(module)), parts)
+            found = _Lent(module, dict(_slots(module)), parts, options is not None)
+            self._built[key] = found
         return found
 
 
 def _slots(module: nn.Module) -> list[tuple[str, _Slot]]:
     """By the names of its state."""
     return [
-        (f"{prefix}.{name}" if prefix else name, _Slot(table, name, table is part._parameters))
+        (f"{prefix}.{name}" if prefix else name, _Slot(table, name))
         for prefix, part in module.named_modules()
         for table in (part._parameters, part._buffers)
         for name, tensor in table.items()

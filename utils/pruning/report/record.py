@@ -18,10 +18,10 @@ import torch
 from ...command.files import sha256
 from ...data.darknet_files import load_data_file
 from ...detection.figures import ModelFigures
-from ..gate import TOLERANCE
 from ..goals.latency_goal import LatencyCheck
 from ..options import PruneOptions
 from ..plan import PrunePlan, block_score
+from ..proof.gate import TOLERANCE
 from ..recalibrate import Recalibration
 from ..sweeps.curve import KNEE_RULE, Sweep
 from .result import Pruned

@@ -9,9 +9,9 @@ from ...cfg import Cfg
 from ...detection.figures import ModelFigures
 from ...network.weights import State
 from ..choice.chooser import Chooser
-from ..gate import Proof
 from ..goals.latency_goal import LatencyCheck
 from ..plan import PrunePlan
+from ..proof.gate import Proof
 from ..recalibrate import Recalibration
 from ..sweeps.curve import Sweep
 

@@ -2,7 +2,7 @@
 
 Layer by layer, in float64, from the network's input to its heads: if what a layer reads is in both
 networks the same, but for the constants of `surgery`, so is what it gives. Each layer is shown
-random values of its own for which that holds (`proof/`), and compared in two ways, relative to its
+random values of its own for which that holds, and compared in two ways, relative to its
 own maximum:
 
 - with circular padding, the pruned network against the *original* with gamma set to 0 at the pruned
@@ -21,15 +21,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..cfg import Cfg, CfgError
-from ..network.layers import Layer, Params, build_layers
-from ..network.weights import key_of
-from .plan import PrunePlan
-from .proof.border import Border
-from .proof.claims import Claims, Size
-from .proof.compare import Comparison, Errors, UnequalError
-from .proof.lent import LentModules
-from .surgery import CutLayer, cut_layers
+from ...cfg import Cfg, CfgError
+from ...network.layers import Layer, Params, build_layers
+from ...network.weights import key_of
+from ..plan import PrunePlan
+from ..surgery import CutLayer, cut_layers
+from .border import Border
+from .claims import Claims, Size
+from .compare import Comparison, Errors, UnequalError
+from .lent import LentModules
 
 TOLERANCE = 1e-9
 
