@@ -118,11 +118,12 @@ def opened(
     options = SearchOptions(
         "slim_prune",
         STRATEGY,
-        Inputs(inputs.cfg, inputs.weights, (each.size_px, each.size_px)),
+        inputs,
         how,
         (Budget("params", args.target_params),),
         development=Development(seed=args.seed, most=each.images),
         recalibrate=each.statistics,
+        score_size=(each.size_px, each.size_px),
     )
     return open_scene(options, folder / str(each).replace(":", "-"), Darknet)
 
@@ -132,13 +133,12 @@ def compared(
 ) -> tuple[Scored, dict[Fast, Scored]]:
     """Each candidate by a full evaluation, and by each fast score."""
     first = next(iter(scenes.values()))
-    native = open_native(first, args.img_size)
     draw = np.random.default_rng(args.seed)
     whole, found = Scored([], []), {each: Scored([], []) for each in scenes}
     for _ in progress_bar(range(args.candidates), "candidates", "net"):
         logs = draw.uniform(math.log(args.least), 0.0, len(first.allotter.groups))
         shares = np.exp(logs).tolist()
-        whole.add(lambda shares=shares: full_score(plan_of(first, shares), native, how))
+        whole.add(lambda shares=shares: full_score(plan_of(first, shares), first, how))
         for each, scene in scenes.items():
             found[each].add(
                 lambda scene=scene, shares=shares: scene.judge.cut(plan_of(scene, shares)).map50
@@ -162,17 +162,6 @@ def _write(path: Path, whole: Scored, found: dict[Fast, Scored]) -> None:
     write_csv(path, rows)
 
 
-def open_native(scene: Scene, size: int) -> Callable[[PrunePlan], Darknet]:
-    """How the network is cut at the size of the full evaluation."""
-    subject = scene.subject
-
-    def cut(plan: PrunePlan) -> Darknet:
-        small = subject.cut(plan)
-        return Darknet(small.cfg, (size, size), weights=small.state_dict())
-
-    return cut
-
-
 def plan_of(scene: Scene, shares: Sequence[float]) -> PrunePlan:
     """The plan at these shares under the budget, as a trial makes it."""
     plan = scene.allotter.scaled(shares, scene.budgets.hold)
@@ -180,9 +169,9 @@ def plan_of(scene: Scene, shares: Sequence[float]) -> PrunePlan:
     return plan
 
 
-def full_score(plan: PrunePlan, cut: Callable[[PrunePlan], Darknet], how: Scoring) -> float:
+def full_score(plan: PrunePlan, scene: Scene, how: Scoring) -> float:
     """mAP@.5 on the validation list, the BN statistics measured again."""
-    small, _ = recalibrated(cut(plan), how, FULL_STATISTICS)
+    small, _ = recalibrated(scene.subject.cut(plan), how, FULL_STATISTICS)
     return figures(small, how, False).map50 or 0.0
 
 
