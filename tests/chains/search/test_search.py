@@ -124,19 +124,6 @@ def test_the_plain_ranking_is_that_of_the_prune() -> None:
     assert sum(found.trials[1].kept) - sum(kept) <= 2
 
 
-@pytest.mark.usefixtures("here")
-def test_a_smaller_size_changes_scores_and_no_cost() -> None:
-    own = searched("--trials", "5")
-    small = searched("--trials", "5", "--score-size", "64", name="small")
-    assert small.whole == own.whole
-    assert [(t.kept, t.macs) for t in small.trials[:3]] == [
-        (t.kept, t.macs) for t in own.trials[:3]
-    ]
-    assert small.base_map50 != own.base_map50
-    assert [t.map for t in small.trials] != [t.map for t in own.trials]
-    assert read_widths("small/widths.json").cfg_sha256 == read_widths("out/widths.json").cfg_sha256
-
-
 def found_of(drops: dict[tuple[int, ...], float]) -> Sensitivity:
     """What some shares of each group cost; .1 for all of it where `drops` do not say."""
     model = Darknet("my.cfg", weights="my.pt")

@@ -62,7 +62,6 @@ def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> 
         args.sensitivity or "",
         args.storage or "",
         args.study or "",
-        img_size(args.score_size, "--score-size"),
     )
 
 
@@ -76,14 +75,6 @@ def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     _add_search(parser.add_argument_group("how it is searched"))
     group = parser.add_argument_group("on which images")
     add_images(group, IMAGES)
-    group.add_argument(
-        "--score-size",
-        type=positive_int,
-        nargs="+",
-        metavar="N",
-        help="pixels at which cut networks are scored: half of the network's own is three times as "
-        "fast (docs/search.md says how well it ranks); left out, its own",
-    )
     group.add_argument(
         "--recalibrate",
         type=image_count,

@@ -24,8 +24,7 @@ class SearchOptions:
     trials: how many networks the whole study scores. recalibrate: images of the rest of the
     training list to measure BN statistics on after each cut. sensitivity: the file whose allotment
     is tried; "": one from gradients. storage: where Optuna keeps the study; "": a file in the run's
-    folder. study: its name there. score_size: height and width in pixels at which cut networks are
-    scored; None: the network's own.
+    folder. study: its name there.
     """
 
     script: str
@@ -43,7 +42,6 @@ class SearchOptions:
     sensitivity: str = ""
     storage: str = ""
     study: str = ""
-    score_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.scoring.data:

@@ -156,7 +156,6 @@ def _about(scene: Scene) -> dict[str, object]:
         "batch size": options.scoring.batch_size,
         "sensitivity": sha256(options.sensitivity) if options.sensitivity else "from gradients",
         "seed": options.scoring.seed,
-        **({"scored at": list(options.score_size)} if options.score_size else {}),
     }
 
 

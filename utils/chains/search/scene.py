@@ -107,14 +107,10 @@ class Judge:
 
 @dataclass(frozen=True)
 class Scene:
-    """What search.py works on.
-
-    scored: the subject at the size in pixels that cut networks are scored at.
-    """
+    """What search.py works on."""
 
     options: SearchOptions
     subject: Subject
-    scored: Subject
     held: Held
     how: Scoring
     allotter: Allotter
@@ -137,6 +133,7 @@ class Scene:
 def open_scene(options: SearchOptions, folder: Path, build: Build) -> Scene:
     """Read and hold everything. Raises UserError, also for budgets that nothing can keep."""
     subject = open_subject(options.inputs, build)
+    network = subject.network
     spec = load_data_file(options.scoring.data)
     data = write_development(spec, folder / DEVELOPMENT, options.development)
     how = replace(options.scoring, data=str(data))
@@ -147,15 +144,13 @@ def open_scene(options: SearchOptions, folder: Path, build: Build) -> Scene:
             f"--target-{budget.measure} {budget.share:g}: cannot be reached; with one channel of "
             f"each layer, and those that must stay, {least:.4f} is left"
         )
-    scored = subject if options.score_size is None else subject.at(options.score_size)
-    seen = scored.network
-    held = Held(scoring_images(load_data_file(data), seen, how), how.batch_size, how.workers)
-    judge = Judge(scored, held, images_beside(seen, how, options.recalibrate), how)
+    held = Held(scoring_images(load_data_file(data), network, how), how.batch_size, how.workers)
+    judge = Judge(subject, held, images_beside(network, how, options.recalibrate), how)
     started = time.perf_counter()
     base = judge.base()
     seconds = time.perf_counter() - started
     require_finds(base.map50)
-    return Scene(options, subject, scored, held, how, allotter, budgets, judge, base, seconds)
+    return Scene(options, subject, held, how, allotter, budgets, judge, base, seconds)
 
 
 def _allotter(options: SearchOptions, subject: Subject, how: Scoring) -> Allotter:

@@ -92,7 +92,7 @@ def _curves(scene: Scene) -> Sequence[Curve]:
         )
         return found.curves
     device = pick_device(scene.how.device)
-    whole = copy.deepcopy(scene.scored.network).eval().to(device)
+    whole = copy.deepcopy(scene.subject.network).eval().to(device)
     inputs, targets = scene.held.inputs(device), scene.held.targets(device)
     loss = DetectionLoss(whole.heads, STEADY)
     effects = channel_effects(scene.graph, whole, inputs, targets, loss)

@@ -33,12 +33,6 @@ class Subject:
         small: Network = self.build(named, self.network.img_size, weights=state)
         return small
 
-    def at(self, img_hw: tuple[int, int]) -> Subject:
-        """The same network for images of another size. Raises CfgError where it fits no layer."""
-        return Subject(
-            self.build, self.build(self.network.cfg, img_hw, weights=self.state), self.state
-        )
-
 
 def open_subject(inputs: Inputs, build: Build) -> Subject:
     """The network with its weights. Raises UserError, also for one without a head."""
