@@ -78,7 +78,8 @@ def resume(words: Sequence[str], run: str, name: str, project: Path = RUNS) -> P
 
 def pulled(network: Any, options: SparsityOptions) -> Any:
     """What sparse training pulls in a `Network`: gammas with masks of channels, or all weights."""
-    from utils.pruning.targets import coupled_targets, planned_targets, sparsity_targets
+    from utils.pruning.choice.coupled_targets import coupled_targets
+    from utils.pruning.targets import planned_targets, sparsity_targets
 
     if options.on and options.penalty != "gammas":
         return coupled_targets(network, STRATEGIES[options.strategy], options.plan)

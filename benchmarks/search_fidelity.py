@@ -1,7 +1,7 @@
 """Whether search.py's fast score ranks cut networks as a full evaluation does, and how much faster.
 
     python -m benchmarks.search_fidelity --weights base.pt --data ../shared/datasets/bccd/bccd.data
-    python -m benchmarks.search_fidelity ... --fast 320:29:16 160:29:16 --candidates 20
+    python -m benchmarks.search_fidelity ... --fast 320:29:16 320:8:4 --candidates 20
 
 Candidates are drawn as the search's sampler draws its first ones, a share of each group's channels
 between --least and 1 of the largest (evenly in its logarithm), and cut to --target-params. A full
@@ -20,7 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from slim_prune import STRATEGY
 from utils.chains.search.options import IMAGES, RECALIBRATE, SearchOptions
 from utils.chains.search.scene import Scene, open_scene
 from utils.chains.search.start import LEAST
+from utils.chains.sensitivity.subject import Subject, open_subject
 from utils.command.cli import Parser, positive_int, ratio, run_main
 from utils.command.csv_file import write_csv
 from utils.command.progress import progress_bar
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     how = Scoring(args.data, workers=0, seed=args.seed)
     with tempfile.TemporaryDirectory() as folder:
         scenes = {each: opened(each, inputs, how, args, Path(folder)) for each in args.fast}
-        whole, found = compared(scenes, how, args)
+        whole, found = compared(scenes, inputs, how, args)
     report(whole, found, args)
 
 
@@ -118,7 +119,7 @@ def opened(
     options = SearchOptions(
         "slim_prune",
         STRATEGY,
-        Inputs(inputs.cfg, inputs.weights, (each.size_px, each.size_px)),
+        replace(inputs, img_size=(each.size_px, each.size_px)),
         how,
         (Budget("params", args.target_params),),
         development=Development(seed=args.seed, most=each.images),
@@ -128,11 +129,11 @@ def opened(
 
 
 def compared(
-    scenes: dict[Fast, Scene], how: Scoring, args: argparse.Namespace
+    scenes: dict[Fast, Scene], inputs: Inputs, how: Scoring, args: argparse.Namespace
 ) -> tuple[Scored, dict[Fast, Scored]]:
     """Each candidate by a full evaluation, and by each fast score."""
     first = next(iter(scenes.values()))
-    native = open_native(first, args.img_size)
+    native = open_subject(inputs, Darknet)
     draw = np.random.default_rng(args.seed)
     whole, found = Scored([], []), {each: Scored([], []) for each in scenes}
     for _ in progress_bar(range(args.candidates), "candidates", "net"):
@@ -162,17 +163,6 @@ def _write(path: Path, whole: Scored, found: dict[Fast, Scored]) -> None:
     write_csv(path, rows)
 
 
-def open_native(scene: Scene, size: int) -> Callable[[PrunePlan], Darknet]:
-    """How the network is cut at the size of the full evaluation."""
-    subject = scene.subject
-
-    def cut(plan: PrunePlan) -> Darknet:
-        small = subject.cut(plan)
-        return Darknet(small.cfg, (size, size), weights=small.state_dict())
-
-    return cut
-
-
 def plan_of(scene: Scene, shares: Sequence[float]) -> PrunePlan:
     """The plan at these shares under the budget, as a trial makes it."""
     plan = scene.allotter.scaled(shares, scene.budgets.hold)
@@ -180,9 +170,9 @@ def plan_of(scene: Scene, shares: Sequence[float]) -> PrunePlan:
     return plan
 
 
-def full_score(plan: PrunePlan, cut: Callable[[PrunePlan], Darknet], how: Scoring) -> float:
+def full_score(plan: PrunePlan, subject: Subject, how: Scoring) -> float:
     """mAP@.5 on the validation list, the BN statistics measured again."""
-    small, _ = recalibrated(cut(plan), how, FULL_STATISTICS)
+    small, _ = recalibrated(subject.cut(plan), how, FULL_STATISTICS)
     return figures(small, how, False).map50 or 0.0
 
 

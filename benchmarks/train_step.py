@@ -35,7 +35,8 @@ from utils.command.machine.timing import synchronize
 from utils.command.table import table
 from utils.network.cost import count_macs
 from utils.network.initialize import initialize
-from utils.pruning.targets import coupled_targets, sparsity_targets
+from utils.pruning.choice.coupled_targets import coupled_targets
+from utils.pruning.targets import sparsity_targets
 from utils.training.losses.loss import DetectionLoss, total
 from utils.training.optimization.ema import make_ema
 from utils.training.optimization.optimizer import make_optimizer

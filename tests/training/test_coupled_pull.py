@@ -21,11 +21,11 @@ from utils.cfg import plain_text
 from utils.command.errors import UserError
 from utils.network.graph import ChannelGraph, channel_graph
 from utils.network.weights import key_of
+from utils.pruning.choice.coupled_targets import coupled_targets
 from utils.pruning.importance.coupled import group_norm
 from utils.pruning.plan import keep_everything
 from utils.pruning.sensitivity.groups import find_groups
 from utils.pruning.surgery import prune
-from utils.pruning.targets import coupled_targets
 from utils.training import checkpoint as checkpoints
 from utils.training import loop
 from utils.training.optimization.options import ScheduleOptions
