@@ -1,4 +1,4 @@
-"""YOLOv8 to YOLO26, tiny: trained from random weights, sparsely; pruned; taught; from checkpoints."""
+"""YOLOv8 to YOLO26, tiny: from random weights and from checkpoints; sparse, pruned, taught."""
 
 from __future__ import annotations
 
@@ -76,8 +76,10 @@ def test_from_a_checkpoint(head: str, project: Path) -> None:
     made = partial(LightDetect, reg_max=1)
     net = theirs.healthy(around(theirs.Bottleneck(16, 16, 16, True), width=16, head=made))
     weights = theirs.save(project / "their.pt", net)
-    translate.main(["--weights", str(weights), "--data", "my.data", "--output", "my.cfg",
-                    "--img-size", "64", "--bn-export", "native", "--head", head, "--force"])  # fmt: skip
+    translate.main([
+        "--weights", str(weights), "--data", "my.data", "--output", "my.cfg",
+        "--img-size", "64", "--bn-export", "native", "--head", head, "--force",
+    ])  # fmt: skip
     before = Darknet("my.cfg", weights="my.weights")
     folder = run(*SMALL, "--weights", "my.weights", "--epochs", "1", "--name", "base")
     after = Darknet("my.cfg", weights=folder / "last.pt")

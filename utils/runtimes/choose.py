@@ -53,7 +53,7 @@ def open_backend(
             return OpenCVDarknet(network.cfg, path)
     kind = cast(Format | Pair, backend)
     if opened_by(weights):
-        return open_file(kind, Path(weights), network, threads)
+        return open_file(kind, Path(weights), network.answering_(), threads)
     with_weights(network, weights)
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "model"

@@ -1,4 +1,4 @@
-"""Write the cfg zoo: every architecture of utils/zoo as a Darknet cfg file.
+"""Write the cfg zoo: the architectures of cfg/ as Darknet cfg files (make_cfg.py writes others).
 
 Example:
     python -m utils.zoo --output cfg

@@ -81,11 +81,11 @@ def write(draft: Draft, parts: Pyramid, nc: int, kind: HeadKind) -> str:
     return draft.text()
 
 
-def title(name: str, module: str, what: str) -> Sequence[str]:
-    """The lines at the top of a cfg."""
+def title(name: str, module: str, what: str, by: str = "make_cfg.py") -> Sequence[str]:
+    """The lines at the top of a cfg; `by` is the command that writes it."""
     return (
         f"{name}: {what}",
-        f"Written by `python -m utils.zoo`; change it in utils/zoo/{module}.py.",
+        f"Written by `{by}`; change it in utils/zoo/{module}.py.",
         "Heads are [route] sections with a note; docs/yolov8.md tells how to decode them.",
     )
 

@@ -21,7 +21,7 @@ def yolov8(name: str, nc: int = COCO_CLASSES) -> str:
     """One of the sizes n, s, m, l, x, at 640x640."""
     size = SIZES[name]
     what = "C2f backbone and neck, SPPF, three heads without anchors."
-    draft = Draft(*title(f"YOLOv8{name}", "yolov8", what))
+    draft = Draft(*title(f"YOLOv8{name}", "yolov8", what, "python -m utils.zoo"))
     return write(draft, _parts(size), nc, HeadKind(light=False))
 
 

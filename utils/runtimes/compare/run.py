@@ -76,7 +76,7 @@ def candidates(models: Sequence[Inputs], build: Build, spec: DataSpec | None) ->
     """The models. Raises UserError when two have one name, or other classes than the data."""
     found = []
     for name, model in zip(short_names([model.weights for model in models]), models, strict=True):
-        network: Network = build(model.cfg, model.img_size, weights=model.weights)
+        network: Network = build(model.cfg, model.img_size, weights=model.weights).answering_()
         if spec:
             require_classes(spec, network)
         found.append(
@@ -107,6 +107,7 @@ def made_files(
         darknet_weights(network, chosen.weights) as weights,
     ):
         images = options.calibration_images
+        network.answering_()  # what is made holds no more; torch and OpenCV read the pair as it is
         made = make_files(network, runtimes, Path(folder), options.data, images)
         by_cfg = ("torch", "opencv") if opencv_reads_cfg() else ("torch",)
         yield made | dict.fromkeys(by_cfg, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,10 +15,13 @@ from tests.support.nets import conv, healthy_state, net
 from tests.support.prune_case import Case, compared
 from tests.support.two_sets import HEIGHT_WIDTH, two_sets
 from utils.cfg import Cfg, CfgError, format_cfg, parse_cfg
+from utils.describe.layers import totals
+from utils.network.cost import file_bytes
 from utils.network.layers import build_layers
 from utils.network.two_sets import detached_sources, has_two_sets, one_set, own_layers
 from utils.network.weights import state_at
 from utils.pruning.gate import GateError, prove
+from utils.runtimes import choose
 
 SHARED = set(range(5))
 
@@ -118,6 +122,24 @@ def test_a_branch_that_is_cut_wrongly_shows() -> None:
         with pytest.raises(GateError):
             prove(case.state, case.plan, cfg, wrong)
     assert prove(case.state, case.plan, cfg, state).masked < 1e-9
+
+
+def test_commands_say_so_and_files_of_runtimes_hold_what_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "two sets of heads" in totals(build_layers(two_sets()))
+    assert "two sets" not in totals(build_layers(two_sets(sets=("one",))))
+    model = loaded(two_sets())
+    monkeypatch.setattr(choose, "require", lambda *_: None)
+    monkeypatch.setattr(choose, "open_file", lambda kind, path, network, threads: network)
+    opened = choose.open_backend("onnx", model, "my.onnx", torch.device("cpu"))
+    assert opened is model and len(model.heads) == 2
+    whole = loaded(two_sets())
+    whole.save_weights(tmp_path / "my.weights")
+    again = choose.with_weights(Darknet(two_sets()), tmp_path / "my.weights")
+    assert [head.answers for head in again.heads] == [True, True]
+    with choose.darknet_weights(Darknet(two_sets()), tmp_path / "my.weights") as path:
+        assert path.stat().st_size == file_bytes(whole.rules)  # as long as the cfg that it is for
 
 
 def test_what_is_refused() -> None:
