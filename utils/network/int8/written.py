@@ -68,10 +68,11 @@ class WrittenKernel(nn.Module):
         self.register_buffer("kernel_steps", steps.to(torch.int8))
         self.register_buffer("scales", scales)
         self.register_buffer("zeros", torch.zeros_like(scales, dtype=torch.int8))
-        self.register_buffer("bias_scales", scales * input_scale)
+        bias_scales = scales * input_scale
+        self.register_buffer("bias_scales", bias_scales)
         self.register_buffer("bias_zeros", torch.zeros_like(scales, dtype=torch.int32))
         bias = torch.zeros_like(scales) if conv.bias is None else conv.bias.detach()
-        wide = (bias.double() / self.bias_scales.double()).round().clamp(_INT32.min, _INT32.max)
+        wide = (bias.double() / bias_scales.double()).round().clamp(_INT32.min, _INT32.max)
         self.register_buffer("bias_steps", wide.to(torch.int32))
 
     def kernel(self, conv: nn.Conv2d, bn: nn.Module | None) -> tuple[Tensor, Tensor | None]:
