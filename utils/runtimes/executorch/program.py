@@ -53,11 +53,12 @@ def save_executorch(
         measure_ranges(made, [as_batch([image]) for image in calibration])
     wrapped = _Heads(written(made, XNNPACK_FORM) if made.grids else made.fuse()).eval()
     images = torch.rand(1, made.in_channels, *made.img_size)
-    lower = load("executorch.exir").to_edge_transform_and_lower
-    parts = load("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
-    with muted(), torch.no_grad():
+    with muted(), torch.no_grad():  # they say what of theirs does not load
+        lower = load("executorch.exir").to_edge_transform_and_lower
+        parts = load("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
         try:
             exported = torch.export.export(wrapped, (images,))
+            _one_reader_each(exported)
             methods = {_METADATA: json.dumps(dict(metadata))}
             edge = lower(exported, partitioner=[parts()], constant_methods=methods)
             program = edge.to_executorch().buffer
@@ -65,6 +66,21 @@ def save_executorch(
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
             raise UserError(f"{network.cfg.source}: ExecuTorch cannot take it ({reason})") from None
     path.write_bytes(program)
+
+
+def _one_reader_each(program: Any) -> None:
+    """A dequantize of its own for each that reads it, as XNNPACK's partitioner wants them.
+
+    It takes each with its reader into one part: shared ones would tie parts into circles.
+    """
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        if node.target is torch.ops.quantized_decomposed.dequantize_per_tensor.default:
+            for reader in list(node.users)[1:]:
+                with graph.inserting_before(reader):
+                    own = graph.node_copy(node)
+                reader.replace_input_with(node, own)
+    program.graph_module.recompile()
 
 
 class ExecuTorchNetwork:
