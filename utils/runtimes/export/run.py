@@ -25,11 +25,12 @@ from ..choose import torch_backend, with_weights
 from ..files import FINETUNED, FileOptions, open_file, write_files
 from ..onnx.best import needs_no_nms
 from ..onnx.export import onnx_metadata
+from ..onnx.integer_errors import IntegerErrors
 from ..onnx.integers import integer_errors
 from ..opencv import OpenCVDarknet
 from ..options import Pair, is_pair, target_files
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
-from ..results import Agreement, IntegerErrors
+from ..results import Agreement
 from .check import check_files
 from .options import ExportOptions
 from .pair import export_pair, pass_ms
