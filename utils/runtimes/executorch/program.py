@@ -43,8 +43,8 @@ def save_executorch(
 ) -> None:
     """Write a loaded network for images of its size, one at a time.
 
-    calibration: images (1, C, H, W) for int8; a network on grids is written in int8 as it is. Raises UserError
-    where ExecuTorch refuses the network.
+    calibration: images (1, C, H, W) for int8; a network on grids is written in int8 as it is.
+    Raises UserError where ExecuTorch refuses the network.
     """
     made = copy.deepcopy(network).eval()
     if calibration:
