@@ -143,7 +143,7 @@ class ExecuTorchNetwork:
                 f"{self._source}: is made for {self._shape[3]}x{self._shape[2]} pixels, not for "
                 f"{x.shape[3]}x{x.shape[2]} (--img-size)"
             )
-        return torch.cat([self._boxes(part) for part in x.split(1)])
+        return torch.cat([self._boxes(part) for part in torch.split(x, 1)])
 
     def _boxes(self, image: Tensor) -> Tensor:
         found = self._run.execute([image])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 NOTABLE_SHARE = 0.5  # right integers were at .1 to .35, those that overflow from .7 on
 
 
@@ -32,7 +31,7 @@ class IntegerErrors:
         warning = ""
         if self.share > NOTABLE_SHARE:
             warning = (
-                "\nWARNING: this processor computes these integers less exactly than their rounding "
+                "\nWARNING: this processor computes these integers less exactly than rounding "
                 "asks for: look at the mAP, or take --half"
             )
         return (
