@@ -136,7 +136,10 @@ class ExecuTorchNetwork:
         return names_in({"names": json.loads(json.loads(text).get("names", "null"))}) or None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""
+        """Boxes (B, N, 5 + nc) float32 on the CPU.
+
+        Raises UserError for another size of image, and where ExecuTorch fails.
+        """
         x = images.detach().to("cpu", torch.float32).contiguous()
         if list(x.shape[1:]) != self._shape[1:]:
             raise UserError(
@@ -146,7 +149,11 @@ class ExecuTorchNetwork:
         return torch.cat([self._boxes(part) for part in torch.split(x, 1)])
 
     def _boxes(self, image: Tensor) -> Tensor:
-        found = self._run.execute([image])
+        try:
+            found = self._run.execute([image])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self._source}: ExecuTorch cannot run it ({reason})") from None
         size = (image.shape[2], image.shape[3])
         heads = zip(self._network.heads, found, strict=True)
         # Copies: the next call overwrites the runtime's own buffers.
