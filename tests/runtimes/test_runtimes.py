@@ -142,6 +142,8 @@ def test_onnx_file_holds_what_its_user_needs(
         ["--format", "litert"],
         ["--format", "litert", "--half"],
         ["--format", "litert", "--int8"],
+        ["--format", "executorch"],
+        ["--format", "executorch", "--int8"],
         ["--format", "onnx", "--nms", "--conf-thres", "0.1"],
         ["--format", "onnx", "--int8"],
         ["--format", "openvino", "--int8"],

@@ -33,7 +33,8 @@ def parser_of() -> Parser:
 
 
 def options(parser: Parser, *words: str) -> TrainOptions:
-    return TrainOptions.of_flags(vars(parser.parse_args([*TEACHER, *words])))
+    start = ["--weights", "my.weights"]  # which --int8 asks for
+    return TrainOptions.of_flags(vars(parser.parse_args([*TEACHER, *start, *words])))
 
 
 def other_values(action: argparse.Action) -> Iterator[list[str]]:

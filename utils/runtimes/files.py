@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ..detection.evaluate import Predict
 from ..network.darknet import Network
 from ..network.int8.written import written
@@ -69,7 +71,9 @@ def write_files(
             network = written(network)
         metadata = {**metadata, "int8": "finetuned"}
     if kind == "executorch":
-        save_executorch(network, targets[0], metadata, options.calibration)
+        save_executorch(
+            network, targets[0], metadata, list(map(torch.from_numpy, options.calibration))
+        )
         return
     if kind == "litert":
         save_litert(network, targets[0], metadata, options.half, options.calibration)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from ..command.errors import UserError
 from ..command.files import require_file
+from ..command.muted import muted
 from ..command.optional import INT8_NEEDS, load, require
 from ..network.darknet import Network
-from .muted import muted
 from .onnx.export import INPUT_NAME, OUTPUT_NAME
 from .onnx.metadata import stated_entries, stated_names
 from .real_images import Images

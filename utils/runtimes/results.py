@@ -35,30 +35,3 @@ class Agreement:
             tolerance = self.score_tolerance(self.conf)
             same = f"{self.moved} moved (IoU below .97, or score by {tolerance:.2g} or more)"
         return f"{said}; {self.boxes} boxes of a score from {self.conf:.2g} on, {same}"
-
-
-@dataclass(frozen=True)
-class IntegerErrors:
-    """Mean differences: what a runtime's integers cost, and what the rounding to 8 bits costs.
-
-    Each is a pair: the int8 file as it is run against the same graph in float, and that graph
-    against the network in float. boxes_px: of their four numbers. scores: of 0..1.
-    """
-
-    boxes_px: tuple[float, float]
-    scores: tuple[float, float]
-
-    @property
-    def share(self) -> float:
-        """The larger of both as a share of what the rounding costs; 1 doubles it."""
-        pairs = (self.boxes_px, self.scores)
-        shares = [own / rounding for own, rounding in pairs if rounding > 0]
-        return max(shares, default=0.0)
-
-    def __str__(self) -> str:
-        """One line."""
-        (box, box_rounding), (score, score_rounding) = self.boxes_px, self.scores
-        return (
-            f"integers against the same graph in float: boxes {box:.2g} px, scores {score:.2g} "
-            f"(means; the rounding itself: {box_rounding:.2g} px, {score_rounding:.2g})"
-        )

@@ -47,10 +47,9 @@ def make_loaders(
     spec: DataSpec,
     network: Network,
     device: torch.device,
-    plain_too: bool,
     share: tuple[int, int] = (0, 1),
 ) -> Loaders:
-    """The loaders of a run, for this network; `plain_too`: with one of images as they are.
+    """The loaders of a run, for this network; one of images as they are where it is asked for.
 
     With `share` (rank, of), this process's part of each batch. Raises UserError when there is
     nothing to train on.
@@ -89,7 +88,7 @@ def make_loaders(
     left = max(bound - images.needed_bytes, 0)
     valid = None if spec.valid is None else dataset(spec.valid, options.cache, keep_bytes=left)
     # A few images now and then: not worth the memory of a cache.
-    plain = dataset(spec.train, False) if plain_too else None
+    plain = dataset(spec.train, False) if training.remeasured or training.int8 else None
     workers = options.workers if options.workers >= 0 else _pick_workers(device)
     size = options.batch_size
     # A short last batch would weigh its few images more, and shake the BN statistics.

@@ -85,9 +85,7 @@ def build_run(
     freezing = Freezing.of(model.rules, frozen.layers, frozen.as_darknet, frozen.statistics)
     decay, later = options.optimizer.weight_decay, bool(freezing.until)
     optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
-    share = (ranks.rank, ranks.world)
-    plain_too = bool(options.remeasured) or options.int8
-    loaders = make_loaders(options, spec, model, device, plain_too, share)
+    loaders = make_loaders(options, spec, model, device, (ranks.rank, ranks.world))
     per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
     if options.schedule.max_batches and resumed is None:
         options = replace(options, epochs=epochs_for(options.schedule.max_batches, per_epoch))
@@ -98,8 +96,7 @@ def build_run(
     options = replace(options, sparsity=replace(options.sparsity, strength=sparsity.s))
     distiller = build_distiller(options, build, model, device, spec.names)
     loss = DetectionLoss(model.heads, options.loss, ranks)
-    if options.int8:
-        _to_int8(model, loaders, resumed, device)
+    _to_int8(options, model, loaders, resumed, device)
     network = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
     if options.machine.compile:
         network = cast(nn.Module, torch.compile(network))
@@ -210,9 +207,15 @@ def build_distiller(
 
 
 def _to_int8(
-    model: Network, loaders: Loaders, resumed: Resumed | None, device: torch.device
+    options: TrainOptions,
+    model: Network,
+    loaders: Loaders,
+    resumed: Resumed | None,
+    device: torch.device,
 ) -> None:
-    """Rounded values and kernels from here on; a resumed run has its own ranges."""
+    """With --int8, rounded values and kernels from here on; a resumed run has its own ranges."""
+    if not options.int8:
+        return
     if resumed is not None:
         put_on_grids(model, ranges_in(resumed.checkpoint, resumed.folder.last, RAW_KEY))
         return

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.ao.quantization.fx import _decomposed as _registers_the_pair  # noqa: F401
 
 from ..layers.modules import ConvolutionModule
-from .grids import KERNEL_LEVELS, LEVELS, Grid, kernel_scales, scale_and_zero
+from .grids import KERNEL_LEVELS, LEVELS, Grid, kernel_scales, rounded_kernel, scale_and_zero
 from .points import points_of, sum_name, value_name
 
 _INT32 = torch.iinfo(torch.int32)
@@ -26,13 +26,16 @@ class Form:
     """How an exporter wants it: the same numbers in any.
 
     signed: values from -128 on, else from 0. bias_in_float: else in integers of 32 bits.
+    outputs_by_float: a convolution whose result stays in float has its rounded kernel as float32.
     """
 
     signed: bool = False
     bias_in_float: bool = False
+    outputs_by_float: bool = False
 
 
-ONNX_FORM, XNNPACK_FORM = Form(), Form(signed=True, bias_in_float=True)
+ONNX_FORM = Form()
+XNNPACK_FORM = Form(signed=True, bias_in_float=True, outputs_by_float=True)
 
 
 class WrittenGrid(nn.Module):
@@ -104,6 +107,10 @@ def written(network: Any, form: Form = ONNX_FORM) -> Any:
     for rule in made.rules:
         module = made.layers[rule.owner]
         if not (rule.has_kernel and isinstance(module, ConvolutionModule)):
+            continue
+        if form.outputs_by_float and points.source(rule.index) is None:
+            module.conv.weight = nn.Parameter(rounded_kernel(module.conv.weight.detach()))
+            module.int8 = None
             continue
         source = points.source(rule.sources[0])
         scale = 1.0 if source is None else grids[value_name(source)].scale

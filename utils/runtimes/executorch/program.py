@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from ...command.errors import UserError
 from ...command.files import require_file
+from ...command.muted import muted
 from ...command.optional import load
 from ...network.darknet import Network
 from ...network.int8.convert import measure_ranges, put_on_grids
 from ...network.int8.written import XNNPACK_FORM, written
-from ..muted import muted
 from ..onnx.metadata import stated_entries, stated_names
-from ..real_images import Images, as_batch
 
 _METADATA = "darkslim"  # a method of the program that gives our metadata as text
 
@@ -40,24 +39,26 @@ class _Heads(nn.Module):
 
 
 def save_executorch(
-    network: Network, path: Path, metadata: Mapping[str, str], calibration: Images = ()
+    network: Network, path: Path, metadata: Mapping[str, str], calibration: Sequence[Tensor] = ()
 ) -> None:
     """Write a loaded network for images of its size, one at a time.
 
-    calibration: images for int8; a network on grids is written in int8 as it is. Raises UserError
-    where ExecuTorch refuses the network.
+    calibration: images (1, C, H, W) for int8; a network on grids is written in int8 as it is.
+    Raises UserError where ExecuTorch refuses the network.
     """
     made = copy.deepcopy(network).eval()
     if calibration:
         put_on_grids(made)
-        measure_ranges(made, [as_batch([image]) for image in calibration])
+        measure_ranges(made, calibration)
     wrapped = _Heads(written(made, XNNPACK_FORM) if made.grids else made.fuse()).eval()
     images = torch.rand(1, made.in_channels, *made.img_size)
-    lower = load("executorch.exir").to_edge_transform_and_lower
-    parts = load("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
-    with muted(), torch.no_grad():
+    with muted(), torch.no_grad():  # they say what of theirs does not load
+        lower = load("executorch.exir").to_edge_transform_and_lower
+        parts = load("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
         try:
             exported = torch.export.export(wrapped, (images,))
+            _parts_on_its_grid(exported)
+            _one_reader_each(exported)
             methods = {_METADATA: json.dumps(dict(metadata))}
             edge = lower(exported, partitioner=[parts()], constant_methods=methods)
             program = edge.to_executorch().buffer
@@ -65,6 +66,42 @@ def save_executorch(
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
             raise UserError(f"{network.cfg.source}: ExecuTorch cannot take it ({reason})") from None
     path.write_bytes(program)
+
+
+def _parts_on_its_grid(program: Any) -> None:
+    """What is put side by side lies on the grid of the whole first: XNNPACK has no other way."""
+    graph, ops = program.graph_module.graph, torch.ops.quantized_decomposed
+    for node in list(graph.nodes):
+        readers = list(node.users)
+        if node.target is not torch.ops.aten.cat.default or len(readers) != 1:
+            continue
+        if readers[0].target is not ops.quantize_per_tensor.default:
+            continue
+        told = readers[0].args[1:]
+        parts = []
+        for part in node.args[0]:
+            with graph.inserting_before(node):
+                steps = graph.call_function(ops.quantize_per_tensor.default, (part, *told))
+                parts.append(graph.call_function(ops.dequantize_per_tensor.default, (steps, *told)))
+                steps.meta, parts[-1].meta = dict(readers[0].meta), dict(part.meta)
+                steps.meta["val"] = part.meta["val"].to(readers[0].meta["val"].dtype)
+        node.args = (parts, *node.args[1:])
+    program.graph_module.recompile()
+
+
+def _one_reader_each(program: Any) -> None:
+    """A dequantize of its own for each that reads it, as XNNPACK's partitioner wants them.
+
+    It takes each with its reader into one part: shared ones would tie parts into circles.
+    """
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        if node.target is torch.ops.quantized_decomposed.dequantize_per_tensor.default:
+            for reader in list(node.users)[1:]:
+                with graph.inserting_before(reader):
+                    own = graph.node_copy(node)
+                reader.replace_input_with(node, own)
+    program.graph_module.recompile()
 
 
 class ExecuTorchNetwork:
@@ -99,7 +136,10 @@ class ExecuTorchNetwork:
         return stated_names(stated_entries(text).get("names"))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Boxes (B, N, 5 + nc) float32 on the CPU. Raises UserError for another size of image."""
+        """Boxes (B, N, 5 + nc) float32 on the CPU.
+
+        Raises UserError for another size of image, and where ExecuTorch fails.
+        """
         x = images.detach().to("cpu", torch.float32).contiguous()
         if list(x.shape[1:]) != self._shape[1:]:
             raise UserError(
@@ -109,7 +149,11 @@ class ExecuTorchNetwork:
         return torch.cat([self._boxes(part) for part in torch.split(x, 1)])
 
     def _boxes(self, image: Tensor) -> Tensor:
-        found = self._run.execute([image])
+        try:
+            found = self._run.execute([image])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self._source}: ExecuTorch cannot run it ({reason})") from None
         size = (image.shape[2], image.shape[3])
         heads = zip(self._network.heads, found, strict=True)
         # Copies: the next call overwrites the runtime's own buffers.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ...command.table import table
 from ...detection.results import Metrics
-from ..results import Agreement, IntegerErrors
+from ..onnx.integer_errors import IntegerErrors
+from ..results import Agreement
 
 NOTABLE_FALL = 0.02  # of mAP
 

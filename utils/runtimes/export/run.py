@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,16 +25,19 @@ from ..choose import torch_backend, with_weights
 from ..files import FINETUNED, FileOptions, open_file, write_files
 from ..onnx.best import needs_no_nms
 from ..onnx.export import onnx_metadata
+from ..onnx.integer_errors import IntegerErrors
 from ..onnx.integers import integer_errors
 from ..opencv import OpenCVDarknet
 from ..options import Format, Pair, is_pair, target_files
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
-from ..results import Agreement, IntegerErrors
+from ..results import Agreement
 from ..ultralytics.export import export_ultralytics
 from .check import check_files
 from .options import ExportOptions
 from .pair import export_pair, pass_ms
 from .results import Exported
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # largest difference from PyTorch, see Agreement
 MOST_BY_INTEGERS = 2.0  # of what the rounding costs
@@ -80,7 +84,11 @@ def _export(options: ExportOptions, build: Build) -> Exported:
         agreement = export_pair(network, options.stem, kind, images, build, TOLERANCE)
         ms = pass_ms(OpenCVDarknet(*made), images) if kind == "opencv" else None
         return Exported(made, agreement, len(images), median_ms=ms)
-    calibration, trained = _integers_from(options, network, spec, fit)
+    trained = options.int8 and _takes_ranges(options, network)
+    calibration: Images = ()
+    if options.int8 and spec:
+        spec.require("valid")  # for `int8_worth`, which comes after all the work
+        calibration = () if trained else _calibration(options, spec, network, fit)
     files = FileOptions(
         kind=options.format,
         img_size=network.img_size,
@@ -100,33 +108,23 @@ def _export(options: ExportOptions, build: Build) -> Exported:
     return Exported(made, agreement, len(images), worth, ms, integers)
 
 
-def _integers_from(
-    options: ExportOptions, network: Network, spec: DataSpec | None, fit: Fit
-) -> tuple[Images, bool]:
-    """Images to calibrate int8 by, and whether the network goes on the grids of its finetuning.
-
-    Raises UserError for a format that takes no such grids.
-    """
-    trained = options.int8 and bool(network.ranges)
-    if trained:
-        if options.format not in FINETUNED:
-            raise UserError(
-                f"{options.inputs.weights}: --format {options.format} takes no ranges of a "
-                f"finetuned network ({', '.join(FINETUNED)} do): give it the float weights"
-            )
+def _takes_ranges(options: ExportOptions, network: Network) -> bool:
+    """Whether the file takes the ranges of a finetuned network, which then is put on grids."""
+    if not network.ranges:
+        return False
+    if options.format in FINETUNED:
         put_on_grids(network, network.ranges)
-    if options.int8 and spec:
-        spec.require("valid")  # for `int8_worth`, which comes after all the work
-    if not options.int8 or not spec or trained:
-        return (), trained
-    return calibration_inputs(
-        spec,
-        options.calibration_images,
-        network.img_size,
-        fit,
-        network.in_channels,
-        options.seed,
-    ), trained
+        return True
+    logger.warning(
+        "%s: --format %s takes no ranges (%s do): its values' are measured anew",
+        options.inputs.weights, options.format, ", ".join(FINETUNED),
+    )  # fmt: skip
+    return False
+
+
+def _calibration(options: ExportOptions, spec: DataSpec, network: Network, fit: Fit) -> Images:
+    count, size = options.calibration_images, network.img_size
+    return calibration_inputs(spec, count, size, fit, network.in_channels, options.seed)
 
 
 def export_network(

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..results import IntegerErrors
+from .integer_errors import IntegerErrors
 from .run import OnnxNetwork
 
 

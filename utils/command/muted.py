@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..command.optional import quiet
+from .optional import quiet
 
 _STDOUT, _STDERR = 1, 2
 
