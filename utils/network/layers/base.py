@@ -81,6 +81,7 @@ class Layer:
     groups: int = 1  # equal parts of its channels that it treats apart
     only_by_onnx: str = ""  # why neither Darknet nor OpenCV's importer runs it, where that is so
     one_image_in_opencv: bool = False  # OpenCV's importer runs it right in batches of 1 only
+    sums_by_batch: bool = False  # whether an image's numbers may depend on the batch it is in
     not_in_opencv: str = ""  # why OpenCV's importer computes something else than Darknet
 
     def __init__(
