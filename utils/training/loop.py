@@ -150,7 +150,7 @@ def train_epoch(run: Run, epoch: int, progress: Progress, record: Record | None,
 
 def batch_losses(run: Run, batch: Batch) -> Losses:
     """The parts of the loss of one batch; with a teacher, its part as well."""
-    images = images_in(batch, run.options.machine.channels_last)
+    images = images_in(batch, bool(run.options.machine.channels_last))
     distiller = run.distiller
     with run.precision.autocast():
         if distiller is None:
@@ -248,7 +248,7 @@ def remeasure(run: Run) -> None:
     run.plain.set_epoch(0)
     wanted = -(-run.options.remeasured // run.options.images.batch_size)
     batches = itertools.islice(run.plain, wanted)
-    layout = run.options.machine.channels_last
+    layout = bool(run.options.machine.channels_last)
     averaged = run.trainee.averaged()
     frozen = cast(Network, averaged).layers[: run.freezing.held]
     before = copy.deepcopy(frozen.state_dict())
