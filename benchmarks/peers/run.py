@@ -61,8 +61,8 @@ ROWS: Mapping[str, Row] = {
     "epoch-320-2": Row("epoch", 2, 320, 16, 1),
     "val-320-1": Row("val", 1, 320, 16, 2),
     "val-320-2": Row("val", 2, 320, 16, 2),
-    "detect-320-1": Row("detect", 1, 320, 1, 2),
-    "detect-320-2": Row("detect", 2, 320, 1, 2),
+    "detect-320-1": Row("detect", 1, 320, 1, 1),
+    "detect-320-2": Row("detect", 2, 320, 1, 1),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,8 +18,12 @@ from tests.support.tiny_data import noise_picture, write_image
 from utils.cfg import format_cfg
 from utils.command.errors import UserError
 from utils.data.detections import Detections
+from utils.detection.options import Inputs
 from utils.detection.outputs import label_text, unique_stems
 from utils.detection.sources import Source, find_sources
+from utils.runtimes.detect import session as session_module
+from utils.runtimes.detect.options import DetectOptions
+from utils.runtimes.detect.run import pictures_at_once
 from utils.runtimes.detect.tally import Tally
 
 
@@ -120,6 +125,65 @@ def test_boxes_are_those_of_the_picture(model: dict[str, str], here: Path) -> No
         assert (w * 90, h * 30) == pytest.approx((width, height), abs=1e-2)
         assert (int(label), score) == (found["class"], pytest.approx(found["score"], abs=1e-5))
         assert 0 <= x <= x + width <= 90.001 and 0 <= y <= y + height <= 30.001
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What a run wrote, but for the times."""
+    made = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    content = json.loads(made.pop("detections.json"))
+    for image in content["images"]:
+        del image["ms"]
+    return {**made, "": json.dumps(content).encode()}
+
+
+def test_any_batch_finds_the_same_in_the_same_order(
+    model: dict[str, str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(7):
+        write_image(here / f"photos/{number}.png", noise_picture(30 + 9 * number, 50, number))
+    (here / "photos/3b.jpg").write_bytes(b"no picture")
+    write_video(here / "photos/5b.avi", 2)
+    said = {}
+    for size in ("1", "3", "8"):
+        run(model, "--source", "photos", "--output", size, "--save-txt", "--save-json",
+            "--batch-size", size)  # fmt: skip
+        out = capsys.readouterr()
+        said[size] = [line.split(" (")[0] for line in out.out.splitlines() if "photos/" in line]
+        assert "photos/3b.jpg: not an image" in out.err
+    assert said["1"] == [f"photos/{n}.png" for n in range(6)] + [
+        line for line in said["1"] if "5b.avi" in line
+    ] + ["photos/6.png"]  # fmt: skip
+    assert [line.replace("3/", "1/") for line in said["3"]] == said["1"]
+    first = results(here / "1")
+    assert results(here / "3") == results(here / "8") == first
+    # Negative control: other pictures are other bytes.
+    write_image(here / "photos/2.png", noise_picture(48, 50, 99))
+    run(model, "--source", "photos", "--output", "other", "--save-txt", "--save-json")
+    assert results(here / "other") != first
+
+
+def test_a_picture_that_cannot_be_written_ends_the_run(
+    model: dict[str, str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        write_image(here / f"photos/{number}.png", noise_picture(20, 20, number))
+
+    def fails(*_: object) -> Path:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(session_module, "save_picture", fails)
+    with pytest.raises(UserError, match="the disk is full"):
+        run(model, "--source", "photos", "--output", "out")
+    assert not (here / "out").exists()
+
+
+def test_batches_only_where_no_layer_sums_by_batch(model: dict[str, str]) -> None:
+    network = Darknet(model["--cfg"])
+    options = DetectOptions(Inputs(model["--cfg"], model["--weights"]), "a.png", batch_size=5)
+    assert pictures_at_once(options, network) == 5
+    assert pictures_at_once(replace(options, backend="opencv"), network) == 1
+    network.rules[0].sums_by_batch = True
+    assert pictures_at_once(options, network) == 1
 
 
 def test_lists_patterns_and_double_names(model: dict[str, str], here: Path) -> None:

@@ -20,10 +20,11 @@ from torch import Tensor
 
 import val
 from models import Darknet
+from utils.cfg import parse_cfg
 from utils.command.errors import UserError
 from utils.command.machine.timing import time_forward_ms
 from utils.data.dataset import DetectionDataset
-from utils.data.loader import Loader, make_loader
+from utils.data.loader import Batch, Loader, make_loader
 from utils.data.options import Fit
 from utils.detection.evaluate import EvalOptions, Predict, collect, evaluate, joined, measure
 from utils.detection.results import Metrics, Seconds
@@ -291,3 +292,38 @@ def test_val_draws_into_a_new_folder(
     }
     with pytest.raises(UserError, match=r"--plots .*: holds other files"):
         run_val(data_file, model_files, "--plots", str(folder))
+
+
+def test_what_goes_on_beside_the_forward_pass_changes_nothing(data_file: Path) -> None:
+    """A loader without workers is read in a thread, what it has loaded before is not."""
+    loader = loader_of(data_file)
+
+    class Held:
+        dataset = loader.dataset
+
+        def __iter__(self) -> Iterator[Batch]:
+            return iter(held)
+
+        def __len__(self) -> int:
+            return len(held)
+
+    held = list(loader)
+    network = Darknet(parse_cfg(CFG, "small.cfg"), NET_HW).eval()
+    options = EvalOptions(conf_thres=0.0)
+    first = collect(network, loader, NC, options, progress=False)
+    second = collect(network, Held(), NC, options, progress=False)
+    assert len(first.detections.score) > 0
+    for part in ("detections", "targets"):
+        for name in ("image", "label", "xyxy", "score"):
+            ours, theirs = (getattr(getattr(one, part), name) for one in (first, second))
+            assert np.array_equal(ours, theirs)
+    # Negative control: other batches, other detections.
+    held.reverse()
+    other = collect(network, Held(), NC, options, progress=False)
+    assert not np.array_equal(first.detections.image, other.detections.image)
+
+
+def test_an_error_beside_the_forward_pass_is_told(data_file: Path) -> None:
+    loader = loader_of(data_file)
+    with pytest.raises(ValueError, match="expected"):
+        collect(lambda images: torch.zeros(len(images), 5, 3), loader, NC, EvalOptions(), False)

@@ -5,6 +5,7 @@ Coordinates are continuous: pixel i covers [i, i + 1), so an image w pixels wide
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -126,7 +127,14 @@ def unit_range(
 
 def picture_input(picture: ByteArray, device: torch.device | str = "cpu") -> torch.Tensor:
     """One picture (h, w, C) -> (1, C, h, w) float32 in 0..1 on `device`."""
-    return unit_range(torch.from_numpy(picture).to(device).permute(2, 0, 1)[None])
+    return pictures_input([picture], device)
+
+
+def pictures_input(
+    pictures: Sequence[ByteArray], device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Pictures of one size (h, w, C) -> (B, C, h, w) float32 in 0..1 on `device`."""
+    return unit_range(torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2))
 
 
 def _map(boxes: Boxes, scale_xy: tuple[float, float], offset_xy: tuple[float, float]) -> Boxes:

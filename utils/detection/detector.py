@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..command.machine.timing import synchronize
 from ..data.detections import Detections
-from ..data.letterbox import letterbox, picture_input
+from ..data.letterbox import Geometry, letterbox, pictures_input
 from ..data.options import Fit
 from ..data.pixels import ByteArray
 from .evaluate import Predict
@@ -36,13 +36,33 @@ class DetectorOptions:
     faint_conf: float = 1.0  # below conf_thres: what is counted where nothing else is found
 
 
-class Detector:
-    """`detector(picture)`: (h, w, channels) -> boxes in its pixels, best first, and the times.
+@dataclass(frozen=True)
+class Fitted:
+    """A picture as the network's input (H, W, C), and the time that took."""
 
-    `faint` counts the boxes from `faint_conf` on of the latest picture, if it shows nothing else.
+    image: ByteArray
+    geometry: Geometry
+    prepare_ms: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in a picture, in its own pixels, best first.
+
+    faint: the boxes from `faint_conf` on, where it shows nothing else. ms: of a batch, the
+    picture's share of the forward pass.
     """
 
-    faint = 0
+    boxes: Detections
+    ms: Milliseconds
+    faint: int
+
+
+class Detector:
+    """`detector(picture)`: (h, w, channels) -> what is in it. `fit` and `found` are its two halves.
+
+    `fit` may run in another thread than `found`.
+    """
 
     def __init__(self, predict: Predict, options: DetectorOptions) -> None:
         self._predict = predict
@@ -55,25 +75,48 @@ class Detector:
         """How many channels the pictures must have."""
         return self._options.channels
 
+    def __call__(self, picture: ByteArray) -> Found:
+        """What is in a picture (h, w, channels)."""
+        (found,) = self.found([self.fit(picture)])
+        return found
+
+    def fit(self, picture: ByteArray) -> Fitted:
+        """A picture (h, w, channels) as the network's input."""
+        start = time.perf_counter()
+        image, geometry = letterbox(picture, self._options.img_size, self._options.fit)
+        return Fitted(image, geometry, 1e3 * (time.perf_counter() - start))
+
     @torch.no_grad()
-    def __call__(self, picture: ByteArray) -> tuple[Detections, Milliseconds]:
-        """What is in a picture (h, w, channels), in its own pixels, and the time it took."""
+    def found(self, fitted: Sequence[Fitted]) -> list[Found]:
+        """What is in some pictures, in their order, by one forward pass; of none, nothing."""
+        if not fitted:
+            return []
         options = self._options
-        times = [time.perf_counter()]
-        fitted, geometry = letterbox(picture, options.img_size, options.fit)
-        images = picture_input(fitted, options.device)
-        times.append(time.perf_counter())
+        start = time.perf_counter()
+        images = pictures_input([one.image for one in fitted], options.device)
+        moved = time.perf_counter()
         predictions = self._predict(images)
         synchronize()
-        times.append(time.perf_counter())
-        found = self._chosen(predictions, options.conf_thres, geometry.aspect)
-        found = found.moved(geometry.to_image)
-        times.append(time.perf_counter())
-        self.faint = 0
-        if not len(found) and options.faint_conf < options.conf_thres:
-            self.faint = len(self._chosen(predictions, options.faint_conf, geometry.aspect))
-        spent = (1e3 * (b - a) for a, b in itertools.pairwise(times))
-        return found, Milliseconds(*spent)
+        moved_ms = 1e3 * (moved - start) / len(fitted)
+        forward_ms = 1e3 * (time.perf_counter() - moved) / len(fitted)
+        return [
+            self._one(predictions[k : k + 1], one, moved_ms, forward_ms)
+            for k, one in enumerate(fitted)
+        ]
+
+    def _one(
+        self, predictions: Tensor, fitted: Fitted, moved_ms: float, forward_ms: float
+    ) -> Found:
+        """What the boxes of one picture, (1, N, 5 + nc), come to."""
+        options, geometry = self._options, fitted.geometry
+        start = time.perf_counter()
+        boxes = self._chosen(predictions, options.conf_thres, geometry.aspect)
+        boxes = boxes.moved(geometry.to_image)
+        nms_ms = 1e3 * (time.perf_counter() - start)
+        faint = 0
+        if not len(boxes) and options.faint_conf < options.conf_thres:
+            faint = len(self._chosen(predictions, options.faint_conf, geometry.aspect))
+        return Found(boxes, Milliseconds(fitted.prepare_ms + moved_ms, forward_ms, nms_ms), faint)
 
     def _chosen(self, predictions: Tensor, conf_thres: float, aspect: float) -> Detections:
         """What NMS leaves of one picture's boxes, in pixels of the network's input."""

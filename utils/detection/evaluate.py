@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..command.machine.ahead import Ahead
 from ..command.machine.timing import synchronize
 from ..command.progress import progress_bar
 from ..data.dataset import DetectionDataset
 from ..data.detections import Detections
 from ..data.letterbox import unit_range
-from ..data.loader import Batch
+from ..data.loader import Batch, Loader
 from .metrics import MAX_DET_PER_CLASS, Boxes, ClassScores, mean_of_valid, score_detections
 from .nms import nms
 from .options import CONF_THRES, IOU_THRES, MAX_DET, PLAIN, NmsKind
@@ -96,18 +99,17 @@ def evaluate(
 def collect(
     predict: Predict, loader: Batches, nc: int, options: EvalOptions, progress: bool = True
 ) -> Collected:
-    """Run `predict` over a loader. Raises ValueError when its output has another shape."""
+    """Run `predict` over a loader. Raises ValueError when its output has another shape.
+
+    NMS of a batch, and loading where no other process does that, go on beside the forward pass.
+    """
     spent = {"data": 0.0, "forward": 0.0, "nms": 0.0}
     images: list[int] = []
     found: list[Detections] = []
     truth: list[Detections] = []
-    start = time.perf_counter()
-    for batch in progress_bar(loader, "evaluating", "batch", show=progress):
-        loaded = time.perf_counter()
-        predictions = predict(_to_input(batch.images, options))
-        _check_shape(predictions, len(batch.images), nc)
-        synchronize()
-        predicted = time.perf_counter()
+
+    def choose(predictions: Tensor, batch: Batch) -> None:
+        start = time.perf_counter()
         kept = nms(
             predictions,
             options.conf_thres,
@@ -117,16 +119,38 @@ def collect(
             kind=options.nms_kind,
             aspects=[geometry.aspect for geometry in batch.geometries],
         )
-        images += batch.indices
+        images.extend(batch.indices)
         for own, geometry, index in zip(kept, batch.geometries, batch.indices, strict=True):
             found.append(own.moved(geometry.to_image))
             truth.append(_targets(loader.dataset.samples[index].labels, geometry.image_hw))
-        spent["data"] += loaded - start
-        spent["forward"] += predicted - loaded
+        spent["nms"] += time.perf_counter() - start
+
+    with _loaded_ahead(loader) as batches, ThreadPoolExecutor(1) as thread:
+        chosen: Future[None] | None = None
         start = time.perf_counter()
-        spent["nms"] += start - predicted
+        for batch in progress_bar(batches, "evaluating", "batch", len(loader), show=progress):
+            loaded = time.perf_counter()
+            predictions = predict(_to_input(batch.images, options))
+            _check_shape(predictions, len(batch.images), nc)
+            synchronize()
+            spent["data"] += loaded - start
+            start = time.perf_counter()
+            spent["forward"] += start - loaded
+            if chosen is not None:
+                chosen.result()  # one at a time: the order stays, and the memory
+            # A runtime may use its memory again in the next pass.
+            chosen = thread.submit(choose, predictions.clone(), batch)
+        if chosen is not None:
+            chosen.result()
     seconds = Seconds(**spent, metrics=0.0)
     return Collected(Boxes.of(images, found), Boxes.of(images, truth), len(images), seconds)
+
+
+def _loaded_ahead(loader: Batches) -> AbstractContextManager[Iterable[Batch]]:
+    """The batches of a loader; one that has no workers loads the next one in a thread."""
+    if isinstance(loader, Loader) and loader.workers == 0:
+        return Ahead(loader, 1)
+    return nullcontext(loader)
 
 
 def joined(parts: Sequence[Collected]) -> Collected:

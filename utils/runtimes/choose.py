@@ -18,6 +18,7 @@ from ..detection.evaluate import Predict
 from ..network.batch_norm.epsilon import for_epsilon
 from ..network.darknet import Network, names_of
 from ..network.int8.convert import put_on_grids
+from ..network.layers.modules import ConvolutionModule
 from ..network.weights import is_checkpoint, require_usable
 from .files import FileOptions, open_file, write_files
 from .needs import needs_of, opencv_reads_cfg
@@ -86,7 +87,8 @@ def torch_backend(
 ) -> Predict:
     """PyTorch on a loaded network, which is fused in place; under autocast to `amp` where given.
 
-    A network that was finetuned for int8 is run with its values and kernels rounded. Raises
+    On a CPU in float32, what it says of an image does not depend on the others in its batch. A
+    network that was finetuned for int8 is run with its values and kernels rounded. Raises
     UserError for such a one in another type.
     """
     if network.ranges and not network.grids:
@@ -98,13 +100,28 @@ def torch_backend(
     model = network.eval().fuse()
     model.to(device, dtype).to(memory_format=torch.channels_last)
     kind = torch.device(device).type
+    if kind == "cpu" and amp is None:
+        for module in model.modules():
+            if isinstance(module, ConvolutionModule):
+                module.steady()
 
     def predict(images: Tensor) -> Tensor:
         with torch.autocast(kind, amp) if amp else nullcontext():
-            boxes: Tensor = model(images.contiguous(memory_format=torch.channels_last))
+            boxes: Tensor = model(_channels_last(images))
         return boxes
 
     return predict
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) with their channels last in memory, and with strides that say so.
+
+    The stride of a batch of one may be anything, and torch goes by it: it would run the whole
+    network the other way round.
+    """
+    _, channels, height, width = images.shape
+    strides = (channels * height * width, 1, width * channels, channels)
+    return images.contiguous(memory_format=torch.channels_last).as_strided(images.shape, strides)
 
 
 def open_opencv(network: Network, weights: str | Path) -> OpenCVDarknet | OpenCVOnnx:

@@ -18,6 +18,7 @@ from ..command.words.short_names import run_name
 from ..data.darknet_files import DataSpec, load_data_file
 from ..detection.score import require_classes
 from ..network.cfg_of import read_cfg
+from ..network.cost import count_macs
 from ..network.darknet import Build, Network
 from ..network.initialize import initialize
 from ..network.int8.convert import put_on_grids
@@ -37,8 +38,9 @@ from .optimization.ema import make_ema
 from .optimization.freezing import Freezing
 from .optimization.held_masks import HeldMasks
 from .optimization.int8 import begin_in_int8
+from .optimization.layout import Work, faster_layout, warn_if_slower
 from .optimization.optimizer import make_optimizer
-from .optimization.precision import resolve_precision
+from .optimization.precision import Precision, cpu_has_bf16, resolve_precision
 from .optimization.ranks import Ranks
 from .optimization.schedule import epochs_for, make_schedule
 from .options import StartOptions, TrainOptions
@@ -85,7 +87,8 @@ def build_run(
     freezing = Freezing.of(model.rules, frozen.layers, frozen.as_darknet, frozen.statistics)
     decay, later = options.optimizer.weight_decay, bool(freezing.until)
     optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
-    loaders = make_loaders(options, spec, model, device, (ranks.rank, ranks.world))
+    loaders = make_loaders(options, spec, model, device, bool(options.remeasured), ranks.share)
+    options = _laid_out(options, model, precision, len(loaders.train), ranks)
     per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
     if options.schedule.max_batches and resumed is None:
         options = replace(options, epochs=epochs_for(options.schedule.max_batches, per_epoch))
@@ -156,8 +159,24 @@ def _prepare(
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(tuple(last)))
     model.to(device)
-    if options.machine.channels_last:
-        model.to(memory_format=torch.channels_last)
+
+
+def _laid_out(
+    options: TrainOptions, model: Any, precision: Precision, batches: int, ranks: Ranks
+) -> TrainOptions:
+    """The options with the layout in memory decided, which the model gets."""
+    machine, images = options.machine, options.images
+    shape = (model.in_channels, *model.img_size)
+    size = max(1, images.batch_size // ranks.world)
+    last = machine.channels_last
+    if last is None:
+        work = Work(size, batches * options.epochs, count_macs(model.rules))
+        text = format_cfg(model.cfg)
+        last = ranks.same(ranks.first and faster_layout(model, shape, precision, work, text))
+    if machine.amp == "bf16" and precision.device_type == "cpu" and not cpu_has_bf16():
+        warn_if_slower(model, shape, precision, size)
+    model.to(memory_format=torch.channels_last if last else torch.contiguous_format)
+    return replace(options, machine=replace(machine, channels_last=last))
 
 
 def _load_start(model: Any, start: StartOptions) -> None:

@@ -237,7 +237,12 @@ def _add_machine_flags(group: argparse._ArgumentGroup) -> None:
         choices=get_args(Amp),
         help="type of the convolutions; auto: the fastest that this device multiplies",
     )
-    add_switch(group, "channels-last", "lay images out as the fast kernels like them")
+    add_switch(
+        group,
+        "channels-last",
+        "how images lie in memory; left out: what is faster here, tried at the start where a "
+        "training is long",
+    )
     add("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler)")
     add("--sync-bn", action="store_true", help="BN statistics over all processes; GPUs only")
 
@@ -252,10 +257,11 @@ def _add_epoch_flags(group: argparse._ArgumentGroup) -> None:
 
 
 def add_switch(group: argparse._ArgumentGroup, name: str, text: str) -> None:
-    """`--name` (the default) and `--no-name`."""
-    dest = name.replace("-", "_")
-    group.add_argument(f"--{name}", action="store_true", dest=dest, default=True, help=text)
-    group.add_argument(f"--no-{name}", action="store_false", dest=dest, help=f"not so: {text}")
+    """`--name` and `--no-name`; left out, what TrainOptions says."""
+    dest, default = name.replace("-", "_"), to_flags(TrainOptions())[name.replace("-", "_")]
+    add = group.add_argument
+    add(f"--{name}", action="store_true", dest=dest, default=default, help=text)
+    add(f"--no-{name}", action="store_false", dest=dest, default=default, help=f"not so: {text}")
 
 
 def _add_loss_flags(group: argparse._ArgumentGroup) -> None:

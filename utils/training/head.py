@@ -121,6 +121,8 @@ def _device(run: Run, asked: TrainOptions) -> str:
         parts.append(_told("threads", torch.get_num_threads(), machine.threads))
     dtype = str(run.precision.dtype).removeprefix("torch.")
     parts.append(f"{dtype}{' (--amp auto)' if machine.amp == 'auto' else ''}")
+    layout = "channels last" if run.options.machine.channels_last else "channels first"
+    parts.append(f"{layout}{_BY_DEFAULT if machine.channels_last is None else ''}")
     if run.ranks.world > 1:
         parts.append(f"{run.ranks.world} processes")
     workers = None if asked.images.workers < 0 else asked.images.workers

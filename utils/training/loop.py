@@ -156,7 +156,7 @@ def batch_losses(run: Run, batch: Batch, done: float = 0.0) -> Losses:
     `done`: 0 in the first epoch, 1 in the last.
     """
     loss = run.loss.at(done)
-    images = images_in(batch, run.options.machine.channels_last)
+    images = images_in(batch, bool(run.options.machine.channels_last))
     distiller = run.distiller
     with run.precision.autocast():
         if distiller is None:
@@ -254,7 +254,7 @@ def remeasure(run: Run) -> None:
     run.plain.set_epoch(0)
     wanted = -(-run.options.remeasured // run.options.images.batch_size)
     batches = itertools.islice(run.plain, wanted)
-    layout = run.options.machine.channels_last
+    layout = bool(run.options.machine.channels_last)
     averaged = run.trainee.averaged()
     frozen = cast(Network, averaged).layers[: run.freezing.held]
     before = copy.deepcopy(frozen.state_dict())

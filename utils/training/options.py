@@ -102,14 +102,15 @@ class MachineOptions:
     """What a run computes with.
 
     device: as `pick_device` takes it. threads: of the CPU's forward pass, None is torch's choice.
-    amp: the type of the convolutions. channels_last: how images lie in memory. compile: by
-    torch.compile. sync_bn: BN statistics over all processes.
+    amp: the type of the convolutions. channels_last: how images lie in memory, None is tried where
+    a training is long, and then saved with it. compile: by torch.compile. sync_bn: BN statistics
+    over all processes.
     """
 
     device: str = ""
     threads: int | None = None
     amp: Amp = "auto"
-    channels_last: bool = True
+    channels_last: bool | None = None
     compile: bool = False
     sync_bn: bool = False
 

@@ -57,5 +57,5 @@ class Run:
         return EvalOptions(
             nms_kind=chosen_nms(self.options.after_epoch.nms, self.model.heads[-1].section),
             device=self.device,
-            channels_last=self.options.machine.channels_last,
+            channels_last=bool(self.options.machine.channels_last),
         )

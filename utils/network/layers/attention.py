@@ -27,6 +27,7 @@ class Attention(Layer):
     """Scaled dot-product attention over cells; no parameters of its own."""
 
     kind = "attention"
+    sums_by_batch = True
     only_by_onnx = "neither Darknet nor OpenCV's cfg importer has [attention]"
 
     @classmethod

@@ -86,6 +86,7 @@ class Layer:
     hands_on: bool = False  # whether its numbers are all numbers of its one source
     only_by_onnx: str = ""  # why neither Darknet nor OpenCV's importer runs it, where that is so
     one_image_in_opencv: bool = False  # OpenCV's importer runs it right in batches of 1 only
+    sums_by_batch: bool = False  # whether an image's numbers may depend on the batch it is in
     not_in_opencv: str = ""  # why OpenCV's importer computes something else than Darknet
 
     def __init__(

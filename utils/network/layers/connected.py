@@ -30,6 +30,7 @@ class Connected(Layer):
     """out = activation(norm(W x)), x in the order channels, rows, columns."""
 
     kind = "connected"
+    sums_by_batch = True
 
     def infer_shape(self) -> Shape:
         """(output, 1, 1)."""

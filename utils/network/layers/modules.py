@@ -28,6 +28,35 @@ class DarknetBatchNorm(nn.BatchNorm2d):
         super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
 
 
+class SteadyConv2d(nn.Conv2d):
+    """A convolution by oneDNN, whose result for an image does not depend on the batch it is in.
+
+    PyTorch has another kernel for few numbers (a single image, a small map), which rounds
+    differently.
+    """
+
+    @staticmethod
+    def of(conv: nn.Conv2d) -> SteadyConv2d:
+        """The same convolution, with the same parameters."""
+        steady = SteadyConv2d(
+            conv.in_channels, conv.out_channels, conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride, conv.padding, conv.dilation, conv.groups,  # type: ignore[arg-type]
+            conv.bias is not None, conv.padding_mode, device="meta",
+        )  # fmt: skip
+        steady.weight, steady.bias = conv.weight, conv.bias
+        return steady
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, filters, H', W')."""
+        plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined,no-untyped-call]
+        if traced or not plain or x.device.type != "cpu" or x.dtype != torch.float32:
+            return super().forward(x)
+        return torch.mkldnn_convolution(
+            x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
 class ConvolutionModule(nn.Module):
     """`conv` and, unless `normalized` is false or it has been fused, `bn`.
 
@@ -62,6 +91,11 @@ class ConvolutionModule(nn.Module):
         weight.copy_(kernel.to(weight.dtype))
         self.conv.bias = nn.Parameter(bias.to(weight.dtype), requires_grad=weight.requires_grad)
         self.bn = None
+
+    def steady(self) -> None:
+        """For inference on a CPU: the same bits for an image in any batch (see SteadyConv2d)."""
+        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            self.conv = SteadyConv2d.of(self.conv)
 
 
 class ConnectedModule(nn.Module):

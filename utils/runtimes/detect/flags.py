@@ -35,6 +35,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> DetectOptions:
         backend=args.backend or backend_of(args.weights),
         device=args.device,
         threads=args.threads,
+        batch_size=args.batch_size,
         keep=Keep(args.save_txt, args.save_json, args.view),
     )
 
@@ -68,4 +69,5 @@ def make_parser(doc: str | None) -> Parser:
     )
     add_device(parser)
     add("--threads", type=positive_int, help="CPU threads of the forward pass")
+    add("--batch-size", type=positive_int, default=8, help="pictures per forward pass")
     return parser

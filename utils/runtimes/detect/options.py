@@ -27,7 +27,7 @@ class DetectOptions:
     None takes those that the model's files hold, else numbers. output: a folder that is new or
     empty; None makes one in `project`, called `name` or by the source. conf_thres, iou_thres and
     max_det are those of `nms`; fit and nms may be "cfg". threads: of the forward pass, None as many
-    as PyTorch takes.
+    as PyTorch takes. batch_size: pictures per forward pass; the same is found with any.
     """
 
     inputs: Inputs
@@ -45,3 +45,4 @@ class DetectOptions:
     keep: Keep = Keep()
     project: str = "runs/detect"
     name: str = ""
+    batch_size: int = 8

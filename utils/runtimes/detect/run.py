@@ -43,7 +43,8 @@ def detect_files(options: DetectOptions, build: Build) -> Tally:
     with alone(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            return Session(detector, tally, options.keep).all(sources)
+            batch_size = pictures_at_once(options, network)
+            return Session(detector, tally, options.keep, batch_size).all(sources)
         except (UserError, OSError, KeyboardInterrupt):
             if not any(folder.iterdir()):
                 folder.rmdir()
@@ -68,6 +69,18 @@ def open_detector(options: DetectOptions, network: Network) -> Detector:
         faint_conf=faint(options, network),
     )
     return Detector(predict, how)
+
+
+def pictures_at_once(options: DetectOptions, network: Network) -> int:
+    """As asked; but 1 where a picture's numbers could depend on the others of its batch.
+
+    Products of matrices may be summed in another order for another batch, and so may a shared
+    kernel's, which is no `SteadyConv2d`; other runtimes have kernels of their own.
+    """
+    by_itself = options.backend != "torch" or any(
+        rule.sums_by_batch or rule.owner != rule.index for rule in network.rules
+    )
+    return 1 if by_itself else options.batch_size
 
 
 def faint(options: DetectOptions, network: Network) -> float:

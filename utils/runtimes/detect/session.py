@@ -1,10 +1,17 @@
-"""Every source through the detector, its results to the output folder, one after the other."""
+"""Every source through the detector, its results to the output folder, one after the other.
+
+Pictures come in batches: the next ones are read, and the last ones drawn and written, in a thread
+each while the network runs. What is found, written and said, and its order, are as of one by one.
+"""
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +20,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ...command.errors import UserError
+from ...command.machine.ahead import Ahead
 from ...command.progress import progress_bar
 from ...data.detections import Detections
 from ...data.images import UnreadableImageError, read_image
 from ...data.pixels import ByteArray
-from ...detection.detector import Detector
+from ...detection.detector import Detector, Fitted, Found
 from ...detection.outputs import (
     frame_record,
     label_text,
@@ -26,7 +34,6 @@ from ...detection.outputs import (
     save_text,
     unique_stems,
 )
-from ...detection.results import Milliseconds
 from ...detection.sources import Source
 from ...pictures.detections import Picture, draw_detections
 from ...pictures.video import UnreadableVideoError, Video, VideoFile
@@ -36,21 +43,45 @@ from .tally import Tally
 LABELS, JSON_NAME = "labels", "detections.json"
 _WINDOW = "darkslim (q ends)"
 _ESCAPE = 27
+_HELD_BYTES = 256 << 20  # of pictures that wait for the network; one may lie above it
 
 
 class StoppedError(Exception):
     """The user closed the window or pressed q."""
 
 
-class Session:
-    """One run; `tally` names a folder that is there and free, and is counted on in."""
+@dataclass(frozen=True)
+class _Read:
+    """A picture and what the network gets of it, or why it cannot be read."""
 
-    def __init__(self, detector: Detector, tally: Tally, keep: Keep) -> None:
+    source: Source
+    stem: str
+    picture: ByteArray
+    fitted: Fitted | None
+    error: UnreadableImageError | None = None
+
+    @property
+    def bytes(self) -> int:
+        return self.picture.nbytes + (0 if self.fitted is None else self.fitted.image.nbytes)
+
+
+Named = tuple[Source, str]
+Outcome = tuple[Source, str | UnreadableImageError | UnreadableVideoError]  # a line, or why not
+
+
+class Session:
+    """One run; `tally` names a folder that is there and free, and is counted on in.
+
+    batch_size: pictures per forward pass; a video's frames come one by one.
+    """
+
+    def __init__(self, detector: Detector, tally: Tally, keep: Keep, batch_size: int = 1) -> None:
         self.detector = detector
         self.tally = tally
         self.folder: Path = tally.folder
         self.names = tally.names
         self.keep = keep
+        self.batch_size = batch_size
         self._records: list[dict[str, Any]] = []
 
     def all(self, sources: Sequence[Source]) -> Tally:
@@ -58,16 +89,17 @@ class Session:
 
         Raises UserError when nothing at all could be read.
         """
-        bar = progress_bar(sources, "detecting", "source", show=len(sources) > 1)
+        named = zip(sources, unique_stems(sources), strict=True)
+        outcomes = progress_bar(
+            self._outcomes(named), "detecting", "source", len(sources), show=len(sources) > 1
+        )
         try:
-            for source, stem in zip(bar, unique_stems(sources), strict=True):
-                try:
-                    line = self._one(source, stem)
-                except (UnreadableImageError, UnreadableVideoError) as error:
-                    self._problem(f"{source.place}: {error}")
+            for source, said in outcomes:
+                if isinstance(said, Exception):
+                    self._problem(f"{source.place}: {said}")
                     continue
                 self.tally.sources += 1
-                tqdm.write(line, file=sys.stdout)
+                tqdm.write(said, file=sys.stdout)
         except StoppedError:
             pass
         if not self.tally.frames:
@@ -78,25 +110,78 @@ class Session:
             save_json(self.folder / JSON_NAME, self.names, self._records)
         return self.tally
 
+    def _outcomes(self, named: Iterable[Named]) -> Iterator[Outcome]:
+        """What to say about each source, in their order."""
+        for pictures, some in itertools.groupby(named, lambda one: one[0].kind == "image"):
+            if pictures and not self.keep.view:
+                yield from self._batched(some)
+                continue
+            for source, stem in some:
+                try:
+                    yield source, self._one(source, stem)
+                except (UnreadableImageError, UnreadableVideoError) as error:
+                    yield source, error
+
+    def _batched(self, named: Iterable[Named]) -> Iterator[Outcome]:
+        """Pictures, with a thread that reads ahead and one that draws and writes behind."""
+        reads = Ahead(
+            itertools.starmap(self._read, named), 2 * self.batch_size, _HELD_BYTES, _bytes
+        )
+        with ThreadPoolExecutor(1) as writer, reads as ready:
+            waiting: deque[tuple[Source, Future[str] | UnreadableImageError]] = deque()
+            for batch in _batches(ready, self.batch_size):
+                found = iter(self.detector.found([r.fitted for r in batch if r.fitted]))
+                yield from _done(waiting)  # of the batch before: no more than two are held
+                for read in batch:
+                    if read.error is not None:
+                        waiting.append((read.source, read.error))
+                        continue
+                    one = next(found)
+                    self._count(read.source, None, read.picture.shape, one)
+                    waiting.append((read.source, writer.submit(self._write, read, one)))
+            yield from _done(waiting)
+
+    def _read(self, source: Source, stem: str) -> _Read:
+        try:
+            picture = read_image(Path(source.place))
+            channels = self.detector.channels
+            seen = picture if channels == 3 else read_image(Path(source.place), channels=channels)
+        except UnreadableImageError as error:
+            return _Read(source, stem, np.zeros((0, 0, 3), np.uint8), None, error)
+        return _Read(source, stem, picture, self.detector.fit(seen))
+
+    def _write(self, read: _Read, found: Found) -> str:
+        """Leave a picture's files; what to say about it."""
+        return self._saved(read, found, self._draw(read.picture, read.stem, found))
+
+    def _saved(self, read: _Read, found: Found, drawn: Picture) -> str:
+        target = save_picture(self.folder, read.stem, read.source, drawn)
+        times = ", ".join(f"{part} {value:.1f}" for part, value in found.ms._asdict().items())
+        size = f"{read.picture.shape[1]}x{read.picture.shape[0]}"
+        said = self._said(found.boxes)
+        return f"{read.source.place} ({size}): {said}; ms: {times} -> {target}"
+
     def _one(self, source: Source, stem: str) -> str:
         """One source, and what to say about it."""
         if source.kind == "image":
-            return self._picture(source, stem)
+            return self._viewed(source, stem)
         video = Video(source.place, live=source.kind == "live")
         try:
             return self._video(source, stem, video)
         finally:
             video.close()
 
-    def _picture(self, source: Source, stem: str) -> str:
-        picture = read_image(Path(source.place))
-        channels = self.detector.channels
-        seen = picture if channels == 3 else read_image(Path(source.place), channels=channels)
-        found, drawn, ms = self._detect(source, None, picture, stem, seen)
-        target = save_picture(self.folder, stem, source, drawn)
-        times = ", ".join(f"{part} {value:.1f}" for part, value in ms._asdict().items())
-        size = f"{picture.shape[1]}x{picture.shape[0]}"
-        return f"{source.place} ({size}): {self._said(found)}; ms: {times} -> {target}"
+    def _viewed(self, source: Source, stem: str) -> str:
+        """A picture that is shown before the next one is read."""
+        read = self._read(source, stem)
+        if read.error is not None or read.fitted is None:
+            raise read.error or UnreadableImageError("cannot be read")
+        (found,) = self.detector.found([read.fitted])
+        self._count(source, None, read.picture.shape, found)
+        drawn = self._draw(read.picture, stem, found)
+        line = self._saved(read, found, drawn)
+        self._show(drawn, waits=True)
+        return line
 
     def _video(self, source: Source, stem: str, video: Video) -> str:
         """A live source ends with Ctrl-C or q; what was written until then stays."""
@@ -110,7 +195,11 @@ class Session:
                     missed += 1
                 else:
                     seen = self._seen(frame)
-                    _, drawn, _ = self._detect(source, number, frame, f"{stem}_{number:06d}", seen)
+                    found = self.detector(seen)
+                    self._count(source, number, frame.shape, found)
+                    drawn = self._draw(frame, f"{stem}_{number:06d}", found)
+                    if self.keep.view:
+                        self._show(drawn, waits=False)
                     done += 1
                 if drawn is None:
                     continue
@@ -153,26 +242,26 @@ class Session:
             raise UserError(f"a video has 3 channels, but the cfg asks for {channels}")
         return frame
 
-    def _detect(
-        self, source: Source, number: int | None, frame: ByteArray, stem: str, seen: ByteArray
-    ) -> tuple[Detections, Picture, Milliseconds]:
-        """`frame` is drawn on, `seen` is what the network gets of it."""
-        found, ms = self.detector(seen)
+    def _count(
+        self, source: Source, number: int | None, shape: tuple[int, ...], found: Found
+    ) -> None:
+        """Add a picture, or frame `number`, of a shape (h, w, ...) to what the run says."""
+        boxes, ms = found.boxes, found.ms
         self.tally.frames += 1
         self.tally.times.append(ms)
-        self.tally.found.update(found.classes.tolist())
-        self.tally.empty += not len(found)
-        self.tally.faint += self.detector.faint
-        hw = frame.shape[0], frame.shape[1]
-        if self.keep.txt:
-            save_text(self.folder / LABELS / f"{stem}.txt", label_text(found, hw))
+        self.tally.found.update(boxes.classes.tolist())
+        self.tally.empty += not len(boxes)
+        self.tally.faint += found.faint
         if self.keep.json:
-            record = frame_record(source, number, hw, found, self.names)
+            record = frame_record(source, number, (shape[0], shape[1]), boxes, self.names)
             self._records.append(record | {"ms": {k: round(v, 3) for k, v in ms._asdict().items()}})
-        drawn = draw_detections(frame, found, self.names)
-        if self.keep.view:
-            self._show(drawn, waits=number is None)
-        return found, drawn, ms
+
+    def _draw(self, frame: ByteArray, stem: str, found: Found) -> Picture:
+        """The frame with its boxes; and its label file, where one is wanted."""
+        if self.keep.txt:
+            text = label_text(found.boxes, (frame.shape[0], frame.shape[1]))
+            save_text(self.folder / LABELS / f"{stem}.txt", text)
+        return draw_detections(frame, found.boxes, self.names)
 
     def _show(self, picture: Picture, waits: bool) -> None:
         cv2.imshow(_WINDOW, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -187,6 +276,29 @@ class Session:
     def _problem(self, text: str) -> None:
         self.tally.problems.append(text)
         tqdm.write(f"skipped: {text}", file=sys.stderr)
+
+
+def _bytes(read: _Read) -> int:
+    return read.bytes
+
+
+def _batches(reads: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
+    """`size` at a time, or fewer where they are large."""
+    batch: list[_Read] = []
+    for read in reads:
+        batch.append(read)
+        if len(batch) == size or sum(one.bytes for one in batch) >= _HELD_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _done(waiting: deque[tuple[Source, Future[str] | UnreadableImageError]]) -> Iterator[Outcome]:
+    """The outcomes of all that wait to be written, in their order."""
+    while waiting:
+        source, result = waiting.popleft()
+        yield source, result.result() if isinstance(result, Future) else result
 
 
 def require_window() -> None:

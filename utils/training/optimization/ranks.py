@@ -37,6 +37,11 @@ class Ranks:
         """Whether this is the process that writes files and talks."""
         return self.rank == 0
 
+    @property
+    def share(self) -> tuple[int, int]:
+        """Its part of each batch: (rank, of)."""
+        return self.rank, self.world
+
     def device(self, name: str) -> str:
         """What `--device` means here: without a name, each rank takes a GPU of its own."""
         alone = self.world == 1 or name or not torch.cuda.is_available()
