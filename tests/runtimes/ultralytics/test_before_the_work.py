@@ -34,16 +34,20 @@ filters=4
 size=1
 activation=linear
 
+[convolutional]
+filters=1
+size=1
+activation=linear
+
 [route]
-# darkslim head {"kind": "dfl", "level": 0, "levels": 1, "stride": 1, "reg_max": 0, "classes": 1}
-layers=-1
+# darkslim head {"kind": "dfl", "level": 0, "levels": 1, "stride": 1, "reg_max": 1, "classes": 1}
+layers=-2,-1
 """
 
 
 def described(value: Any) -> Darknet:
     """A network whose cfg has this description."""
-    text = CFG.replace('"reg_max": 0', '"reg_max": 1').replace("filters=4", "filters=5")
-    cfg = parse_cfg(text, "my.cfg")
+    cfg = parse_cfg(CFG, "my.cfg")
     return Darknet(with_net(cfg, with_note(cfg.net, MODEL_NOTE, value)))
 
 
@@ -100,8 +104,7 @@ def test_a_description_names_blocks_only(change: dict[str, Any], said: str) -> N
 
 
 def test_a_cfg_without_notes_is_told_so() -> None:
-    network = Darknet(parse_cfg(CFG.replace('"reg_max": 0', '"reg_max": 1')
-                                .replace("filters=4", "filters=5"), "my.cfg"))  # fmt: skip
+    network = Darknet(parse_cfg(CFG, "my.cfg"))
     with pytest.raises(UserError, match=r"translate\.py"):
         description_of(network)
     with pytest.raises(UserError, match=r"my\.cfg: notes no modules"):
@@ -112,7 +115,7 @@ def test_a_cfg_without_notes_is_told_so() -> None:
 
 @pytest.mark.parametrize("held", [Held("2.cv1", HALVES[0]), Held("23.cv2.0.2")])
 def test_the_note_of_a_module(held: Held) -> None:
-    text = CFG.replace("[convolutional]\n", f"[convolutional]\n{module_line(held)}\n")
+    text = CFG.replace("filters=4\n", f"{module_line(held)}\nfilters=4\n")
     section = parse_cfg(text).layers[0]
     assert held_by(section) == held
     assert read_note(section, "module") == held.text()
