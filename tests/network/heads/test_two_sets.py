@@ -20,7 +20,7 @@ from utils.network.cost import file_bytes
 from utils.network.layers import build_layers
 from utils.network.two_sets import detached_sources, has_two_sets, one_set, own_layers
 from utils.network.weights import state_at
-from utils.pruning.gate import GateError, prove
+from utils.pruning.proof.gate import GateError, prove
 from utils.runtimes import choose
 
 SHARED = set(range(5))

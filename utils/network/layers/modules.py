@@ -60,7 +60,6 @@ class SteadyConv2d(nn.Conv2d):
 class ConvolutionModule(nn.Module):
     """`conv` and, unless `normalized` is false or it has been fused, `bn`.
 
-
     initial: all weights before a training from random ones; None: these are drawn. int8: what
     rounds its kernel and its sum, where they are (see `network/int8`).
     """
