@@ -185,7 +185,6 @@ classes=1
     ("layer", "key", "value"),
     [
         (3, "layers", "-3,-1"),  # the order of a join
-        (3, "layers", "-1,-2"),  # another layer
         (5, "group_id", "0"),  # the other part
         (4, "groups", "1"),
         (4, "pad", "0"),
