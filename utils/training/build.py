@@ -87,7 +87,7 @@ def build_run(
     freezing = Freezing.of(model.rules, frozen.layers, frozen.as_darknet, frozen.statistics)
     decay, later = options.optimizer.weight_decay, bool(freezing.until)
     optimizer = make_optimizer(model, rates.kind, rates.lr0, rates.momentum, decay, later)
-    loaders = make_loaders(options, spec, model, device, bool(options.remeasured), ranks.share)
+    loaders = make_loaders(options, spec, model, device, ranks.share)
     options = _laid_out(options, model, precision, len(loaders.train), ranks)
     per_epoch = -(-len(loaders.train) // options.optimizer.accumulate)
     if options.schedule.max_batches and resumed is None:
