@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -98,7 +99,7 @@ def test_two_channels_in_each_others_place(
 
 
 @SETTINGS
-@given(cfgs(), st.integers(0, 99), st.sampled_from((0.0, 0.999)), st.data())
+@given(cfgs(), st.integers(0, 99), st.sampled_from((0.0, 0.999, 1.001, -1.0)), st.data())
 def test_a_fold_that_is_off(cfg: Cfg, seed: int, factor: float, data: st.DataObject) -> None:
     """What arrives at a layer is folded in with a wrong factor."""
     state, plan = planned(cfg, seed, RULES[0], 0.4)
@@ -119,9 +120,12 @@ def test_a_fold_that_is_off(cfg: Cfg, seed: int, factor: float, data: st.DataObj
         off = [c * factor for c in incoming] if layer.index == index else incoming
         return right(layer, params, off, merges)
 
+    _, good = prune(cfg, state, plan)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(surgery, "folded", wrong)
         cut, small = prune(cfg, state, plan)
+        # What arrives at channels that go themselves ([batchnorm]) is in no number that stays.
+        assume(any(not torch.equal(tensor, good[key]) for key, tensor in small.items()))
         with pytest.raises(GateError):
             prove(state, plan, parse_cfg(plain_text(cut)), small)
 
