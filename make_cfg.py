@@ -93,14 +93,14 @@ def _write(args: argparse.Namespace, data: DataSpec, output: Path) -> Path:
     fit = chosen_fit(args.fit, before)
     from utils.describe.heads import head_changes
     from utils.describe.network import print_cfg_for
-    from utils.network.layers import build_layers
-    from utils.network.retarget import (
+    from utils.network.for_data.retarget import (
         with_activation,
         with_classes,
         with_fit,
         with_img_size,
         with_title,
     )
+    from utils.network.layers import build_layers
     from utils.network.two_sets import two_sets_line
 
     after = with_classes(for_so_many(before, data.nc), data.nc)
@@ -111,7 +111,7 @@ def _write(args: argparse.Namespace, data: DataSpec, output: Path) -> Path:
         after = with_activation(after, old, new)
     worth = ""
     if args.anchors:
-        from utils.network.anchors import fit_anchors, fit_lines
+        from utils.network.for_data.anchors import fit_anchors, fit_lines
 
         after, fits = fit_anchors(after, data.require("train"), fit, args.seed)
         worth = fit_lines(*fits) + "\n"

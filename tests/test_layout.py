@@ -35,7 +35,7 @@ PLACES = {
     "torch.utils.tensorboard": ("utils/training/record.py",),
     "matplotlib": ("utils/pictures/", "utils/pruning/report/"),  # and see `is_chart`
     "cv2": ("utils/data/", "utils/pictures/", "utils/detection/", "utils/runtimes/",
-            "utils/pruning/report/", "demo.py", "detect.py", "val.py"),
+            "utils/pruning/report/", "demo.py", "detect.py", "val.py", "benchmarks/peers/"),
     "optuna": ("utils/chains/search/",),
     "sqlalchemy": ("utils/chains/search/",),
     "onnx": ("utils/runtimes/",),

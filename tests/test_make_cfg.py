@@ -13,7 +13,13 @@ from make_cfg import main
 from models import Darknet
 from utils.cfg import load_cfg, parse_cfg
 from utils.command.errors import UserError
-from utils.network.retarget import heads_of, with_anchors, with_classes, with_img_size, with_title
+from utils.network.for_data.retarget import (
+    heads_of,
+    with_anchors,
+    with_classes,
+    with_img_size,
+    with_title,
+)
 
 TINY = """\
 # a comment at the top

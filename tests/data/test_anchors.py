@@ -14,7 +14,7 @@ from utils.command.errors import UserError
 from utils.data.anchors import best_iou, box_sizes_px, cluster_anchors, measure_fit
 from utils.data.samples import Sample
 from utils.detection.boxes import wh_iou
-from utils.network.retarget import distribute
+from utils.network.for_data.retarget import distribute
 
 
 def cloud(centres_px: list[tuple[float, float]], each: int = 60, seed: int = 0) -> np.ndarray:

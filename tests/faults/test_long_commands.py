@@ -19,8 +19,7 @@ import pytest
 
 from tests.faults.kills import kills_of
 from tests.faults.long_commands import CASES, Case, going_on, write_start
-from tests.faults.shim import ERRORS, KINDS, Ended, Fault, run
-from tests.faults.test_faults import state
+from tests.faults.shim import ERRORS, KINDS, Ended, Fault, run, state
 
 SAMPLE = {"train": 1, "sensitivity": 2}  # of the default suite: faults of each
 NOTHING_TO_DO = ("epochs are done", "exists already", "is done")

@@ -10,39 +10,17 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models import Darknet
-from tests.support.nets import healthy_state, image, loaded
-from tests.support.random_cfgs import STEPS, Sketch, cfgs
+from tests.support.nets import image, loaded
+from tests.support.random_cfgs import RULES, STEPS, Sketch, cfgs, planned
 from utils.cfg import Cfg, parse_cfg, plain_text
-from utils.network.graph import channel_graph
-from utils.network.weights import State, load_darknet_weights, save_darknet_weights
-from utils.pruning.foldable import removable_blocks
-from utils.pruning.importance.batch_norm import batch_norm_scale
-from utils.pruning.plan import PrunePlan, drop_blocks, make_plan
+from utils.network.weights import load_darknet_weights, save_darknet_weights
 from utils.pruning.proof.gate import GateError, prove
 from utils.pruning.strategy import ChannelRule
 from utils.pruning.surgery import prune
 
-RULES = (
-    ChannelRule("max", "ratio", keep_threshold=False),
-    ChannelRule("first"),
-    ChannelRule("keep"),
-)
 SETTINGS = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-
-
-def planned(cfg: Cfg, seed: int, rule: ChannelRule, ratio: float) -> tuple[State, PrunePlan]:
-    model = Darknet(cfg)
-    state = healthy_state(model, seed)
-    graph = channel_graph(model.rules)
-    scores = batch_norm_scale(graph, state)
-    plan = make_plan(graph, scores, rule, ratio)
-    if ratio < 0.5:
-        return state, plan
-    blocks, others = removable_blocks(graph, state)
-    return state, drop_blocks(plan, scores, -(-len(blocks) // 2), blocks, others)
 
 
 @SETTINGS

@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.network.test_random_cfgs import RULES, planned
 from tests.support.prune_case import Case
-from tests.support.random_cfgs import cfgs
+from tests.support.random_cfgs import RULES, cfgs, planned
 from utils.cfg import Cfg, parse_cfg, plain_text, replace_layers, set_option
 from utils.network.weights import State
 from utils.pruning import surgery

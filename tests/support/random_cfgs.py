@@ -6,10 +6,16 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from tests.support.nets import conv, head, net, section
+from models import Darknet
+from tests.support.nets import State, conv, head, healthy_state, net, section
 from utils.cfg import Cfg
+from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
 from utils.network.layers.activations import ELEMENTWISE
+from utils.pruning.foldable import removable_blocks
+from utils.pruning.importance.batch_norm import batch_norm_scale
+from utils.pruning.plan import PrunePlan, drop_blocks, make_plan
+from utils.pruning.strategy import ChannelRule
 
 # stair jumps: rounding decides on which side of a step a value falls.
 SMOOTH = sorted(set(ELEMENTWISE) - {"stair"})
@@ -230,3 +236,23 @@ STEPS = (
     pooled, over_channels, upsampled, squeezed, attended, attending, mapped, reorganised,
     normalised, activated, scaled_by_implicit, passed_on, across_channels,
 )  # fmt: skip
+
+
+RULES = (
+    ChannelRule("max", "ratio", keep_threshold=False),
+    ChannelRule("first"),
+    ChannelRule("keep"),
+)
+
+
+def planned(cfg: Cfg, seed: int, rule: ChannelRule, ratio: float) -> tuple[State, PrunePlan]:
+    """A plan for random weights; from half of the channels on, half of the blocks go, too."""
+    model = Darknet(cfg)
+    state = healthy_state(model, seed)
+    graph = channel_graph(model.rules)
+    scores = batch_norm_scale(graph, state)
+    plan = make_plan(graph, scores, rule, ratio)
+    if ratio < 0.5:
+        return state, plan
+    blocks, others = removable_blocks(graph, state)
+    return state, drop_blocks(plan, scores, -(-len(blocks) // 2), blocks, others)

@@ -13,7 +13,7 @@ from models import Darknet
 from tests.support.nets import conv, head, net
 from tests.support.training_project import CFG, content, run
 from utils.command.errors import UserError
-from utils.network.transfer import load_but_heads
+from utils.network.for_data.transfer import load_but_heads
 from utils.training import build
 from utils.training.flags import make_parser, with_hyp
 from utils.training.optimization.freezing import Freezing

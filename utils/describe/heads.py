@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..cfg import Cfg
 from ..command.table import table
+from ..network.for_data.retarget import head_stride_px, heads_of
 from ..network.layers import input_shape
-from ..network.retarget import head_stride_px, heads_of
 
 
 def head_changes(before: Cfg, after: Cfg) -> str:

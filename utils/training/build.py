@@ -20,12 +20,12 @@ from ..detection.score import require_classes
 from ..network.cfg_of import read_cfg
 from ..network.cost import count_macs
 from ..network.darknet import Build, Network
+from ..network.for_data.transfer import load_but_heads
 from ..network.initialize import initialize
 from ..network.int8.convert import put_on_grids
 from ..network.int8.saved import RAW_KEY, ranges_in
 from ..network.layers.strides import neighbours
 from ..network.saved_masks import masks_in, read_masks
-from ..network.transfer import load_but_heads
 from ..network.weights import require_usable
 from .batches import Loaders, make_loaders
 from .checkpoint import Trainee
@@ -98,7 +98,6 @@ def build_run(
     # A resumed run pulls as it did, whatever its gammas are by then.
     options = replace(options, sparsity=replace(options.sparsity, strength=sparsity.s))
     distiller = build_distiller(options, build, model, device, spec.names)
-    loss = DetectionLoss(model.heads, options.loss, ranks)
     _to_int8(options, model, loaders, resumed, device)
     network = ranks.wrap(model, some_unused=bool(freezing.layers or freezing.until))
     if options.machine.compile:
@@ -107,6 +106,7 @@ def build_run(
     ema = make_ema(model) if options.optimizer.ema else None
     return Run(
         options=options,
+        loss=DetectionLoss(model.heads, options.loss, ranks),
         # Last of what can fail: a command with a mistake leaves no empty folder.
         folder=resumed.folder if resumed else _one_folder(options, ranks),
         spec=spec,
@@ -115,7 +115,6 @@ def build_run(
         model=model,
         network=network,
         trainee=Trainee(model, ema, optimizer, precision.scaler(), masks),
-        loss=loss,
         distiller=distiller,
         sparsity=sparsity,
         freezing=freezing,

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from ..cfg import with_net, with_note
+from ..network.for_data.retarget import with_classes
 from ..network.initialize import initialize
 from ..network.layers import Head, build_layers
-from ..network.retarget import with_classes
 from .blocks.writer import NAMES_NOTE, Translated
 
 

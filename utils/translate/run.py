@@ -16,9 +16,9 @@ from ..data.darknet_files import load_data_file
 from ..data.images import read_image
 from ..network.cost import count_parameters
 from ..network.darknet import Build
+from ..network.for_data.retarget import heads_of, with_img_size
 from ..network.importers import ONNX_WAY, require_darknet
 from ..network.layers import build_layers, input_shape
-from ..network.retarget import heads_of, with_img_size
 from ..network.two_sets import two_sets_line
 from ..network.weights import state_at
 from .blocks.writer import NAMES_NOTE, Answer, Translated

@@ -23,9 +23,9 @@ from utils.cfg import (
     without_note,
 )
 from utils.cfg.head_note import HEAD_NOTE
+from utils.network.for_data.retarget import with_classes
 from utils.network.graph import channel_graph
 from utils.network.layers import build_layers
-from utils.network.retarget import with_classes
 from utils.pruning.blocks import find_blocks
 from utils.pruning.importance.batch_norm import batch_norm_scale
 from utils.pruning.plan import drop_blocks, make_plan

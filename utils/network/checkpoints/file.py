@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +44,10 @@ def read_checkpoint(path: Path) -> Any:
     """What a file holds, on the CPU; code in it is never run. Raises UserError."""
     try:
         _require_bounded(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # It is read or refused here; torch asks for a report of other protocols than its own.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise UserError(
             f"{path}: holds Python objects, not just tensors, and is not opened for safety "

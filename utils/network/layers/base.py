@@ -332,18 +332,14 @@ def wrapped(x: Tensor, pad: int) -> Tensor:
 def require_no_constant(constants: Tensor, kept: Tensor, what: str) -> None:
     """Raise UnfoldableError when a kept channel's constant is not 0."""
     if bool((constants[kept] != 0).any()):
-        raise _unfoldable(what)
+        raise UnfoldableError(f"a constant on a kept channel meets {what}")
 
 
 def carried_by_removed(carried: Sequence[Mask], kept: Mask, what: str) -> Mask:
     """The pruned channels: `what` makes constants of theirs. None may be on the kept ones."""
     if any((mask & kept).any() for mask in carried):
-        raise _unfoldable(what)
+        raise UnfoldableError(f"a constant on a kept channel meets {what}")
     return ~kept
-
-
-def _unfoldable(what: str) -> UnfoldableError:
-    return UnfoldableError(f"a constant on a kept channel meets {what}")
 
 
 def apply_to_removed(constants: Tensor, kept: Tensor, function: Activation, what: str) -> Tensor:

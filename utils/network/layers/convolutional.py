@@ -64,11 +64,8 @@ class Convolutional(Layer):
         self.followed_only = True
         # The convolution itself then has stride 1, and the blur behind it the stride of the cfg.
         self.stride, self.blur_stride = (1, 1), strides
-        self.unblurred: Shape = (
-            self.filters,
-            height + 2 * self.padding - self.size + 1,
-            width + 2 * self.padding - self.size + 1,
-        )
+        height, width = (side + 2 * self.padding - self.size + 1 for side in (height, width))
+        self.unblurred: Shape = (self.filters, height, width)
         return blurred_shape(self.unblurred, self.antialiasing, strides)
 
     def _initial(self) -> float | None:

@@ -20,31 +20,28 @@ from ...command.cli import (
     positive_int,
     ratio,
 )
-from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of, require_inputs
 from ...detection.options import Scoring
 from ...network.options import add_bn_epsilon
-from ...runtimes.options import Runtime
 from ...runtimes.targets.advice import add_target, rounded_for, wanted
 from ...runtimes.targets.names import Target
 from ..goals.table_file import read_table_file
 from ..importance.options import IMPORTANCES, Among, Normalization, Ranking
 from ..options import (
-    DEFAULT_SHORTCUTS,
     RUNS,
     Form,
     LayerRules,
-    Measure,
     Outputs,
     PruneOptions,
     Typed,
 )
 from ..sensitivity.flags import add_sensitivity, require_sensitivity, sensitivity_of
 from ..strategy import Strategy
-from ..sweeps.flags import add_max_map_drop, add_sweep_output, sorted_amounts
+from ..sweeps.flags import add_sweep_output, sorted_amounts
 from ..widths.file import read_widths
-from .flag_types import budget, image_count, kind_and_cost, latency, seed
+from .amount_flags import FIRST_AMOUNTS, add_amounts
+from .flag_types import image_count, kind_and_cost, seed
 
 
 def read_flags(
@@ -143,10 +140,16 @@ def _command_line(argv: Sequence[str] | None) -> tuple[str, ...]:
 def _parser(strategy: Strategy, doc: str | None) -> Parser:
     channels = strategy.channels is not None
     ratio_flag = [strategy.ratio_flag] if channels else []
-    first = ["--weights", "--data", "--name", *ratio_flag, *_AMOUNTS[channels, strategy.blocks]]
+    first = [
+        "--weights",
+        "--data",
+        "--name",
+        *ratio_flag,
+        *FIRST_AMOUNTS[channels, strategy.blocks],
+    ]
     parser = Parser(doc, first=[*first, "--max-map-drop", "--dry-run", "--report", "--force"])
     _add_files(parser.add_argument_group("what is pruned"))
-    _add_amounts(parser.add_argument_group("how much goes"), strategy)
+    add_amounts(parser.add_argument_group("how much goes"), strategy)
     if channels:
         _add_limits(limits := parser.add_argument_group("what may go"), strategy)
         if not strategy.blocks:
@@ -163,95 +166,12 @@ def _parser(strategy: Strategy, doc: str | None) -> Parser:
     return parser
 
 
-# Of a script that removes channels, blocks, or both.
-_AMOUNTS = {
-    (True, False): ("--target-params", "--target-macs", "--target-latency-ms", "--round-to"),
-    (False, True): ("--shortcuts",),
-    (True, True): ("--shortcuts", "--target-params", "--target-macs", "--round-to"),
-}
-
-
 def _add_files(group: argparse._ActionsContainer) -> None:
     add_inputs(group)
     group.add_argument(
         "--data",
         default="",
         help=f"to score before and after on: {DATA_SET}; left out, nothing is scored",
-    )
-
-
-def _add_amounts(group: argparse._ActionsContainer, strategy: Strategy) -> None:
-    add = group.add_argument
-    add_max_map_drop(group)
-    if strategy.channels is not None:
-        _add_targets(group)
-        add(
-            "--runtime",
-            choices=get_args(Runtime),
-            default="torch",
-            help="what --target-latency-ms is measured in",
-        )
-        add(
-            "--latency-table",
-            metavar="FILE",
-            help="times that latency_table.py measured, here or on another device, in the place of "
-            "measuring them now",
-        )
-        add(
-            strategy.ratio_flag,
-            dest="ratio",
-            type=several(ratio),
-            metavar="RATIO",
-            help="share of the channels to remove, over all layers: best the share that sparse "
-            "training has pulled to zero; START:STOP:STEP or a,b,c tries several and writes a "
-            f"table and a picture (default: {strategy.ratio})",
-        )
-    if strategy.blocks:
-        add(
-            "--shortcuts",
-            type=several(positive_int),
-            metavar="N",
-            help="residual blocks to remove, a shortcut and the branch that it adds; "
-            f"2:16:2 tries several (default: {DEFAULT_SHORTCUTS})",
-        )
-
-
-def _add_targets(group: argparse._ActionsContainer) -> None:
-    targets: tuple[tuple[Measure, str, str], ...] = (
-        ("params", "parameters", "met within 1%%"),
-        ("macs", "MACs", "met within 1%%"),
-        ("file", "bytes of the .weights file", "met within 1%%"),
-        ("channels", "channels of all layers", "met as closely as ties allow"),
-    )
-    for measure, what, how in targets:
-        group.add_argument(
-            f"--target-{measure}",
-            dest="budgets",
-            action="append",
-            type=budget(measure),
-            metavar="SHARE",
-            help=f"the share of the {what} that may stay, {how}; several targets must all hold",
-        )
-    group.add_argument(
-        "--at-most",
-        action="store_true",
-        help="shares are limits: where channels go in large groups, less than that may stay",
-    )
-    group.add_argument(
-        "--widths",
-        metavar="FILE",
-        help="how many channels each group of tied layers keeps, as search.py finds it; in the "
-        "place of any amount",
-    )
-    group.add_argument(
-        "--target-latency-ms",
-        dest="budgets",
-        action="append",
-        type=latency,
-        metavar="MS",
-        help="milliseconds that one image may take in --runtime. Every layer is timed at several "
-        "widths, and the channels go that lose the least importance for each millisecond saved; "
-        "goes well with --round-to 8",
     )
 
 

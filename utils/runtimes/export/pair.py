@@ -14,8 +14,8 @@ from ...command.machine.timing import time_forward_ms
 from ...detection.evaluate import Predict
 from ...network.batch_norm.epsilon import for_epsilon
 from ...network.darknet import Build, Network
+from ...network.for_data.retarget import with_img_size
 from ...network.importers import require_darknet, require_opencv
-from ...network.retarget import with_img_size
 from ...network.weights import save_checked_weights
 from ..agreement import compare_outputs
 from ..opencv import OpenCVDarknet

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cfg import Cfg
-from ..data.anchors import (
+from ...cfg import Cfg
+from ...data.anchors import (
     COVERED_IOU,
     AnchorFit,
     FloatArray,
@@ -15,10 +15,10 @@ from ..data.anchors import (
     cluster_anchors,
     measure_fit,
 )
-from ..data.options import Fit
-from ..data.problems import report_problems
-from ..data.samples import load_samples
-from .layers import input_shape
+from ...data.options import Fit
+from ...data.problems import report_problems
+from ...data.samples import load_samples
+from ..layers import input_shape
 from .retarget import anchor_count, heads_of, with_anchors
 
 

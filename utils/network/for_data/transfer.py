@@ -11,12 +11,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..cfg import Cfg
-from ..command.errors import UserError
-from ..command.files import require_file
-from .layers import Head, Layer, build_layers
+from ...cfg import Cfg
+from ...command.errors import UserError
+from ...command.files import require_file
+from ..layers import Head, Layer, build_layers
+from ..weights import State, index_of, is_checkpoint, load_checkpoint, load_darknet_weights
 from .retarget import with_classes
-from .weights import State, index_of, is_checkpoint, load_checkpoint, load_darknet_weights
 
 
 def head_layers(rules: Sequence[Layer]) -> frozenset[int]:

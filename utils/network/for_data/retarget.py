@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ..cfg import Cfg, Line, Section, replace_layers, set_option, with_net
-from ..command.errors import UserError
-from ..data.options import Fit
-from .layers import Head, build_layers, input_shape
-from .layers.strides import stride_px
+from ...cfg import Cfg, Line, Section, replace_layers, set_option, with_net
+from ...command.errors import UserError
+from ...data.options import Fit
+from ..layers import Head, build_layers, input_shape
+from ..layers.strides import stride_px
 
 FloatArray = npt.NDArray[np.float64]
 

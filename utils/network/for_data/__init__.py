@@ -1,0 +1,1 @@
+"""A network for another data set: its classes, its anchors, the weights that still fit."""
