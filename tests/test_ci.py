@@ -39,9 +39,12 @@ def run_ci(root: Path, folder: Path, failing: str) -> subprocess.CompletedProces
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+TESTS = "asked: -m pytest -n auto --maxprocesses 4 --dist worksteal"
+
+
 @needs_make
 @pytest.mark.parametrize(
-    ("failing", "code", "last"), [("nothing", 0, "asked: -m pytest"), ("pytest", 5, "1 failed")]
+    ("failing", "code", "last"), [("nothing", 0, TESTS), ("pytest", 5, "1 failed")]
 )
 def test_a_run_ends_as_pytest_does(
     failing: str, code: int, last: str, root: Path, tmp_path: Path
@@ -54,7 +57,7 @@ def test_a_run_ends_as_pytest_does(
         "asked: -m ruff format --check .",
         "asked: -m mypy",
         "asked: .ci/rooms.py",
-        "asked: -m pytest",
+        TESTS,
     ]
     assert done.stdout.splitlines()[-1] == last
     assert done.stderr == ""

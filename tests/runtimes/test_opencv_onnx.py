@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import compare
-import compress
 import detect
 import export
 import slim_prune
@@ -146,9 +145,6 @@ def test_what_needs_opencv_4_says_what_to_do(
         prune_by_flags(
             slim_prune.STRATEGY, [*FILES, "--target-latency-ms", "1", "--runtime", "opencv"]
         )
-    goal = ["--latency-ms", "1", "--runtime", "opencv", "--output", "out"]
-    with pytest.raises(UserError, match=f"--runtime opencv: {told}"):
-        compress.main([*FILES, "--data", "my.data", *goal])
 
 
 @pytest.mark.parametrize("example", [darknet_opencv, yolov8_opencv])

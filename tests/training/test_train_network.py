@@ -60,7 +60,7 @@ ARGS_OF_5C8975C = """{
 # Flags that came later.
 SINCE = {
     "project": "runs/train", "exist_ok": False, "noplots": False, "unlabelled": "",
-    "t_img_size": None, "int8": False,
+    "t_img_size": None, "int8": False, "keep_images_mb": None, "sparsity_penalty": "gammas",
 }  # fmt: skip
 
 

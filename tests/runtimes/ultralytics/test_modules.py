@@ -88,7 +88,9 @@ def difference(network: Darknet, like: theirs.DetectionModel, without: str = "")
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 999), ratio=st.floats(0.1, 0.9))
 def test_what_fits_is_held(name: str, tmp_path: Path, seed: int, ratio: float) -> None:
     like, cfg, state = translated(name, tmp_path)
@@ -117,7 +119,7 @@ def test_other_numbers_are_seen(tmp_path: Path) -> None:
 def test_modules_must_be_told(name: str, unsaid: str, tmp_path: Path) -> None:
     like, cfg, state = translated(name, tmp_path)
     network = Darknet(cfg, weights=state)
-    small = cut(with_form(channel_graph(network.rules)), cfg, state, 0, 0.5)
+    small = cut(with_form(channel_graph(network.rules)), cfg, state, 1, 0.8)  # of both kinds some
     assert difference(small, like) < 1e-5
     with pytest.raises(RuntimeError):
         difference(small, like, without=unsaid)
@@ -128,7 +130,7 @@ def test_what_does_not_fit_is_refused(name: str, tmp_path: Path) -> None:
     _, cfg, state = translated(name, tmp_path)
     network = Darknet(cfg, weights=state)
     require_form(network.rules)
-    small = cut(channel_graph(network.rules), cfg, state, 1, 0.5)
+    small = cut(channel_graph(network.rules), cfg, state, 0, 0.5)
     with pytest.raises(UserError, match=r"cannot hold it: layers .*--form ultralytics") as caught:
         by_module(small.rules, small.state_dict())
     assert "\n" not in str(caught.value)
@@ -159,9 +161,9 @@ def test_what_is_not_the_librarys_is_named(tmp_path: Path) -> None:
     layers = Darknet(cfg, weights=state).rules
     bare = tuple(copy.copy(layer) for layer in layers)
     bare[0].section = with_note(bare[0].section, "module", "somewhere:nowhere")
-    with pytest.raises(UserError, match="names no module"):
+    with pytest.raises(UserError, match=r"somewhere"):
         by_module(bare, state)
     for layer in bare:
         layer.section = with_note(layer.section, "other", 1)
     text = "".join(line.text for line in bare[1].section.lines)
-    assert '# darkslim module "1"' in text
+    assert '# darkslim module "1.cv1:first"' in text

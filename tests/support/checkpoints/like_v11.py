@@ -44,8 +44,9 @@ class AAttn(nn.Module):
         bands = rows.unflatten(4, (self.area, -1))
         q, k, v = bands.unbind(2)
         weights = torch.einsum("bhdam,bhdan->bhamn", q, k).mul(self.head_dim**-0.5).softmax(4)
-        mixed = torch.einsum("bhamn,bhdan->bhdam", weights, v).reshape(x.shape)
-        y: Tensor = self.proj(mixed + self.pe(v.reshape(x.shape)))
+        mixed = torch.einsum("bhamn,bhdan->bhdam", weights, v)
+        whole = (len(x), -1, *x.shape[2:])
+        y: Tensor = self.proj(mixed.reshape(whole) + self.pe(v.reshape(whole)))
         return y
 
 
