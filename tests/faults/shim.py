@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import hashlib
 import io
 import logging
 import os
@@ -144,3 +145,11 @@ def _status(main: Callable[[list[str]], Any], argv: list[str]) -> int:
         print(traceback.format_exc(), file=sys.stderr)
         return 1
     return 0
+
+
+def state(folder: Path) -> dict[str, str]:
+    """Every file below, hidden ones too, but no lock that a dead process left."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import make_cfg
 import mask_prune
 import slim_prune
 from models import Darknet, convert
-from tests.faults.shim import ERRORS, KINDS, SHORT, Ended, Fault, run
+from tests.faults.shim import ERRORS, KINDS, SHORT, Ended, Fault, run, state
 from tests.fuzz import corpus
 from tests.support.training_project import write_project
 from utils.annotations.__main__ import main as convert_annotations
@@ -85,14 +84,6 @@ COMMANDS = {
     ),
     "voc": Command(convert_annotations, ["voc", "voc", "set"], ("set/set.data", "set/set.names")),
 }  # fmt: skip
-
-
-def state(folder: Path) -> dict[str, str]:
-    """Every file below, hidden ones too, but no lock that a dead process left."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*")) if path.is_file()
-    }  # fmt: skip
 
 
 def faults(counts: dict[str, int], every: bool) -> Iterator[Fault]:

@@ -66,7 +66,9 @@ def test_shared_values_count_each_time_and_no_more() -> None:
     require_bounded(pickle.dumps(dict.fromkeys(range(100), shared)))
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         value = {"a": [1, 2.5, None, True, b"x", "y", (1,), {2}], "b": frozenset((3,)), "c": 10**30}
-        require_bounded(pickle.dumps(value, protocol))
+        program = pickle.dumps(value, protocol)
+        require_bounded(program)
+        assert pickle.loads(program) == value
 
 
 def test_the_form_before_1_6_is_bounded_too(tmp_path: Path) -> None:
