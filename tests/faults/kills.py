@@ -89,12 +89,13 @@ def kills_of(case: Case, seed: str, kills: int, folder: Path) -> list[str]:
     moments, met, faults = random.Random(seed), 0, []
     while met < kills:
         after_s = takes_s * moments.random()
+        killed = True  # also where what follows fails
         try:
-            met += trial(case, start, folder / "work", after_s)
+            killed = trial(case, start, folder / "work", after_s)
             require_same(case, whole, folder / "work")
         except AssertionError as error:
             faults.append(f"killed after {after_s:.3f} of {takes_s:.3f} s: {error}")
-            met += 1
+        met += killed
         print(f"{met} of {kills}, {len(faults)} faults", file=sys.stderr, flush=True)
     return faults
 

@@ -29,7 +29,7 @@ BYTES_OF: dict[str, bytes] = {
     "EXT1": b"\x82\x01", "EXT2": b"\x83\x01\0", "EXT4": b"\x84\x01\0\0\0",
     "GLOBAL": b"cnowhere\nThing\n", "STACK_GLOBAL": b"\x93", "REDUCE": b"R", "BUILD": b"b",
     "INST": b"inowhere\nThing\n", "OBJ": b"o", "NEWOBJ": b"\x81", "NEWOBJ_EX": b"\x92",
-    "PROTO": b"\x80\x04", "STOP": b".", "FRAME": b"\x95" + struct.pack("<Q", 1),
+    "PROTO": b"\x80\x02", "STOP": b".", "FRAME": b"\x95" + struct.pack("<Q", 1),
     "PERSID": b"P0\n", "BINPERSID": b"Q",
 }  # fmt: skip
 _THING = BYTES_OF["GLOBAL"]
@@ -49,7 +49,7 @@ _AFTER = {"MARK": b"1N", "PROTO": b"N", "FRAME": b"N", "STOP": b""}
 
 def program_with(name: str) -> bytes:
     """A program in which an opcode finds what it wants, and whose value is what it leaves."""
-    code = b"\x80\x04" + _BEFORE.get(name, b"") + BYTES_OF[name] + _AFTER.get(name, b"")
+    code = b"\x80\x02" + _BEFORE.get(name, b"") + BYTES_OF[name] + _AFTER.get(name, b"")
     return code if name == "STOP" else code + b"."
 
 
