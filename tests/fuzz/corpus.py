@@ -16,6 +16,7 @@ from tests.support.nets import small_detector
 from tests.support.tiny_data import make_set
 from utils.cfg import format_cfg
 from utils.network.weights import checkpoint_content
+from utils.pruning.goals.table_file import LayerTimes, TableFile, write_table_file
 from utils.pruning.sensitivity.file import write_sensitivity
 from utils.pruning.sensitivity.record import Curve, Images, Point, Ranked, Scores, Sensitivity
 from utils.pruning.widths.file import Width, Widths, write_widths
@@ -80,6 +81,18 @@ SENSITIVITY = Sensitivity(
     (Curve((0, 2), 8, (Point(0.5, 4, 1 / 3, Scores(3.1, 0.5, 0.2), 0.7),)),),
 )
 
+TIMES = TableFile(
+    "0" * 64,
+    (64, 96),
+    "onnx",
+    "a board",
+    {"median": 3.0, "p10": 2.5, "p90": 4.0},
+    (
+        LayerTimes((0,), (3,), (2, 4), ((0.5, 1.0),), False),
+        LayerTimes((1, 2), (2, 4), (4, 8), ((0.5, 1.0), (1.0, 1.5)), False),
+        LayerTimes((3,), (4, 8), (4, 8), ((0.25, 0.5),), True),
+    ),
+)
 WIDTHS = Widths(
     "0" * 64, Ranked("slim_prune", "bn", "none"), (Width((0, 2), 8, 5), Width((4,), 6, 6))
 )
@@ -175,6 +188,10 @@ def write_foreign(folder: Path) -> None:
 
 def write_widths_file(folder: Path) -> None:
     write_widths(WIDTHS, folder / "w.json")
+
+
+def write_times(folder: Path) -> None:
+    write_table_file(TIMES, folder / "t.json")
 
 
 def write_tree(folder: Path) -> None:

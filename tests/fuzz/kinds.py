@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -40,7 +41,10 @@ from utils.network.layers import build_layers
 from utils.network.layers.region import read_tree
 from utils.network.saved_masks import masks_in
 from utils.network.weights import best_conf_in, load_checkpoint, names_in, require_usable
-from utils.pruning.sensitivity.file import FORMAT, VERSION, read_sensitivity
+from utils.pruning.goals import table_file
+from utils.pruning.goals.table_file import read_table_file
+from utils.pruning.sensitivity import file as sensitivity_file
+from utils.pruning.sensitivity.file import read_sensitivity
 from utils.pruning.widths import file as width_file
 from utils.pruning.widths.file import read_widths
 from utils.runtimes.onnx.metadata import stated_names
@@ -229,7 +233,7 @@ KINDS: dict[str, Kind] = {
     ),
     "sensitivity": Kind(
         corpus.write_sensitivity_file, lambda f: read_sensitivity(f / "s.json"), ("s.json",),
-        lambda: variants(_sensitivity()), _json,
+        lambda: variants(_plain(corpus.SENSITIVITY, sensitivity_file)), _json,
     ),
     "hyp": Kind(_start_hyp, _hyp, ("hyp.yaml",), lambda: variants(_HYP), _yaml),
     "journal": Kind(
@@ -255,7 +259,11 @@ KINDS: dict[str, Kind] = {
     "videos": Kind(exported.write_videos, exported.read_videos, ("a.avi", "a.mp4")),
     "widths": Kind(
         corpus.write_widths_file, lambda f: read_widths(f / "w.json"), ("w.json",),
-        lambda: variants(_widths()), _json,
+        lambda: variants(_plain(corpus.WIDTHS, width_file)), _json,
+    ),
+    "times": Kind(
+        corpus.write_times, lambda f: read_table_file(f / "t.json"), ("t.json",),
+        lambda: variants(_plain(corpus.TIMES, table_file)), _json,
     ),
     "tree": Kind(corpus.write_tree, lambda f: read_tree(f / "a.tree"), ("a.tree",)),
     "cfg-notes": Kind(corpus.write_noted, _cfg, ("net.cfg",)),
@@ -268,13 +276,6 @@ if exported.HAS_SCIPY:
     KINDS["hands"] = Kind(exported.write_hands, exported.read_hands, exported.HANDS)
 
 
-def _widths() -> Any:
-    plain = json.dumps(
-        {"format": width_file.FORMAT, "version": width_file.VERSION, **asdict(corpus.WIDTHS)}
-    )
-    return json.loads(plain)
-
-
-def _sensitivity() -> Any:
-    plain = json.dumps({"format": FORMAT, "version": VERSION, **asdict(corpus.SENSITIVITY)})
-    return json.loads(plain)
+def _plain(value: Any, room: ModuleType) -> Any:
+    """A dataclass as its file has it."""
+    return json.loads(json.dumps({"format": room.FORMAT, "version": room.VERSION, **asdict(value)}))
