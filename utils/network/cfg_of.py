@@ -63,12 +63,5 @@ def is_ultralytics(path: str | Path) -> bool:
             if len(found) != 1 or found[0].file_size > _MOST_BYTES:
                 return False
             return b"ultralytics." in archive.read(found[0])
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        NotImplementedError,
-        ValueError,
-        struct.error,
-    ):
+    except _DAMAGE:
         return False
