@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers.prune_once ours --cfg cfg/yolov4.cfg --weights random.weights
 
-`benchmarks.peers.prune` starts it; `theirs` runs in the peer's environment.
+`benchmarks.peers.prune` starts it; `theirs` and `theirs-whole` run in the peer's environment.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from benchmarks.peers.plain_module import PlainModule
 from utils.cfg import Cfg, load_cfg, parse_cfg, plain_text
 from utils.command.machine.allocator import keep_freed_memory
+from utils.data.images import Size
 from utils.network.graph import channel_graph
 from utils.network.layers import build_layers, input_shape
 from utils.network.layers.strides import stride_px
@@ -69,14 +70,14 @@ classes=1
 def main() -> None:
     """Print one line of JSON: cpu_s, peak_mb (above what the process held before), weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=("ours", "theirs"))
+    parser.add_argument("side", choices=tuple(SIDES))
     parser.add_argument("--cfg", required=True)
     parser.add_argument("--weights", required=True)
     parser.add_argument("--ratio", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    job = ours if args.side == "ours" else theirs
+    job = SIDES[args.side]
     small = parse_cfg(WARM_UP_CFG)
     torch.manual_seed(0)
     job(small, _random_state(small), 0.3)()  # what libraries load and set up at their first use
@@ -106,15 +107,24 @@ def ours(cfg: Cfg, state: State, ratio: float) -> Callable[[], int]:
 
 
 def theirs(cfg: Cfg, state: State, ratio: float) -> Callable[[], int]:
-    """Tracing and one step of Torch-Pruning on the same network as a plain module of torch.
+    """Torch-Pruning on an input as small as the strides allow, which is the kindest to it."""
+    side_px = 2 * stride_px(build_layers(cfg))
+    return _by_the_peer(cfg, state, ratio, (side_px, side_px))
 
-    By BN scale over all layers, as ours. The input traced is as small as the strides allow.
+
+def theirs_whole(cfg: Cfg, state: State, ratio: float) -> Callable[[], int]:
+    """Torch-Pruning on an input of the network's size, as its documentation's examples have it."""
+    return _by_the_peer(cfg, state, ratio, input_shape(cfg)[1:])
+
+
+def _by_the_peer(cfg: Cfg, state: State, ratio: float, size: Size) -> Callable[[], int]:
+    """Tracing and one step on the same network as a plain module of torch.
+
+    By BN scale over all layers, as ours.
     """
     peer = importlib.import_module("torch_pruning")
-    layers = build_layers(cfg)
-    module = PlainModule(layers, state).eval()
-    side_px = 2 * stride_px(layers)
-    example = torch.rand(1, input_shape(cfg)[0], side_px, side_px)
+    module = PlainModule(build_layers(cfg), state).eval()
+    example = torch.rand(1, input_shape(cfg)[0], *size)
 
     def work() -> int:
         pruner = peer.pruner.BNScalePruner(
@@ -130,6 +140,9 @@ def theirs(cfg: Cfg, state: State, ratio: float) -> Callable[[], int]:
         return sum(tensor.numel() for tensor in module.state_dict().values() if tensor.dim())
 
     return work
+
+
+SIDES = {"ours": ours, "theirs": theirs, "theirs-whole": theirs_whole}
 
 
 def _random_state(cfg: Cfg) -> State:
