@@ -1,8 +1,11 @@
 """A cfg as the strictest reader takes it: the Darknet fork of hank-ai.
 
 Where AlexeyAB's Darknet prints a message and goes on, the fork ends: at a key that a section does
-not read, at a key given twice, at a number in scientific notation, at a section that it dropped.
-The keys are those that its reader (src-lib/darknet_cfg.cpp, f684e1d) asks for.
+not read, at a key given twice, at a number in scientific notation, at a section that it dropped, at
+a name that it does not know. The keys and names are those that its reader asks for
+(src-lib/darknet_cfg.cpp and darknet_enums.cpp, f684e1d). In a list it reads `1e1` as 1 and 1, and
+says nothing; and its ONNX exporter takes other values than its network where size or stride are
+left out.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from .edit import set_option
+from .edit import remove_option, set_option
 from .parse import Cfg, Line, Section
 
 _ANY_LAYER = frozenset(
@@ -75,11 +78,22 @@ _KEYS = {
 }
 _TEXT_KEYS = frozenset(
     ("activation", "policy", "type", "tree", "map", "weights_type", "weights_normalization",
-     "iou_loss", "iou_thresh_kind", "nms_kind", "yolo_point", "layers", "from", "anchors", "mask",
-     "steps", "scales", "seq_scales", "counters_per_class")
+     "iou_loss", "iou_thresh_kind", "nms_kind", "yolo_point")
 )  # fmt: skip
+_LIST_KEYS = frozenset(
+    ("layers", "from", "anchors", "mask", "steps", "scales", "seq_scales", "counters_per_class")
+)
 _NUMBER = frozenset("-.0123456789")
+# The names it knows, and what AlexeyAB's Darknet takes where it reads another one: "", its default.
+_NAMES = {
+    "policy": (("constant", "random", "poly", "step", "exp", "sigmoid", "steps", "sgdr"), ""),
+    "nms_kind": (("default", "greedynms", "diounms", "cornersnms"), ""),
+    "iou_loss": (("mse", "iou", "giou", "diou", "ciou"), "iou"),
+    "iou_thresh_kind": (("iou", "giou", "diou", "ciou"), ""),
+}
 _MULTIPLE_PX = 32
+_NO_SWISH = ("scale_channels", "sam")
+_INSTEAD = "export.py --format onnx makes a file that OpenCV and ONNX Runtime run"
 
 
 def add_strict_darknet(parser: argparse._ActionsContainer) -> None:
@@ -87,8 +101,8 @@ def add_strict_darknet(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--strict-darknet",
         action="store_true",
-        help="write the cfg as hank-ai's Darknet wants it: without keys that it does not know, "
-        "without a key given twice, numbers without exponents; refuse what it cannot run",
+        help="write the cfg as hank-ai's Darknet wants it: without keys and names that it does not "
+        "know, without a key given twice, numbers without exponents; refuse what it cannot run",
     )
 
 
@@ -96,27 +110,31 @@ def strict_cfg(cfg: Cfg) -> Cfg:
     """The cfg without lines that the fork stops at; it computes the same.
 
     Keys that it does not know go (no Darknet needs them to run a network), as do second lines of
-    one key; numbers with exponents are spelt out. Raises CfgError for a section, weights_type or
-    input size that it cannot run.
+    one key and names that Darknet reads as its default; numbers with exponents are spelt out, in
+    lists too, and so are sizes and strides that are left out. `;` comments start with `#`: behind a
+    `;` it reads a key. Raises CfgError for a section, activation or input size that it cannot run.
     """
     net = _cleaned(cfg.net, _net_keys(cfg.net))
     for side in ("width", "height"):
         pixels = net.integer(side, 0)
-        if pixels % _MULTIPLE_PX and cfg.layers and cfg.layers[-1].kind in _KEYS:
+        if pixels % _MULTIPLE_PX and cfg.layers and cfg.layers[-1].kind in ("yolo", "region"):
             raise net.error(
                 f"hank-ai's Darknet runs multiples of {_MULTIPLE_PX} only, not {pixels}", side
             )
     layers = []
     for section in cfg.layers:
         if section.kind not in _KEYS:
+            raise section.error(f"hank-ai's Darknet has no such section; {_INSTEAD}")
+        if section.kind in _NO_SWISH and section.text("activation") in ("swish", "mish"):
             raise section.error(
-                "hank-ai's Darknet has no such section; export.py --format onnx makes a file that "
-                "OpenCV and ONNX Runtime run"
+                f"hank-ai's Darknet runs no swish or mish in such a section; {_INSTEAD}",
+                "activation",
             )
         if section.text("weights_type", "none") == "per_layer":
             section = set_option(section, "weights_type", "per_feature")  # its other name
-        layers.append(_cleaned(section, _KEYS[section.kind] | _ANY_LAYER))
-    return replace(cfg, net=net, layers=tuple(layers))
+        layers.append(_cleaned(_sized(section), _KEYS[section.kind] | _ANY_LAYER))
+    preamble = tuple(_comment(line) for line in cfg.preamble)
+    return replace(cfg, net=net, layers=tuple(layers), preamble=preamble)
 
 
 def _net_keys(net: Section) -> frozenset[str]:
@@ -128,18 +146,58 @@ def _net_keys(net: Section) -> frozenset[str]:
 def _cleaned(section: Section, known: frozenset[str]) -> Section:
     kept: list[Line] = []
     for line in section.lines:
-        if line.key and (line.key not in known or line is not section.options[line.key]):
-            continue
-        kept.append(_plain_number(section, line) if line.key else line)
+        if not line.key:
+            kept.append(_comment(line))
+        elif line.key in known and line is section.options[line.key]:
+            value = _value(section, line)
+            if value:
+                text = line.text if value == line.value else f"{line.key}={value}\n"
+                kept.append(replace(line, text=text, value=value))
     return replace(section, lines=tuple(kept))
 
 
-def _plain_number(section: Section, line: Line) -> Line:
-    """The line with its number spelt out; raises CfgError where there should be one and is none."""
-    if line.key in _TEXT_KEYS or set(line.value) <= _NUMBER:
-        return line
+def _value(section: Section, line: Line) -> str:
+    """What a key is to be; "" where it is to go. Raises CfgError where a number is none."""
+    if line.key in _NAMES:
+        known, otherwise = _NAMES[line.key]
+        return line.value if line.value in known else otherwise
+    if line.key in _LIST_KEYS:
+        return ",".join(_spelt_out(part) or part for part in line.value.split(","))
+    value = line.value if line.key in _TEXT_KEYS else _spelt_out(line.value)
+    if not value:
+        raise section.error(f"'{line.value}' is not a number", line.key)
+    return value
+
+
+def _spelt_out(number: str) -> str:
+    """Without an exponent or a plus; "" for what is no number."""
+    if set(number) <= _NUMBER:
+        return number
     try:
-        value = f"{float(line.value):.12f}".rstrip("0").rstrip(".")
+        return f"{float(number):.12f}".rstrip("0").rstrip(".")
     except ValueError:
-        raise section.error(f"'{line.value}' is not a number", line.key) from None
-    return replace(line, text=f"{line.key}={value}\n", value=value)
+        return ""
+
+
+def _sized(section: Section) -> Section:
+    """With the size, stride and padding that it has by default, as the network has them."""
+    if section.kind == "convolutional":
+        size = section.integer("size", 1)
+        same = section.has("padding") and section.integer("padding") == size // 2
+        if same and not section.flag("pad"):
+            section = set_option(remove_option(section, "padding"), "pad", "1")
+        section = _with_default(section, "size", "1")
+        return section if section.has("stride_x") else _with_default(section, "stride", "1")
+    if section.kind == "maxpool" and not section.has("stride_x"):
+        section = _with_default(section, "stride", "1")
+        return _with_default(section, "size", section.text("stride"))
+    return section
+
+
+def _with_default(section: Section, key: str, value: str) -> Section:
+    return section if section.has(key) else set_option(section, key, value)
+
+
+def _comment(line: Line) -> Line:
+    bare = line.text.lstrip()
+    return replace(line, text=f"#{bare[1:]}") if bare.startswith(";") else line
