@@ -35,6 +35,7 @@ from utils.network.two_sets import detached_sources, one_set
 from utils.network.weights import (
     best_conf_in,
     checkpoint_content,
+    each_alone,
     index_of,
     is_checkpoint,
     key_of,
@@ -59,8 +60,9 @@ class Darknet(nn.Module):
 
     `img_size` (height, width) overrides the cfg's. Any other size of input works too, as long as
     the layers' sizes fit. With `weights`, a file or a state, that is what it starts with, and no
-    random numbers are drawn. Raises CfgError for a cfg that is not a network, UserError for
-    weights that do not fit it.
+    random numbers are drawn; with `lent`, its tensors are the state's own, and are not to be
+    changed. Raises CfgError for a cfg that is not a network, UserError for weights that do not fit
+    it.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Darknet(nn.Module):
         img_size: tuple[int, int] | None = None,
         padding_mode: PaddingMode = "zeros",
         weights: str | Path | Mapping[str, Tensor] | None = None,
+        lent: bool = False,
     ) -> None:
         super().__init__()
         self._understand(cfg if isinstance(cfg, Cfg) else read_cfg(cfg), img_size)
@@ -82,7 +85,7 @@ class Darknet(nn.Module):
         self.grids = nn.ModuleDict()  # of values in int8 (utils/network/int8); in float none
         self.ranges: dict[str, tuple[float, float]] = {}  # for them, where a checkpoint holds some
         if isinstance(weights, Mapping):
-            self.load_state(weights)
+            self.load_state(weights, copy=not lent)
         elif weights is not None:
             self.load_weights(weights)
 
@@ -221,14 +224,23 @@ class Darknet(nn.Module):
         else:
             state, header = load_darknet_weights(path, self.rules, cutoff)
             self.seen = header.seen
-        self.load_state(state, str(path), None if cutoff is None else range(cutoff))
+        only = None if cutoff is None else range(cutoff)
+        # Two copies of the weights would be the most that many commands take.
+        self.load_state(state, str(path), only, copy=not each_alone(state.values()))
         return self
 
     @torch.no_grad()
     def load_state(
-        self, state: Mapping[str, Tensor], source: str = "state", only: Sequence[int] | None = None
+        self,
+        state: Mapping[str, Tensor],
+        source: str = "state",
+        only: Sequence[int] | None = None,
+        copy: bool = True,
     ) -> None:
-        """Copy a state into the model; each tensor (of the layers `only`) must be there and fit."""
+        """Copy a state into the model; each tensor (of the layers `only`) must be there and fit.
+
+        With `copy` off, a model that has no values yet takes the tensors themselves.
+        """
         own = {
             key: tensor
             for key, tensor in self.state_dict().items()
@@ -245,8 +257,8 @@ class Darknet(nn.Module):
                 f"{len(extra)} left over, {len(wrong)} of another shape (the first: {first})"
             )
         if any(tensor.is_meta for tensor in own.values()):
-            copies = {key: state[key].to(tensor.dtype, copy=True) for key, tensor in own.items()}
-            self.load_state_dict(copies, assign=True)
+            taken = {key: state[key].to(tensor.dtype, copy=copy) for key, tensor in own.items()}
+            self.load_state_dict(taken, assign=True)
             return
         for key, tensor in own.items():
             if key in state:
@@ -292,7 +304,7 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
         target = target.with_suffix(".weights")
         if model.ranges:
             logger.warning("%s: its int8 ranges have no place in a .weights file", weights)
-        model.load_state(for_epsilon(model.state_dict(), model.rules, bn_epsilon))
+        model.load_state(dict(for_epsilon(model.state_dict(), model.rules, bn_epsilon)))
         if model.cfg.source == str(cfg):
             model.save_weights(target)
         else:

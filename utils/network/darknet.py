@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ class Network(Protocol):
 
     def load_weights(self, path: str | Path) -> Any: ...
 
-    def load_state(self, state: State) -> None: ...
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...
 
     def save_weights(self, path: str | Path) -> None: ...
 
@@ -77,6 +77,7 @@ class Build(Protocol):
         img_size: tuple[int, int] | None = None,
         *,
         weights: str | Path | State | None = None,
+        lent: bool = False,
     ) -> Any: ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -220,6 +220,14 @@ def require_usable(state: Mapping[str, Tensor], source: str) -> None:
             raise UserError(f"{source}: {key} holds {bad} values that are not finite numbers")
         if key.endswith("running_var") and float(tensor.min()) <= -BN_EPS:
             raise UserError(f"{source}: {key} holds a negative variance ({float(tensor.min()):g})")
+
+
+def each_alone(tensors: Iterable[Tensor]) -> bool:
+    """Whether each tensor, in its order, is all that lies in its memory."""
+    found = [(tensor, tensor.untyped_storage()) for tensor in tensors]
+    return len({memory.data_ptr() for _, memory in found}) == len(found) and all(
+        tensor.is_contiguous() and memory.nbytes() == tensor.nbytes for tensor, memory in found
+    )
 
 
 def _all_finite(tensor: Tensor) -> bool:

@@ -69,10 +69,10 @@ def _write_translated(options: TranslateOptions, build: Build) -> Path:
     if options.head == "yolo":
         require_darknet(build_layers(cfg))
         cfg, state = with_yolo_heads(cfg, state)
-    cfg, state = for_export(cfg, state, options.bn_export)
+    cfg, numbers = for_export(cfg, state, options.bn_export)
     if options.strict_darknet:
         cfg = strict_cfg(cfg)
-    written = write_all(cfg, state, found.names, outputs)
+    written = write_all(cfg, numbers, found.names, outputs)
     print(_summary(cfg, options, len(deep) if options.guard else 0))
     print("\n".join(f"Wrote {path}" for path in written))
     return outputs.cfg
@@ -109,7 +109,9 @@ def deep_layers(found: Translated, samples: tuple[str, ...], build: Build) -> di
 
     `samples` are images to run it on; without any, drawn ones.
     """
-    network = build(found.cfg, weights=found.state).eval()
+    if not any(section.text("activation") == "swish" for section in found.cfg.layers):
+        return {}
+    network = build(found.cfg, weights=found.state, lent=True).eval()
     side = -(-SAMPLE_SIDE_PX // network.stride) * network.stride
     images = [_load_sample(path, side) for path in samples] or [sample_images(side, side)]
     lowest = lowest_by_statistics(network.rules, found.state)

@@ -37,10 +37,15 @@ def slice_batch_norm(params: Params, kept: Tensor) -> dict[str, Tensor]:
 
 def folded(params: Params, eps: float = BN_EPS) -> tuple[Tensor, Tensor]:
     """Kernel and bias, in float64, of the convolution that does all that it and its BN do."""
+    scale, bias = scale_and_bias(params, eps)
+    return params["conv.weight"].double() * scale.view(-1, 1, 1, 1), bias
+
+
+def scale_and_bias(params: Params, eps: float = BN_EPS) -> tuple[Tensor, Tensor]:
+    """A normalisation as x * scale + bias of each channel, in float64."""
     deviation = (params["bn.running_var"].double() + eps).sqrt()
     scale = params["bn.weight"].double() / deviation
-    bias = params["bn.bias"].double() - scale * params["bn.running_mean"].double()
-    return params["conv.weight"].double() * scale.view(-1, 1, 1, 1), bias
+    return scale, params["bn.bias"].double() - scale * params["bn.running_mean"].double()
 
 
 def shift_mean(params: Params, shift: Tensor) -> Params:

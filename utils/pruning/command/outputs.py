@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from torch import Tensor
 
 from ...cfg import Cfg, load_cfg, save_cfg
 from ...command.errors import UserError
@@ -15,7 +17,7 @@ from ...detection.figures import ModelFigures
 from ...network.channel_links import plan_path, write_links
 from ...network.cost import short_count
 from ...network.layers import build_layers
-from ...network.weights import State, save_checked_weights
+from ...network.weights import save_checked_weights
 from ...training.run_folder import started_from
 from ..options import PruneOptions
 from ..plan import PrunePlan
@@ -73,7 +75,7 @@ def _by_flags(options: PruneOptions) -> tuple[Path, Path]:
 
 
 def write_outputs(
-    cfg: Cfg, state: State, seen: int, paths: tuple[Path, Path], plan: PrunePlan
+    cfg: Cfg, state: Mapping[str, Tensor], seen: int, paths: tuple[Path, Path], plan: PrunePlan
 ) -> None:
     """Write all files, or none; what was written is read back and compared. Raises UserError."""
     targets = (*paths, plan_path(paths[0]))

@@ -53,7 +53,8 @@ class _Original:
         if self.options.strict_darknet:
             cut_cfg = strict_cfg(cut_cfg)
         cfg = parse_cfg(plain_text(cut_cfg), source)
-        return cfg, cut_state, self.build(cfg, self.options.inputs.img_size, weights=cut_state)
+        size, runs = self.options.inputs.img_size, bool(self.options.scoring.data)
+        return cfg, cut_state, self.build(cfg, size, weights=cut_state, lent=not runs)
 
     def score(self, plan: PrunePlan) -> ModelFigures:
         """What a plan leaves, costs and is worth; with `recalibrate`, after that."""
@@ -157,7 +158,8 @@ def sweep_network(options: PruneOptions, build: Build) -> Sweep:
 
 def _opened(options: PruneOptions, build: Build) -> tuple[_Original, Chooser]:
     """The network with its weights, and all that a plan depends on but the ratio."""
-    keep_freed_memory()
+    if options.scoring.data:  # forward passes follow; else what was freed would only add up
+        keep_freed_memory()
     _require_free_places(options)
     if options.ranking.needs_images or options.recalibrate or options.repair:
         load_data_file(options.scoring.data).require("train")
