@@ -260,7 +260,7 @@ def test_what_a_cut_takes_is_measured_in_the_runtime(project: Path) -> None:
     model = Inputs("base.pt", "base.pt", (32, 32))
     goals = Goals(latency_ms=5.0, runtime="opencv")
     options = CompressOptions(model, "my.data", goals, machine=Machine(2, 0, "cpu"))
-    job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6)
+    job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6, 2, 7)
     measured_ms = _measured_ms(job, model, Amount("bn", ("--target-params", "0.5")))
     assert measured_ms is not None and 0 < measured_ms < 1000
     assert _measured_ms(job, model, Amount("bn", ("--target-params", "0.0001"))) is None

@@ -21,10 +21,11 @@ from ...runtimes.export.options import ExportOptions
 from ...runtimes.export.run import export_model
 from ...runtimes.options import is_pair, target_files
 from ...runtimes.passes import pass_of
+from .chance import Drop
 from .decisions import Epochs
 from .job import Amount, Job
 from .one_bar import LOG
-from .options import CompressOptions
+from .options import CompressOptions, Goals
 from .stages import Line
 
 RECIPE, PAGE = "recipe.yaml", "report"
@@ -34,14 +35,20 @@ _ALLOWED = 1.1  # what a time measured again may be above the goal
 
 @dataclass(frozen=True)
 class Result:
-    """What is handed over, and what is known of it: figures by model, and times where asked for."""
+    """What is handed over, and what is known of it: figures by model, and times where asked for.
+
+    drop: on the development share, where one is allowed.
+    """
 
     pair: Inputs
     scores: Mapping[str, ModelFigures]
     in_time: str
+    drop: Drop | None
 
 
-def finish(job: Job, found: Mapping[str, Inputs], plan: Epochs, amount: Amount) -> Result:
+def finish(
+    job: Job, found: Mapping[str, Inputs], plan: Epochs, amount: Amount, drop: Drop | None
+) -> Result:
     """Write everything. The scores here are the first on the validation list."""
     options, line = job.options, job.line
     pair = _handed_over(options, line, found["tuned"])
@@ -55,7 +62,8 @@ def finish(job: Job, found: Mapping[str, Inputs], plan: Epochs, amount: Amount) 
     chain = ChainOptions(tuple(models.values()), how, str(page), force=True)
     write_chain(chain, line.tools.build, ["python", "compress.py", "--output", str(line.folder)])
     timed = options.goals.latency_ms is not None
-    return Result(pair, scores, _in_time(options, line, job.base, pair) if timed else "")
+    in_time = _in_time(options, line, job.base, pair) if timed else ""
+    return Result(pair, scores, in_time, drop)
 
 
 def tell(job: Job, result: Result) -> None:
@@ -64,7 +72,9 @@ def tell(job: Job, result: Result) -> None:
     print(_table(scores))
     if result.in_time:
         print(result.in_time)
-    print(_verdict(job.options, scores["base"], scores["final"]))
+    print(_verdict(scores["base"], scores["final"]))
+    if result.drop is not None:
+        print(map_goal_words(job.options.goals, job.epochs, result))
     print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {folder / RECIPE}")
     print(f"Wrote {folder / PAGE / 'report.html'}\nWrote {folder / LOG}, what its stages said")
     print(_next(job.options, pair))
@@ -149,17 +159,36 @@ def _table(scores: Mapping[str, ModelFigures]) -> str:
     return table(rows, right=range(1, 7))
 
 
-def _verdict(options: CompressOptions, base: ModelFigures, final: ModelFigures) -> str:
+def _verdict(base: ModelFigures, final: ModelFigures) -> str:
     if base.map50 is None or final.map50 is None:
         return "The data set names no validation images: nothing says what this costs"
-    change = final.map50 - base.map50
-    allowed = options.goals.max_map_drop
-    held = ""
-    if allowed is not None:
-        held = f" (--max-map-drop {allowed:g}: {'held' if -change <= allowed else 'not held'})"
     return (
         f"{1 - final.parameters / base.parameters:.0%} of the parameters are gone, mAP@.5 "
-        f"{base.map50:.3f} -> {final.map50:.3f} on the validation list, which no choice saw{held}"
+        f"{base.map50:.3f} -> {final.map50:.3f} on the validation list, which no choice saw"
+    )
+
+
+def map_goal_words(goals: Goals, epochs: int, result: Result) -> str:
+    """What became of --max-map-drop: whether it held, what was foreseen, and what to do if not."""
+    allowed, drop = goals.max_map_drop, result.drop
+    assert allowed is not None and drop is not None
+    before, after = (result.scores[name].map50 for name in ("base", "final"))
+    lost = drop.lost if before is None or after is None else before - after
+    held = "held" if lost <= allowed else f"not held, by {lost - allowed:.3f}"
+    said = f"--max-map-drop {allowed:g}: {held} (on the development share {drop})"
+    if drop.at_most <= allowed:
+        return said
+    if goals.of_size:
+        return (
+            f"{said}. In {epochs} epochs this size and this drop contradict each other, or are not "
+            f"sure to agree: --max-map-drop {allowed:g} alone finds the smallest size that holds, "
+            "more --epochs lose less"
+        )
+    kept = result.scores["final"].parameters / result.scores["base"].parameters
+    return (
+        f"{said}. No size that was tried is sure to hold in {epochs} epochs; this one, {kept:.0%} "
+        "of the parameters, comes nearest. More --epochs lose less, and more images narrow the "
+        "margin of chance"
     )
 
 

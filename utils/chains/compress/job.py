@@ -35,6 +35,8 @@ class Job:
 
     base: the network as it came, in the run's folder; teacher: that one, unless another was named.
     scoring: on the development share. worth: mAP@.5 of base on it, found in `scored_s` seconds.
+    classes: of the data; elsewhere: how many images the validation list names (none: as many as the
+    share).
     """
 
     options: CompressOptions
@@ -46,6 +48,8 @@ class Job:
     scored_s: float
     pace: Pace
     epochs: int
+    classes: int
+    elsewhere: int
 
     @property
     def bar(self) -> OneBar:
@@ -87,7 +91,11 @@ def open_job(options: CompressOptions, journal: Journal, tools: Tools, bar: OneB
                 f"--hours {options.hours:g}: an epoch takes {duration(pace.of(1))} on this machine"
             )
     teacher = options.teacher or base
-    return Job(options, line, base, teacher, scoring, worth, scored_s, pace, epochs)
+    share = load_list(load_data_file(line.data).require("valid"))
+    elsewhere = load_list(spec.require("valid")) if spec.valid else share
+    return Job(
+        options, line, base, teacher, scoring, worth, scored_s, pace, epochs, spec.nc, len(elsewhere)
+    )  # fmt: skip
 
 
 def _worth(

@@ -14,7 +14,7 @@ from .latency import make_table
 from .one_bar import one_bar
 from .options import CompressOptions
 from .slim import LAST, slim
-from .smallest import as_small_as_holds, trials_s
+from .smallest import as_small_as_holds, drop_after, trials_s
 from .stages import Tools
 from .widths import choose_widths
 
@@ -35,12 +35,15 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
         if options.dry_run:
             bar.say(f"dry run: nothing was trained; to go on: {_resume(journal)}")
             return None
-        if of_size:
-            found = slim(job, plan, amount)
+        drop = None
+        if not of_size:
+            amount, found, drop = as_small_as_holds(job, plan)
         else:
-            amount, found = as_small_as_holds(job, plan)
+            found = slim(job, plan, amount)
+            if options.goals.max_map_drop is not None:
+                drop = drop_after(job, found["tuned"], "worth")
         with bar.stage(LAST):
-            result = finish(job, found, plan, amount)
+            result = finish(job, found, plan, amount, drop)
     tell(job, result)
     return result.pair
 
