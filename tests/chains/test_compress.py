@@ -19,7 +19,8 @@ from tests.support.prune_case import prune_by_flags
 from tests.support.training_project import run as train_project
 from tests.support.training_project import write_project
 from utils.chains.compress import decisions
-from utils.chains.compress.decisions import best_of, default_epochs, rankings, split
+from utils.chains.compress.chance import Drop
+from utils.chains.compress.decisions import Order, best_of, default_epochs, orders, split
 from utils.chains.compress.estimate import Pace
 from utils.chains.compress.flags import read_flags
 from utils.chains.compress.job import Amount, Job
@@ -183,12 +184,35 @@ def test_as_small_as_a_drop_allows(
 ) -> None:
     monkeypatch.setattr(decisions, "SIZES", (0.8, 0.6, 0.4))
     run("--max-map-drop", "1")
-    assert "At 40.0%" in capsys.readouterr().out  # all hold
-    # Control: nothing loses less than -1.
-    monkeypatch.setattr(decisions, "SIZES", (0.8,))
-    monkeypatch.setattr("utils.chains.compress.smallest.drop_of", lambda job, found: 0.5)
-    with pytest.raises(UserError, match="even 80% of the parameters lose more in 6 epochs"):
-        run("--max-map-drop", "0.1", output="out2")
+    said = capsys.readouterr().out
+    assert "At 40.0%" in said and "--max-map-drop 1: held" in said  # all hold
+
+
+def test_where_no_size_is_sure_to_hold_the_nearest_is_handed_over(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second, larger one: it loses as much, with less of a spread."""
+    drops = iter([Drop(0.5, 0.9), Drop(0.5, 0.6)])
+    monkeypatch.setattr(decisions, "SIZES", (0.8, 0.6))
+    monkeypatch.setattr("utils.chains.compress.smallest.drop_between", lambda *_: next(drops))
+    monkeypatch.setattr("utils.chains.compress.smallest._lost", lambda *_: 0.0)
+    run("--max-map-drop", "0.1")
+    said = capsys.readouterr().out
+    assert "At 60.0%: 0.500 lost, at most 0.900 with 90%: not sure to hold" in said
+    assert "No size that was tried is sure to hold in 6 epochs; this one, 7" in said
+    assert Path("out/out.weights").is_file()
+
+
+def test_a_size_and_a_drop_that_contradict_each_other(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "utils.chains.compress.smallest.drop_between", lambda *_: Drop(0.03, 0.05)
+    )
+    run("--keep-params", "0.5", "--max-map-drop", "0.01")
+    said = capsys.readouterr().out
+    assert "0.030 lost, at most 0.050 with 90%" in said
+    assert "contradict each other" in said and "--max-map-drop 0.01 alone finds" in said
 
 
 def write_table(path: Path, whole_ms: float = 60.0) -> None:
@@ -261,9 +285,9 @@ def test_what_a_cut_takes_is_measured_in_the_runtime(project: Path) -> None:
     goals = Goals(latency_ms=5.0, runtime="opencv")
     options = CompressOptions(model, "my.data", goals, machine=Machine(2, 0, "cpu"))
     job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6, 2, 7)
-    measured_ms = _measured_ms(job, model, Amount("bn", ("--target-params", "0.5")))
+    measured_ms = _measured_ms(job, model, Amount(Order("bn"), ("--target-params", "0.5")))
     assert measured_ms is not None and 0 < measured_ms < 1000
-    assert _measured_ms(job, model, Amount("bn", ("--target-params", "0.0001"))) is None
+    assert _measured_ms(job, model, Amount(Order("bn"), ("--target-params", "0.0001"))) is None
 
 
 def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,9 +358,10 @@ def test_decisions() -> None:
         0, 0, 20, 60, 200,
     ]  # fmt: skip
     assert decisions.search_trials(True, 1, 0.5) == 20
-    assert "taylor:macs" in rankings(Goals(keep_macs=0.5))
-    assert "taylor:params" in rankings(Goals(keep_params=0.5, keep_macs=0.5))
-    assert all(":" not in name for name in rankings(Goals(latency_ms=3.0)))
+    assert "taylor:macs" in map(str, orders(Goals(keep_macs=0.5)))
+    assert str(orders(Goals(keep_params=0.5, keep_macs=0.5))[0]) == "taylor:params"
+    assert str(orders(Goals(keep_params=0.25))[0]) == "taylor"
+    assert all(":" not in str(order) for order in orders(Goals(latency_ms=3.0)))
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,7 @@ def drop_between(base: Collected, small: Collected, nc: int, elsewhere: int, see
 
 def _draws(images: int, seed: int) -> Ints:
     """(1 + DRAWS, images): how often each image is in a draw; in the first, all are once."""
-    drawn = np.random.default_rng(seed).multinomial(
-        images, np.full(images, 1 / images), size=DRAWS
-    )
+    drawn = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=DRAWS)
     return np.vstack((np.ones((1, images), np.int64), drawn))
 
 

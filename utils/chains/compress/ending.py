@@ -131,7 +131,7 @@ def write_recipe(line: Line, plan: Epochs, amount: Amount) -> None:
     lines += ["found:", *(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in found.items())]
     how = " ".join(amount.words)
     decided = {
-        "ranking": amount.ranking,
+        "ranking": str(amount.order),
         "amount": how,
         "pull_epochs": plan.pull,
         "finetune_epochs": plan.finetune,

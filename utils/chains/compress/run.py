@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ...command.progress import duration
 from ...detection.options import Inputs
+from ...pruning.choice.scoring import remembered_scores
 from ..journal import Journal
 from . import decisions
-from .choices import choose_ranking, pull_pays
-from .decisions import Epochs
+from .choices import choose_order, pull_pays
+from .decisions import Epochs, Order
 from .ending import finish, tell
 from .job import Amount, Job, open_job
 from .latency import make_table
@@ -24,14 +25,14 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
 
     Raises UserError for goals that cannot be met and for a network that was not trained.
     """
-    with one_bar(journal.folder) as bar:
+    with one_bar(journal.folder) as bar, remembered_scores():
         with bar.stage("the network as it is"):
             job = open_job(options, journal, tools, bar)
         make_table(job)
         of_size = options.goals.of_size
-        amount, pulls = _how_to_cut(job) if of_size else (Amount(_first_ranking(job), ()), True)
+        amount, pulls = _how_to_cut(job) if of_size else (Amount(_first_order(job), ()), True)
         plan = decisions.split(job.epochs, pulls)
-        bar.say(_plan_words(job, amount.ranking, plan))
+        bar.say(_plan_words(job, amount.order, plan))
         if options.dry_run:
             bar.say(f"dry run: nothing was trained; to go on: {_resume(journal)}")
             return None
@@ -50,21 +51,21 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
 
 def _how_to_cut(job: Job) -> tuple[Amount, bool]:
     """How a cut to the goals is said, and whether channels are to be emptied before it."""
-    amount, left = choose_widths(job, *choose_ranking(job))
+    amount, left = choose_widths(job, *choose_order(job))
     return amount, pull_pays(job, left)
 
 
-def _first_ranking(job: Job) -> str:
-    return decisions.rankings(job.options.goals)[0]
+def _first_order(job: Job) -> Order:
+    return decisions.orders(job.options.goals)[0]
 
 
 def _resume(journal: Journal) -> str:
     return f"compress.py --resume {journal.folder}"
 
 
-def _plan_words(job: Job, ranking: str, plan: Epochs) -> str:
+def _plan_words(job: Job, order: Order, plan: Epochs) -> str:
     """What is going to be done, and how long it may take."""
-    pull = f"{plan.pull} epochs of pulling what {ranking} would cut, " if plan.pull else ""
+    pull = f"{plan.pull} epochs of pulling what {order} would cut, " if plan.pull else ""
     seconds = job.pace.of(plan.pull) + job.pace.of(plan.finetune)
     trials = ""
     if not job.options.goals.of_size:

@@ -18,8 +18,7 @@ def expect_slim(job: Job, plan: Epochs, prefix: str = "") -> None:
     if plan.pull:
         expect(f"{prefix}cut to aim at", short_s)
         expect(f"{prefix}pull", job.pace.of(plan.pull), trains=True)
-    for way, _ in decisions.AFTER_THE_CUT:
-        expect(f"{prefix}trial of {way}", short_s)
+    expect(f"{prefix}trials after the cut", short_s)
     expect(f"{prefix}cut", short_s)
     expect(f"{prefix}finetuning", job.pace.of(plan.finetune), trains=True)
     expect(LAST, 4 * job.scored_s)
@@ -38,7 +37,7 @@ def slim(job: Job, plan: Epochs, amount: Amount, prefix: str = "") -> dict[str, 
         words = [*train_words(job, plan.pull), *decisions.PULLING, "--sparsity-plan", links]
         with bar.stage(f"{prefix}pull"):
             cut_from = line.trained(f"{prefix}pulled", job.base, words)
-        after = Amount(decisions.after_a_pull(amount.ranking), amount.words)
+        after = Amount(decisions.after_a_pull(amount.order), amount.words)
     words = cut_words(job, aimed_at(job, prefix, cut_from, after))
     measured = choose_after_the_cut(job, prefix, cut_from, words)
     with bar.stage(f"{prefix}cut"):

@@ -8,7 +8,7 @@ from ...detection.options import Inputs
 from . import decisions
 from .chance import Drop, drop_between
 from .choices import trial_s
-from .decisions import Epochs
+from .decisions import Epochs, Order
 from .job import Amount, Job, cut_words, later, scored, train_words
 from .slim import expect_slim, slim
 
@@ -22,7 +22,7 @@ def as_small_as_holds(job: Job, plan: Epochs) -> tuple[Amount, dict[str, Inputs]
     """
     allowed = job.options.goals.max_map_drop
     assert allowed is not None
-    sizes, ranking = decisions.SIZES, decisions.rankings(job.options.goals)[0]
+    sizes, order = decisions.SIZES, decisions.orders(job.options.goals)[0]
     _expect(job, plan, len(sizes))
     low, high = 0, len(sizes)  # sizes[low - 1] holds, sizes[high] does not
     trial = 0
@@ -30,12 +30,12 @@ def as_small_as_holds(job: Job, plan: Epochs) -> tuple[Amount, dict[str, Inputs]
         middle, trial = (low + high) // 2, trial + 1
         with job.bar.stage(_trial(trial)):
             key = f"lost at {sizes[middle]:g}"
-            drop = job.line.value(key, later(partial(_lost, job, plan, ranking), sizes[middle]))
+            drop = job.line.value(key, later(partial(_lost, job, plan, order), sizes[middle]))
         job.bar.say(f"Size: {sizes[middle]:.1%} of the parameters lose {drop:+.3f} after a trial")
         low, high = (middle + 1, high) if drop <= allowed else (low, middle)
     tried: list[tuple[Amount, dict[str, Inputs], Drop]] = []
     for size in reversed(sizes[: max(low, 1)]):
-        amount = _of_size(ranking, size)
+        amount = _of_size(order, size)
         job.bar.times.forget()
         models = slim(job, plan, amount, f"at-{size:g}-")
         drop = drop_after(job, models["tuned"], f"worth at {size:g}")
@@ -63,8 +63,8 @@ def trials_s(job: Job, plan: Epochs) -> float:
     return len(decisions.SIZES).bit_length() * (trial_s(job) + job.pace.of(plan.trial))
 
 
-def _of_size(ranking: str, size: float) -> Amount:
-    return Amount(ranking, ("--target-params", repr(size)))
+def _of_size(order: Order, size: float) -> Amount:
+    return Amount(order, ("--target-params", repr(size)))
 
 
 def _expect(job: Job, plan: Epochs, sizes: int) -> None:
@@ -79,9 +79,9 @@ def _trial(number: int) -> str:
     return f"trial {number} of a size"
 
 
-def _lost(job: Job, plan: Epochs, ranking: str, size: float) -> float:
+def _lost(job: Job, plan: Epochs, order: Order, size: float) -> float:
     """mAP@.5 lost after a cut and a short training."""
-    key, words = f"try-{size:g}", cut_words(job, _of_size(ranking, size))
+    key, words = f"try-{size:g}", cut_words(job, _of_size(order, size))
     cut = job.line.pruned(f"{key}-cut", job.base, [*words, "--repair", "64"])
     tuned = job.line.trained(key, cut, [*train_words(job, plan.trial), *decisions.FINETUNING])
     return job.worth - scored(job, tuned)
