@@ -37,7 +37,8 @@ def finds(targets: Boxes, hard: Floats, least: float, seed: int) -> Collected:
         rng.random(found.sum()) * 0.6,
     )  # fmt: skip
     hit = Boxes(targets.image[found], targets.label[found], targets.xyxy[found], 1 - hard[found])
-    both = [np.concatenate(pair) for pair in zip(vars(hit).values(), vars(wrong).values())]
+    pairs = zip(vars(hit).values(), vars(wrong).values(), strict=True)
+    both = [np.concatenate(pair) for pair in pairs]
     images = int(targets.image.max()) + 1
     return Collected(Boxes(*both), targets, images, Seconds(0.0, 0.0, 0.0, 0.0))
 
@@ -48,10 +49,10 @@ def repeated(boxes: Boxes, draw: Ints) -> Boxes:
     parts = []
     for number, (low, high) in enumerate(pairwise((0, *ends))):
         own = boxes.image == number
-        for place in range(low, high):
-            parts.append((
-                np.full(own.sum(), place), boxes.label[own], boxes.xyxy[own], boxes.score[own],
-            ))  # fmt: skip
+        parts += [
+            (np.full(own.sum(), place), boxes.label[own], boxes.xyxy[own], boxes.score[own])
+            for place in range(low, high)
+        ]
     return Boxes(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 

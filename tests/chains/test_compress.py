@@ -29,6 +29,7 @@ from utils.chains.compress.options import CompressOptions, Goals, Machine
 from utils.chains.compress.stages import Line, Tools
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
+from utils.command.machine.timing import Latency
 from utils.detection.options import Inputs, Scoring
 from utils.network.weights import load_checkpoint
 from utils.pruning.goals.table_file import (
@@ -206,9 +207,7 @@ def test_where_no_size_is_sure_to_hold_the_nearest_is_handed_over(
 def test_a_size_and_a_drop_that_contradict_each_other(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        "utils.chains.compress.smallest.drop_between", lambda *_: Drop(0.03, 0.05)
-    )
+    monkeypatch.setattr("utils.chains.compress.smallest.drop_between", lambda *_: Drop(0.03, 0.05))
     run("--keep-params", "0.5", "--max-map-drop", "0.01")
     said = capsys.readouterr().out
     assert "0.030 lost, at most 0.050 with 90%" in said
@@ -269,24 +268,34 @@ def test_a_latency_is_aimed_at_until_it_holds_end_to_end(
 
     monkeypatch.setattr("utils.chains.compress.latency.measure_table_file", table)
     monkeypatch.setattr("utils.chains.compress.latency._measured_ms", measured)
+    monkeypatch.setattr("utils.chains.compress.ending.at_the_tables_speed", lambda *_: 44.0)
     run("--latency-ms", "45", "--runtime", "opencv")
     said = capsys.readouterr().out
     assert "Milliseconds in opencv: 45 by the table are 56.2, 36 by the table are 45; the" in said
-    assert re.search(r"Milliseconds of an image in opencv: \S+ \(.*\) -> .*: held\)", said)
+    assert re.search(
+        r"Milliseconds of an image in opencv: \S+ \(.*\) -> .*measured at: 44 .*: held", said
+    )
     cut = commands_of("out")["cut"]
     assert cut[cut.index("--target-latency-ms") + 1] == "36.0"
     assert len(tables) == 1  # all prunes go by it
 
 
-def test_what_a_cut_takes_is_measured_in_the_runtime(project: Path) -> None:
+def test_what_a_cut_takes_is_measured_in_the_runtime(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools = Tools(Darknet, train.main, slim_prune.STRATEGY)
     line = Line(Journal.start("out", "--output", "compress.py", {}), tools, Path("my.data"), None)  # type: ignore[arg-type]
     model = Inputs("base.pt", "base.pt", (32, 32))
     goals = Goals(latency_ms=5.0, runtime="opencv")
     options = CompressOptions(model, "my.data", goals, machine=Machine(2, 0, "cpu"))
     job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6, 2, 7)
+    write_table(Path("out/latency.json"), whole_ms=60.0)
+    monkeypatch.setattr(
+        "utils.chains.compress.latency.time_alternately_ms",
+        lambda calls, *_: [Latency(4.0 * len(calls), 3.0, 9.0), Latency(3.0, 2.0, 4.0)],
+    )
     measured_ms = _measured_ms(job, model, Amount(Order("bn"), ("--target-params", "0.5")))
-    assert measured_ms is not None and 0 < measured_ms < 1000
+    assert measured_ms == pytest.approx(60 * 2 / 3)  # whatever else the machine does
     assert _measured_ms(job, model, Amount(Order("bn"), ("--target-params", "0.0001"))) is None
 
 

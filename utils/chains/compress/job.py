@@ -162,10 +162,11 @@ def cut_words(job: Job, amount: Amount) -> list[str]:
     return [*words, *options.machine.prune_words]
 
 
-def train_words(job: Job, epochs: int) -> list[str]:
-    """All flags of train.py but those that tell a pull from a finetuning."""
+def train_words(job: Job, epochs: int, how: Sequence[str]) -> list[str]:
+    """All flags of train.py; `how` tells a pull from a finetuning, and the user's come last."""
     options = job.options
-    return decisions.train_words(epochs, options.seed, options.machine, job.teacher)
+    words = decisions.train_words(epochs, options.seed, options.machine, job.teacher)
+    return [*words, *how, *options.train_flags]
 
 
 def scored_cuts(

@@ -16,16 +16,16 @@ from ...cfg import plain_text
 from ...command.errors import UserError
 from ...command.files import atomic_write
 from ...command.machine.device import pick_device
-from ...command.machine.timing import time_forward_ms
+from ...command.machine.timing import Latency, time_alternately_ms
 from ...detection.options import Inputs
 from ...pruning.goals.measured_table import measure_table_file
-from ...pruning.goals.table_file import write_table_file
+from ...pruning.goals.table_file import read_table_file, write_table_file
 from ...runtimes.passes import pass_of
 from .job import TABLE, Amount, Job, cut_words
 
 _TRIES = 4
 _NEAR = (0.94, 1.02)  # of the goal: what an aim is left at
-_RUNS = 40
+RUNS, WARMUP, MOST_S = 40, 3, 30.0
 
 
 def make_table(job: Job) -> None:
@@ -81,6 +81,16 @@ def _aiming(amount: Amount, ms: float) -> Amount:
     return replace(amount, words=tuple(words))
 
 
+def at_the_tables_speed(job: Job, before: Latency, after: Latency) -> float:
+    """Milliseconds of the fastest runs of `after`, on a machine as fast as the table's.
+
+    before, after: the network as it is and a cut one, timed in turns. Their ratio is the same
+    whatever else runs on the machine; how long the first took alone, the table knows.
+    """
+    whole_ms = read_table_file(str(job.line.folder / TABLE)).whole_ms["p10"]
+    return after.p10_ms / before.p10_ms * whole_ms
+
+
 def _measured_ms(job: Job, model: Inputs, amount: Amount) -> float | None:
     """What the cut takes in the runtime, of the fastest runs; None where it cannot be had."""
     line, runtime = job.line, job.options.goals.runtime or "torch"
@@ -94,6 +104,6 @@ def _measured_ms(job: Job, model: Inputs, amount: Amount) -> float | None:
         stem.with_suffix(".cfg").write_text(plain_text(cfg), encoding="utf-8")
         network.save_weights(stem.with_suffix(".weights"))
         cut = Inputs(f"{stem}.cfg", f"{stem}.weights", model.img_size)
-        device = pick_device(job.options.machine.device)
-        run = pass_of(runtime, cut, line.tools.build, device)
-        return time_forward_ms(run, runs=_RUNS).p10_ms
+        device, build = pick_device(job.options.machine.device), line.tools.build
+        calls = [pass_of(runtime, each, build, device) for each in (job.base, cut)]
+        return at_the_tables_speed(job, *time_alternately_ms(calls, RUNS, WARMUP, MOST_S))

@@ -34,7 +34,7 @@ def slim(job: Job, plan: Epochs, amount: Amount, prefix: str = "") -> dict[str, 
         with bar.stage(f"{prefix}cut to aim at"):
             aim = line.pruned(f"{prefix}aim", job.base, cut_words(job, amount))
         links = str(aim.cfg).removesuffix(".cfg") + ".plan.json"
-        words = [*train_words(job, plan.pull), *decisions.PULLING, "--sparsity-plan", links]
+        words = train_words(job, plan.pull, (*decisions.PULLING, "--sparsity-plan", links))
         with bar.stage(f"{prefix}pull"):
             cut_from = line.trained(f"{prefix}pulled", job.base, words)
         after = Amount(decisions.after_a_pull(amount.order), amount.words)
@@ -42,7 +42,7 @@ def slim(job: Job, plan: Epochs, amount: Amount, prefix: str = "") -> dict[str, 
     measured = choose_after_the_cut(job, prefix, cut_from, words)
     with bar.stage(f"{prefix}cut"):
         cut = line.pruned(f"{prefix}cut", cut_from, [*words, *measured])
-    finetuning = [*train_words(job, plan.finetune), *decisions.FINETUNING]
+    finetuning = train_words(job, plan.finetune, decisions.FINETUNING)
     with bar.stage(f"{prefix}finetuning"):
         tuned = line.trained(f"{prefix}tuned", cut, finetuning)
     return {"cut": cut, "tuned": tuned}

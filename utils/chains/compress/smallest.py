@@ -83,5 +83,5 @@ def _lost(job: Job, plan: Epochs, order: Order, size: float) -> float:
     """mAP@.5 lost after a cut and a short training."""
     key, words = f"try-{size:g}", cut_words(job, _of_size(order, size))
     cut = job.line.pruned(f"{key}-cut", job.base, [*words, "--repair", "64"])
-    tuned = job.line.trained(key, cut, [*train_words(job, plan.trial), *decisions.FINETUNING])
+    tuned = job.line.trained(key, cut, train_words(job, plan.trial, decisions.FINETUNING))
     return job.worth - scored(job, tuned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +24,11 @@ from ...detection.results import Metrics
 from ...detection.score import scoring_images
 from ...network.batch_norm.statistics import recalibrate_
 from ...network.darknet import Build, Network
-from ...network.graph import ChannelGraph, channel_graph
+from ...network.graph import ChannelGraph, Mask, channel_graph
 from ...network.named_layers import excluded_layers
 from ...pruning.choice.scoring import channel_scores, comparable
 from ...pruning.goals.budget import cost, pruned_layers
+from ...pruning.goals.layer_costs import FromShape, quick_cost
 from ...pruning.options import Budget
 from ...pruning.plan import Limits, PrunePlan, keep_everything
 from ...pruning.sensitivity.groups import make_cutter
@@ -48,8 +49,17 @@ class Budgets:
     graph: ChannelGraph
     limits: tuple[Budget, ...]
 
+    @cached_property
+    def _quick(self) -> dict[str, Callable[[Mask], int] | None]:
+        """The costs by the widths alone, where that will do."""
+        measures: tuple[FromShape, ...] = ("params", "macs", "file")
+        return {each: quick_cost(self.graph, each) for each in measures}
+
     def costs(self, plan: PrunePlan) -> dict[str, int]:
         """Parameters, MACs and bytes of the file that a plan leaves."""
+        quick = {each: cost(plan.keep) for each, cost in self._quick.items() if cost is not None}
+        if len(quick) == len(self._quick):
+            return quick
         layers = pruned_layers(self.subject.network.cfg, plan)
         return {
             "params": cost(layers, "params"),
