@@ -17,7 +17,7 @@ FREE = 0.02  # what a cut may cost for a pull before it to be of no use
 PULL_SHARE, LEAST_PULL = 1 / 3, 2  # of the epochs; a pull of a single one frees nothing
 TRIAL_SHARE = 1 / 8  # of the epochs, for each size that --max-map-drop tries
 # Shares of the parameters, from one to the next smaller by a third.
-SIZES = (0.7, 0.47, 0.31, 0.21, 0.14, 0.09, 0.06, 0.04, 0.027)
+SIZES = (0.85, 0.7, 0.47, 0.31, 0.21, 0.14, 0.09, 0.06, 0.04, 0.027)
 # What may put a cut network right before it is trained; folding alone is the first.
 AFTER_THE_CUT: tuple[tuple[str, ...], ...] = ((), ("--recalibrate", "200"), ("--repair", "64"))
 ROUND_TO = "4"  # where time counts: what the kernels of every runtime handle whole

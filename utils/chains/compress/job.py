@@ -114,7 +114,8 @@ def _worth(
     if worth < decisions.NOTHING:
         raise UserError(
             f"{options.inputs.weights}: finds nothing in {options.data} (mAP@.5 {worth:.3f} on "
-            f"training images); train it first: {_training(options)}"
+            f"training images); train it first: {_training(options)}, then this command again "
+            "with --weights runs/train/base/best.pt"
         )
     return worth, figures["seconds"]
 

@@ -12,7 +12,7 @@ from ...pruning.options import LEAST_IMAGES, Budget
 from ...pruning.strategy import Strategy
 
 TRIALS = 200
-IMAGES = 8  # of the development share: as many tell good widths from bad ones (docs/results.md)
+IMAGES = 5  # of the development share: as many tell good widths from bad ones (docs/search.md)
 RECALIBRATE = 2
 
 

@@ -50,16 +50,17 @@ class Budgets:
     limits: tuple[Budget, ...]
 
     @cached_property
-    def _quick(self) -> dict[str, Callable[[Mask], int] | None]:
-        """The costs by the widths alone, where that will do."""
+    def _quick(self) -> dict[FromShape, Callable[[Mask], int]] | None:
+        """The costs by the widths alone; None where that will not do."""
         measures: tuple[FromShape, ...] = ("params", "macs", "file")
-        return {each: quick_cost(self.graph, each) for each in measures}
+        found = {each: quick_cost(self.graph, each) for each in measures}
+        known = {each: count for each, count in found.items() if count is not None}
+        return known if len(known) == len(found) else None
 
     def costs(self, plan: PrunePlan) -> dict[str, int]:
         """Parameters, MACs and bytes of the file that a plan leaves."""
-        quick = {each: cost(plan.keep) for each, cost in self._quick.items() if cost is not None}
-        if len(quick) == len(self._quick):
-            return quick
+        if self._quick is not None:
+            return {each: count(plan.keep) for each, count in self._quick.items()}
         layers = pruned_layers(self.subject.network.cfg, plan)
         return {
             "params": cost(layers, "params"),
