@@ -292,7 +292,7 @@ def test_what_a_cut_takes_is_measured_in_the_runtime(
     write_table(Path("out/latency.json"), whole_ms=60.0)
     monkeypatch.setattr(
         "utils.chains.compress.latency.time_alternately_ms",
-        lambda calls, *_: [Latency(4.0 * len(calls), 3.0, 9.0), Latency(3.0, 2.0, 4.0)],
+        lambda calls, *_: [Latency(3.0 * len(calls), 3.0, 9.0), Latency(4.0, 2.0, 5.0)],
     )
     measured_ms = _measured_ms(job, model, Amount(Order("bn"), ("--target-params", "0.5")))
     assert measured_ms == pytest.approx(60 * 2 / 3)  # whatever else the machine does

@@ -51,7 +51,7 @@ def pull_pays(job: Job, left: float) -> bool:
     """Whether to pull before a cut that leaves mAP@.5 `left`: not where it is nearly free."""
     lost = job.worth - left
     free = lost <= decisions.FREE
-    why = "it costs next to nothing" if free else "so the channels are emptied by training first"
+    why = "next to nothing" if free else "so a pull comes first, where there are epochs for one"
     job.bar.say(f"A cut at once would cost {max(0.0, lost):.3f} mAP@.5 of {job.worth:.3f}: {why}")
     return not free
 
