@@ -124,6 +124,19 @@ def test_the_commands_of_the_recipe_give_the_same_weights(
     assert any((load_checkpoint(tuned)["model"][key] != model[key]).any() for key in model)
 
 
+@pytest.mark.parametrize(("pulled", "cut_from"), [(0.4, "pulled/last.pt"), (0.1, "out/base.pt")])
+def test_a_pull_that_leaves_less_than_a_cut_at_once_is_undone(
+    project: Path, monkeypatch: pytest.MonkeyPatch, pulled: float, cut_from: str
+) -> None:
+    def scores(job: Job, model: Inputs, words: object, ways: tuple[object, ...]) -> list[float]:
+        return [0.3 if model == job.base else pulled] * len(ways)
+
+    monkeypatch.setattr("utils.chains.compress.choices.scored_cuts", scores)
+    run()
+    cut = commands_of("out")["cut"]
+    assert cut[cut.index("--weights") + 1].endswith(cut_from)
+
+
 class KilledError(Exception):
     """Stands for a kill."""
 

@@ -56,15 +56,20 @@ def pull_pays(job: Job, left: float) -> bool:
     return not free
 
 
-def choose_after_the_cut(job: Job, prefix: str, model: Inputs, words: list[str]) -> tuple[str, ...]:
-    """What puts the cut network right before it is trained: what the development share prefers."""
+def choose_after_the_cut(
+    job: Job, prefix: str, model: Inputs, words: list[str]
+) -> tuple[tuple[str, ...], float]:
+    """What puts the cut network right before it is trained, and what mAP@.5 that leaves.
+
+    What the development share prefers.
+    """
     ways = decisions.AFTER_THE_CUT
     with job.bar.stage(f"{prefix}trials after the cut"):
         tried = partial(scored_cuts, job, model, words)
         scores = job.line.value(f"{prefix}after the cut", later(tried, ways))
-    chosen = ways[decisions.best_of(scores)]
-    job.bar.say(f"After the cut: {_way(chosen)} (mAP@.5, {_ways_told()}: {_shown(scores)})")
-    return chosen
+    best = decisions.best_of(scores)
+    job.bar.say(f"After the cut: {_way(ways[best])} (mAP@.5, {_ways_told()}: {_shown(scores)})")
+    return ways[best], scores[best]
 
 
 def _way(way: Sequence[str]) -> str:

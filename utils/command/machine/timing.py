@@ -41,9 +41,9 @@ def time_alternately_ms(
     """Latency of each of some calls, timed in turns: what slows the machine slows all of them.
 
     One after the other, other work on the machine could make the smaller of two networks look the
-    slower one. `clock` counts seconds: time.process_time those of this process's threads alone,
-    which waiting for a processor does not add to. Of each, `warmup` calls do not count; after `most_s` seconds no further round is
-    begun, but for one to warm up and one that counts.
+    slower one. Of each, `warmup` calls do not count; after `most_s` seconds no further round is
+    begun, but for one to warm up and one that counts. `clock` counts seconds: time.process_time
+    those of this process alone, to which waiting for a processor adds nothing.
     """
     times_ms: list[list[float]] = [[] for _ in calls]
     with torch.no_grad():
