@@ -103,7 +103,7 @@ def test_the_commands_of_the_recipe_give_the_same_weights(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the widths are those of a search, whose file stays in the run's folder."""
-    monkeypatch.setattr(decisions, "best_of", lambda scores: len(scores) - 1)
+    monkeypatch.setattr(decisions, "best_of", lambda scores, _: len(scores) - 1)
     run("--search")
     tuned = Path("out/train/tuned/last.pt")
     model, cut = load_checkpoint(tuned)["model"], Path("out/cut/cut.weights").read_bytes()
@@ -301,7 +301,7 @@ def test_what_a_cut_takes_is_measured_in_the_runtime(
     model = Inputs("base.pt", "base.pt", (32, 32))
     goals = Goals(latency_ms=5.0, runtime="opencv")
     options = CompressOptions(model, "my.data", goals, machine=Machine(2, 0, "cpu"))
-    job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6, 2, 7)
+    job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6, 2, 7, 7)
     write_table(Path("out/latency.json"), whole_ms=60.0)
     monkeypatch.setattr(
         "utils.chains.compress.latency.time_alternately_ms",
@@ -375,6 +375,7 @@ def test_decisions() -> None:
     )  # fmt: skip
     assert split(4, True).pull == 0  # a pull of one epoch frees nothing
     assert best_of([0.3, 0.305, 0.2]) == 0 and best_of([0.3, 0.32, 0.2]) == 1
+    assert best_of([0.3, 0.32, 0.2], images=16) == 0 and best_of([0.3, 0.35], images=16) == 1
     assert [default_epochs(n) for n in (10, 300, 1000, 100_000)] == [80, 55, 30, 8]
     assert [decisions.search_trials(False, s, 0.5) for s in (1, 9, 10, 30, 900)] == [
         0, 0, 20, 60, 200,

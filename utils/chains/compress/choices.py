@@ -26,7 +26,7 @@ def choose_order(job: Job) -> tuple[Amount, float]:
         with job.bar.stage(_trial(order)):
             tried = partial(scored_at_once, job)
             scores.append(job.line.value(f"ranked by {order}", later(tried, Amount(order, words))))
-    best = decisions.best_of([max(each) for each in scores])
+    best = decisions.best_of([max(each) for each in scores], job.shown)
     told = ", ".join(f"{order} {_shown(each)}" for order, each in zip(orders, scores, strict=True))
     why = "leads" if best else "none leads it clearly"
     job.bar.say(f"Ranking: {orders[best]} ({why}; mAP@.5 after the cut, {_ways_told()}: {told})")
@@ -67,7 +67,7 @@ def choose_after_the_cut(
     with job.bar.stage(f"{prefix}trials after the cut"):
         tried = partial(scored_cuts, job, model, words)
         scores = job.line.value(f"{prefix}after the cut", later(tried, ways))
-    best = decisions.best_of(scores)
+    best = decisions.best_of(scores, job.shown)
     job.bar.say(f"After the cut: {_way(ways[best])} (mAP@.5, {_ways_told()}: {_shown(scores)})")
     return ways[best], scores[best]
 

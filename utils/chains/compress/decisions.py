@@ -11,7 +11,8 @@ from ...detection.options import Inputs
 from ...pruning.importance.options import Among
 from .options import Goals, Machine
 
-CLEARLY = 0.01  # of mAP@.5, by which a ranking must lead to be preferred
+# Of mAP@.5 on 100 images, by which another choice must lead the first to be preferred.
+CLEARLY, CLEARLY_IMAGES = 0.01, 100
 NOTHING = 0.02  # mAP@.5 of a network that is not trained for the data
 FREE = 0.02  # what a cut may cost for a pull before it to be of no use
 PULL_SHARE, LEAST_PULL = 1 / 3, 2  # of the epochs; a pull of a single one frees nothing
@@ -101,10 +102,14 @@ def search_trials(wanted: bool, budget_s: float, trial_s: float) -> int:
     return fitting if fitting >= LEAST_TRIALS else LEAST_TRIALS * wanted
 
 
-def best_of(scores: Sequence[float]) -> int:
-    """Which of some scores to take: the first, unless another leads by more than chance may."""
+def best_of(scores: Sequence[float], images: int = CLEARLY_IMAGES) -> int:
+    """Which of some scores to take: the first, unless another leads by more than chance may.
+
+    What chance does to a mean shrinks with the root of the images.
+    """
     best = max(range(len(scores)), key=scores.__getitem__)
-    return best if scores[best] > scores[0] + CLEARLY else 0
+    lead = CLEARLY * math.sqrt(CLEARLY_IMAGES / images)
+    return best if scores[best] > scores[0] + lead else 0
 
 
 def after_a_pull(order: Order) -> Order:

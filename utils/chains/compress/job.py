@@ -37,8 +37,8 @@ class Job:
 
     base: the network as it came, in the run's folder; teacher: that one, unless another was named.
     scoring: on the development share. worth: mAP@.5 of base on it, found in `scored_s` seconds.
-    classes: of the data; elsewhere: how many images the validation list names (none: as many as the
-    share).
+    shown: how many images the share has; elsewhere: the validation list (without one, as many).
+    classes: of the data.
     """
 
     options: CompressOptions
@@ -51,6 +51,7 @@ class Job:
     pace: Pace
     epochs: int
     classes: int
+    shown: int
     elsewhere: int
 
     @property
@@ -96,7 +97,7 @@ def open_job(options: CompressOptions, journal: Journal, tools: Tools, bar: OneB
     share = load_list(load_data_file(line.data).require("valid"))
     elsewhere = load_list(spec.require("valid")) if spec.valid else share
     known = (worth, scored_s, pace, epochs)
-    return Job(options, line, base, teacher, scoring, *known, spec.nc, len(elsewhere))
+    return Job(options, line, base, teacher, scoring, *known, spec.nc, len(share), len(elsewhere))
 
 
 def _worth(

@@ -46,7 +46,7 @@ def choose_widths(job: Job, amount: Amount, alone: float) -> tuple[Amount, float
             scores.append(
                 max(job.line.value(f"widths {number}", later(partial(scored_at_once, job), each)))
             )
-    best = decisions.best_of(scores)
+    best = decisions.best_of(scores, job.shown)
     why = "leads" if best else "not clearly better, so left out"
     job.bar.say(
         f"Widths: {trials} cut networks searched; the best has mAP@.5 {max(scores[1:]):.3f} on the "
