@@ -14,7 +14,7 @@ from .options import Goals, Machine
 # Of mAP@.5 on 100 images, by which another choice must lead the first to be preferred.
 CLEARLY, CLEARLY_IMAGES = 0.01, 100
 NOTHING = 0.02  # mAP@.5 of a network that is not trained for the data
-FREE = 0.02  # what a cut may cost for a pull before it to be of no use
+FREE = 0.05  # what a cut may cost for a pull before it to be of no use
 PULL_SHARE, LEAST_PULL = 1 / 3, 2  # of the epochs; a pull of a single one frees nothing
 TRIAL_SHARE = 1 / 8  # of the epochs, for each size that --max-map-drop tries
 # Shares of the parameters, from one to the next smaller by a third.

@@ -19,7 +19,7 @@ from ...pruning.report.chain import write_chain
 from ...pruning.report.chain_options import ChainOptions
 from ...runtimes.export.options import ExportOptions
 from ...runtimes.export.run import export_model
-from ...runtimes.options import is_pair, target_files
+from ...runtimes.options import Format, Pair, is_pair, target_files
 from ...runtimes.passes import pass_of
 from .chance import Drop
 from .decisions import Epochs
@@ -76,7 +76,9 @@ def tell(job: Job, result: Result) -> None:
     print(_verdict(scores["base"], scores["final"]))
     if result.drop is not None:
         print(map_goal_words(job.options.goals, job.epochs, result))
-    print(f"Wrote {pair.cfg}\nWrote {pair.weights}\nWrote {folder / RECIPE}")
+    stem = folder / folder.name
+    made = [f for kind in exported(job.options) for f in target_files(stem, kind)]
+    print("\n".join(f"Wrote {path}" for path in dict.fromkeys((*made, folder / RECIPE))))
     print(f"Wrote {folder / PAGE / 'report.html'}\nWrote {folder / LOG}, what its stages said")
     print(_next(job.options, pair))
 
@@ -117,13 +119,17 @@ def _worth(line: Line, name: str, model: Inputs, how: Scoring) -> ModelFigures:
 def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
     """The pair, named after the run's folder, for Darknet and OpenCV 4, with exports beside it."""
     stem = line.folder / line.folder.name
-    kinds = dict.fromkeys(("darknet", *(e for e in options.exports if not is_pair(e))))
-    for kind in kinds:
+    for kind in exported(options):
         if not all(path.is_file() for path in target_files(stem, kind)):
             export = ExportOptions(tuned, kind, str(stem), options.data, force=True)
             export_model(export, line.tools.build)
     cfg, weights = target_files(stem, "darknet")
     return Inputs(str(cfg), str(weights))
+
+
+def exported(options: CompressOptions) -> tuple[Format | Pair, ...]:
+    """The kinds of files that are handed over: the pair, and what was asked for beside it."""
+    return tuple(dict.fromkeys(("darknet", *(e for e in options.exports if not is_pair(e)))))
 
 
 def write_recipe(line: Line, plan: Epochs, amount: Amount) -> None:
