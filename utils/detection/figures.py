@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -18,9 +17,6 @@ from ..network.cost import count_macs, count_parameters, file_bytes
 from ..network.darknet import Network
 from .options import Scoring
 from .results import Metrics
-
-if TYPE_CHECKING:
-    from .evaluate import Collected
 
 _RUNS, _WARMUP = 12, 2
 _MOST_S = 5.0  # for timing a network
@@ -88,16 +84,6 @@ def _scored(fused: nn.Module, network: Network, how: Scoring, device: torch.devi
     from .score import score
 
     return score(fused, load_data_file(how.data), network, how, EvalOptions(device=device))
-
-
-def found_by(network: Network, how: Scoring) -> Collected:
-    """What a network finds in the validation images of `how.data`, and what is there."""
-    from .evaluate import EvalOptions
-    from .score import collect_on, scoring_images
-
-    device = pick_device(how.device)
-    images = scoring_images(load_data_file(how.data), network, how)
-    return collect_on(images, _fused(network, device), network, how, EvalOptions(device=device))
 
 
 def comparison_table(before: ModelFigures, after: ModelFigures) -> str:

@@ -11,12 +11,15 @@ from typing import Any
 
 from ...cfg import Cfg
 from ...command.files import atomic_write
+from ...command.machine.device import pick_device
 from ...command.optional import quiet
 from ...command.words.next_step import Words
-from ...detection.evaluate import Collected
-from ...detection.figures import ModelFigures, figures, found_by
+from ...data.darknet_files import load_data_file
+from ...detection.evaluate import Collected, EvalOptions
+from ...detection.figures import ModelFigures, figures
 from ...detection.inputs import model_words
 from ...detection.options import Inputs, Scoring
+from ...detection.score import collect_on, scoring_images
 from ...network.cfg_of import is_ultralytics, read_cfg
 from ...network.darknet import Build, Network
 from ...network.weights import State
@@ -125,7 +128,10 @@ class Line:
 
     def found_by(self, model: Inputs, how: Scoring) -> Collected:
         """What a model finds in the images that it is scored on."""
-        return found_by(self._opened(model), how)
+        network, device = self._opened(model), pick_device(how.device)
+        fused = self._opened(model).answering_().fuse().eval().to(device)
+        images = scoring_images(load_data_file(how.data), network, how)
+        return collect_on(images, fused, network, how, EvalOptions(device=device))
 
     def _opened(self, model: Inputs) -> Network:
         network: Network = self.tools.build(
