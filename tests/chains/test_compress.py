@@ -337,7 +337,7 @@ def test_a_dry_run_trains_nothing_and_can_go_on(
 ) -> None:
     run("--dry-run")
     said = capsys.readouterr().out
-    assert "Plan: 2 epochs of pulling what taylor would cut, the cut, 4 epochs" in said
+    assert "Plan: 2 epochs of pulling what taylor:params would cut, the cut, 4" in said
     assert not Path("out/train").exists() and not Path("out/out.weights").exists()
     compress.main(["--resume", "out"])
     assert Path("out/out.weights").is_file()
