@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import slim_prune
+from train import STRATEGIES
 from utils.chains.compress.flags import read_flags, saved_options
 from utils.chains.compress.options import CompressOptions
 from utils.chains.journal import Journal
@@ -36,6 +37,7 @@ from utils.detection.inputs import require_data, require_inputs
 from utils.network.cfg_of import is_ultralytics
 from utils.pruning.goals.table_file import read_table_file
 from utils.runtimes.needs import needs_of
+from utils.training.flags import make_parser
 
 COMMAND = "compress.py"  # whose journals these are
 RUNS = Path("runs/compress")
@@ -85,6 +87,7 @@ def require_sound(options: CompressOptions) -> None:
         require(needs_of(runtime), f"--runtime or --export {runtime}")
     if options.goals.latency_table:
         read_table_file(options.goals.latency_table)
+    make_parser(None, tuple(STRATEGIES)).parse_args(list(options.train_flags))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import sys
 sys.path.insert(0, sys.argv.pop(1))
 from utils.chains.compress import decisions
 decisions.FREE = -1.0
-decisions.best_of = lambda scores: len(scores) - 1
+decisions.best_of = lambda scores, _: len(scores) - 1
 import compress
 compress.main(sys.argv[1:])
 """

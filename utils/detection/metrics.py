@@ -54,6 +54,7 @@ class Matched:
 
     label: Ints  # (n,) class
     score: Floats  # (n,)
+    image: Ints  # (n,) as in `Boxes`
     hits: Bools  # (n, 10) per IoU threshold
     targets: Ints  # (nc,) targets of each class
 
@@ -113,7 +114,8 @@ def match_detections(
     # Stable: among equal scores the order of images, then of the input, decides.
     order = np.lexsort((-detections.score, detections.label))
     counts = np.bincount(targets.label, minlength=nc)[:nc]
-    return Matched(detections.label[order], detections.score[order], hits[order], counts)
+    taken = _take(detections, order)
+    return Matched(taken.label, taken.score, taken.image, hits[order], counts)
 
 
 def best_confidence(found: Matched) -> float:

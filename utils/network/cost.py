@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from .layers import Layer
 
-_HEADER_BYTES = 20
-_FLOAT_BYTES = 4
+HEADER_BYTES = 20
+FLOAT_BYTES = 4
 
 
 def count_parameters(layers: Sequence[Layer]) -> int:
@@ -20,7 +20,7 @@ def count_parameters(layers: Sequence[Layer]) -> int:
 def file_bytes(layers: Sequence[Layer]) -> int:
     """Size of the `.weights` file."""
     numbers = sum(field.size for layer in layers for field in layer.fields())
-    return _HEADER_BYTES + _FLOAT_BYTES * numbers
+    return HEADER_BYTES + FLOAT_BYTES * numbers
 
 
 def count_macs(layers: Sequence[Layer]) -> int:

@@ -112,9 +112,11 @@ def test_the_next_command_cuts_what_was_scored(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("here")
-def test_the_plain_ranking_is_that_of_the_prune() -> None:
-    found = searched("--trials", "2")
+@pytest.mark.parametrize("ranking", ["global", "isomorphic", "layer"])
+def test_the_plain_ranking_is_that_of_the_prune(ranking: str) -> None:
+    found = searched("--trials", "2", "--ranking", ranking)
     argv = ["--cfg", "my.cfg", "--weights", "my.pt", "--target-params", "0.5", "--at-most"]
+    argv += ["--ranking", ranking]
     done = prune_by_flags(slim_prune.STRATEGY, [*argv, "--dry-run"])
     assert isinstance(done, Pruned)
     kept = [int(done.plan.kept(layers[0]).sum()) for layers, _ in GROUPS]

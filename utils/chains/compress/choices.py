@@ -2,71 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from ...detection.options import Inputs
 from . import decisions
-from .job import Amount, Job, cut_words, goal_words, later, scored_cut
+from .decisions import Order
+from .job import Amount, Job, cut_words, goal_words, later, scored_cuts
 
-_TRIED_AFTER = ("--repair", "64")  # what makes cuts comparable before they are trained
 
+def choose_order(job: Job) -> tuple[Amount, float]:
+    """What ranks the channels best, by what a cut to the goal leaves; and that, as mAP@.5.
 
-def choose_ranking(job: Job) -> tuple[Amount, float]:
-    """What ranks the channels best, by what a cut to the goal leaves; and that, as mAP@.5."""
-    names = decisions.rankings(job.options.goals)
+    Each cut is scored in every way of putting it right, and counts as its best: what one ranking
+    breaks and a fit mends is not lost.
+    """
+    orders = decisions.orders(job.options.goals)
     words = goal_words(job)
-
-    def tried(name: str) -> float:
-        return scored_at_once(job, Amount(name, words))
-
+    for order in orders:
+        job.bar.times.expect(_trial(order), trial_s(job))
     scores = []
-    for name in names:
-        job.bar.times.expect(_trial(name), trial_s(job))
-    for name in names:
-        with job.bar.stage(_trial(name)):
-            scores.append(job.line.value(f"ranked by {name}", later(tried, name)))
-    best = decisions.best_of(scores)
-    chosen = names[best]
-    told = ", ".join(f"{name} {score:.3f}" for name, score in zip(names, scores, strict=True))
-    why = "leads" if chosen != names[0] else "none leads it clearly"
-    job.bar.say(f"Ranking: {chosen} ({why}; mAP@.5 after the cut, kernels fitted again: {told})")
-    return Amount(chosen, words), scores[best]
+    for order in orders:
+        with job.bar.stage(_trial(order)):
+            tried = partial(scored_at_once, job)
+            scores.append(job.line.value(f"ranked by {order}", later(tried, Amount(order, words))))
+    best = decisions.best_of([max(each) for each in scores], job.shown)
+    told = ", ".join(f"{order} {_shown(each)}" for order, each in zip(orders, scores, strict=True))
+    why = "leads" if best else "none leads it clearly"
+    job.bar.say(f"Ranking: {orders[best]} ({why}; mAP@.5 after the cut, {_ways_told()}: {told})")
+    return Amount(orders[best], words), max(scores[best])
 
 
-def scored_at_once(job: Job, amount: Amount) -> float:
-    """mAP@.5 that a cut of the network as it is leaves, its kernels fitted again."""
-    return scored_cut(job, job.base, [*cut_words(job, amount), *_TRIED_AFTER])
+def scored_at_once(job: Job, amount: Amount) -> list[float]:
+    """mAP@.5 that a cut of the network as it is leaves, put right in each way."""
+    return scored_cuts(job, job.base, cut_words(job, amount), decisions.AFTER_THE_CUT)
 
 
-def _trial(ranking: str) -> str:
-    return f"trial cut by {ranking}"
+def _trial(order: Order) -> str:
+    return f"trial cut by {order}"
 
 
 def trial_s(job: Job) -> float:
-    """Seconds of a cut that is scored, about: it reads some more images than it scores."""
-    return 2 * job.scored_s
+    """Seconds of a cut that is scored in each way, about: it reads some more images, too."""
+    return 2 * len(decisions.AFTER_THE_CUT) * job.scored_s
 
 
 def pull_pays(job: Job, left: float) -> bool:
     """Whether to pull before a cut that leaves mAP@.5 `left`: not where it is nearly free."""
     lost = job.worth - left
     free = lost <= decisions.FREE
-    why = "it costs next to nothing" if free else "so the channels are emptied by training first"
+    why = "next to nothing" if free else "so a pull comes first, where there are epochs for one"
     job.bar.say(f"A cut at once would cost {max(0.0, lost):.3f} mAP@.5 of {job.worth:.3f}: {why}")
     return not free
 
 
-def choose_after_the_cut(job: Job, prefix: str, model: Inputs, words: list[str]) -> tuple[str, str]:
-    """BN statistics measured again, or kernels fitted again: what the development share prefers."""
+def choose_after_the_cut(
+    job: Job, prefix: str, model: Inputs, words: list[str]
+) -> tuple[tuple[str, ...], float]:
+    """What puts the cut network right before it is trained, and what mAP@.5 that leaves.
 
-    def tried(how: tuple[str, str]) -> float:
-        return scored_cut(job, model, [*words, *how])
-
+    What the development share prefers.
+    """
     ways = decisions.AFTER_THE_CUT
-    scores = []
-    for way in ways:
-        with job.bar.stage(f"{prefix}trial of {way[0]}"):
-            key = f"{prefix}after the cut {way[0]}"
-            scores.append(job.line.value(key, later(tried, way)))
-    chosen = ways[decisions.best_of(scores)]
-    told = ", ".join(f"{way[0]} {score:.3f}" for way, score in zip(ways, scores, strict=True))
-    job.bar.say(f"After the cut: {' '.join(chosen)} (mAP@.5: {told})")
-    return chosen
+    with job.bar.stage(f"{prefix}trials after the cut"):
+        tried = partial(scored_cuts, job, model, words)
+        scores = job.line.value(f"{prefix}after the cut", later(tried, ways))
+    best = decisions.best_of(scores, job.shown)
+    job.bar.say(f"After the cut: {_way(ways[best])} (mAP@.5, {_ways_told()}: {_shown(scores)})")
+    return ways[best], scores[best]
+
+
+def _way(way: Sequence[str]) -> str:
+    return " ".join(way) or "folding alone"
+
+
+def _ways_told() -> str:
+    return " / ".join(_way(way[:1]) for way in decisions.AFTER_THE_CUT)
+
+
+def _shown(scores: Sequence[float]) -> str:
+    return " / ".join(f"{score:.3f}" for score in scores)

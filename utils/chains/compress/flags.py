@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 
 from ...command.cli import (
@@ -58,6 +59,7 @@ def _asked_for(args: argparse.Namespace) -> CompressOptions:
         args.seed,
         args.dry_run,
         args.search,
+        tuple(shlex.split(args.train_flags)),
     )
 
 
@@ -125,6 +127,13 @@ def _add_work(group: argparse._ActionsContainer) -> None:
         action=argparse.BooleanOptionalAction,
         help="search how many channels each group of layers keeps, for some 5%% of the time; left "
         "out, where there is time for it and optuna is installed",
+    )
+    add(
+        "--train-flags",
+        default="",
+        metavar="FLAGS",
+        help="more of train.py's flags for all trainings, as one word: the augmentation that the "
+        'network was trained with, if it was not the usual one: --train-flags="--mosaic 0"',
     )
     add("--batch-size", type=positive_int, default=16, help="images per step of training")
     add("--seed", type=int, default=0, help="of the images drawn, order and augmentation")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ...command.errors import UserError
 from ...command.progress import duration
@@ -15,6 +16,7 @@ from ...detection.options import Development, Inputs, Scoring
 from ...network.cfg_of import is_ultralytics, own_cfg, read_cfg
 from ..journal import Journal
 from . import decisions
+from .decisions import Order
 from .estimate import Pace, measure_pace
 from .one_bar import OneBar
 from .options import CompressOptions
@@ -35,6 +37,8 @@ class Job:
 
     base: the network as it came, in the run's folder; teacher: that one, unless another was named.
     scoring: on the development share. worth: mAP@.5 of base on it, found in `scored_s` seconds.
+    shown: how many images the share has; elsewhere: the validation list (without one, as many).
+    classes: of the data.
     """
 
     options: CompressOptions
@@ -46,6 +50,9 @@ class Job:
     scored_s: float
     pace: Pace
     epochs: int
+    classes: int
+    shown: int
+    elsewhere: int
 
     @property
     def bar(self) -> OneBar:
@@ -57,7 +64,7 @@ class Job:
 class Amount:
     """How a cut is said to slim_prune.py: what ranks the channels, and how many go from where."""
 
-    ranking: str
+    order: Order
     words: tuple[str, ...]
 
 
@@ -87,7 +94,10 @@ def open_job(options: CompressOptions, journal: Journal, tools: Tools, bar: OneB
                 f"--hours {options.hours:g}: an epoch takes {duration(pace.of(1))} on this machine"
             )
     teacher = options.teacher or base
-    return Job(options, line, base, teacher, scoring, worth, scored_s, pace, epochs)
+    share = load_list(load_data_file(line.data).require("valid"))
+    elsewhere = load_list(spec.require("valid")) if spec.valid else share
+    known = (worth, scored_s, pace, epochs)
+    return Job(options, line, base, teacher, scoring, *known, spec.nc, len(share), len(elsewhere))
 
 
 def _worth(
@@ -105,7 +115,8 @@ def _worth(
     if worth < decisions.NOTHING:
         raise UserError(
             f"{options.inputs.weights}: finds nothing in {options.data} (mAP@.5 {worth:.3f} on "
-            f"training images); train it first: {_training(options)}"
+            f"training images); train it first: {_training(options)}, then this command again "
+            "with --weights runs/train/base/best.pt"
         )
     return worth, figures["seconds"]
 
@@ -149,23 +160,26 @@ def goal_words(job: Job) -> tuple[str, ...]:
 def cut_words(job: Job, amount: Amount) -> list[str]:
     """All flags of slim_prune.py for a cut but those of what comes after it."""
     options = job.options
-    words = decisions.cut_words(amount.words, amount.ranking, options.seed, options.goals)
+    words = decisions.cut_words(amount.words, amount.order, options.seed, options.goals)
     return [*words, *options.machine.prune_words]
 
 
-def train_words(job: Job, epochs: int) -> list[str]:
-    """All flags of train.py but those that tell a pull from a finetuning."""
+def train_words(job: Job, epochs: int, how: Sequence[str]) -> list[str]:
+    """All flags of train.py; `how` tells a pull from a finetuning, and the user's come last."""
     options = job.options
-    return decisions.train_words(epochs, options.seed, options.machine, job.teacher)
+    words = decisions.train_words(epochs, options.seed, options.machine, job.teacher)
+    return [*words, *how, *options.train_flags]
 
 
-def scored_cut(job: Job, model: Inputs, words: list[str]) -> float:
-    """mAP@.5 on the development share of what a cut leaves, before any training.
+def scored_cuts(
+    job: Job, model: Inputs, words: list[str], ways: Sequence[Sequence[str]]
+) -> list[float]:
+    """mAP@.5 on the development share of what a cut leaves, put right in each way, not trained.
 
     Raises UserError for goals that no cut can meet, in the words of this command.
     """
     try:
-        return job.line.tried(model, words).map50 or 0.0
+        return [each.map50 or 0.0 for each in job.line.tried(model, words, ways)]
     except UserError as error:
         raise in_our_words(error, job.options) from None
 
@@ -185,6 +199,6 @@ def scored(job: Job, model: Inputs) -> float:
     return job.line.score(model, job.scoring).map50 or 0.0
 
 
-def later(measure: Callable[..., float], of: object) -> Callable[[], float]:
+def later(measure: Callable[..., Any], of: object) -> Callable[[], Any]:
     """A measurement of something, to be made where it is not known yet."""
     return lambda: measure(of)

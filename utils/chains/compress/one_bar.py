@@ -121,6 +121,7 @@ class OneBar:
     def __init__(self, log: Any) -> None:
         self.times = TimeLeft()
         self.log = log  # what inner commands print goes here
+        self.told: list[str] = []  # lines of the run itself
         self._out = sys.stdout
         self._tty = sys.stderr is not None and sys.stderr.isatty()
         self._bar: Any = None
@@ -141,6 +142,11 @@ class OneBar:
 
     def say(self, text: str) -> None:
         """A line of the run itself, above the bar."""
+        self.told.append(text)
+        self.show_line(text)
+
+    def show_line(self, text: str) -> None:
+        """A line of somebody else, above the bar."""
         if self._bar is not None:
             self._bar.clear()
         print(text, file=self._out, flush=True)
@@ -195,7 +201,7 @@ class _Once(logging.Handler):
         text = record.getMessage()
         if text not in self._said:
             self._said.add(text)
-            self._bar.say(f"{record.levelname}: {text}")
+            self._bar.show_line(f"{record.levelname}: {text}")
 
 
 @contextmanager

@@ -126,7 +126,8 @@ class CompressOptions:
 
     epochs: of all trainings together; None: from the size of the data, or from `hours`. teacher: a
     network that is better than the one to compress; None: that one teaches. search: for widths;
-    None: if there is time for it. dry_run: plan only.
+    None: if there is time for it. dry_run: plan only. train_flags: what both trainings are given on
+    their command lines beside what is decided.
     """
 
     inputs: Inputs
@@ -140,6 +141,7 @@ class CompressOptions:
     seed: int = 0
     dry_run: bool = False
     search: bool | None = None
+    train_flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.data:

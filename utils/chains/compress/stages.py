@@ -11,16 +11,20 @@ from typing import Any
 
 from ...cfg import Cfg
 from ...command.files import atomic_write
+from ...command.machine.device import pick_device
 from ...command.optional import quiet
 from ...command.words.next_step import Words
+from ...data.darknet_files import load_data_file
+from ...detection.evaluate import Collected, EvalOptions
 from ...detection.figures import ModelFigures, figures
 from ...detection.inputs import model_words
 from ...detection.options import Inputs, Scoring
+from ...detection.score import collect_on, scoring_images
 from ...network.cfg_of import is_ultralytics, read_cfg
 from ...network.darknet import Build, Network
 from ...network.weights import State
 from ...pruning.command.flags import prune_flags
-from ...pruning.command.run import cut_alone, prune_network, score_cut
+from ...pruning.command.run import cut_alone, prune_network, score_cuts
 from ...pruning.options import PruneOptions
 from ...pruning.strategy import Strategy
 from ...training.run_folder import RunFolder
@@ -78,10 +82,16 @@ class Line:
             self._note(key, [PRUNE, *given])
         return made
 
-    def tried(self, model: Inputs, words: Sequence[str]) -> ModelFigures:
-        """What slim_prune.py would make of a model, scored on the development share."""
+    def tried(
+        self, model: Inputs, words: Sequence[str], ways: Sequence[Sequence[str]]
+    ) -> list[ModelFigures]:
+        """What slim_prune.py would make of a model, scored on the development share.
+
+        Once for each of the `ways` in which the cut network may be put right.
+        """
         with quiet():
-            return score_cut(self._dry(model, words), self.tools.build)
+            options = [self._dry(model, [*words, *way]) for way in ways]
+            return score_cuts(options, self.tools.build)
 
     def cut_alone(self, model: Inputs, words: Sequence[str]) -> tuple[Cfg, State]:
         """What slim_prune.py would make of a model, as it is."""
@@ -114,10 +124,20 @@ class Line:
 
     def score(self, model: Inputs, how: Scoring) -> ModelFigures:
         """Size and mAP of a model."""
+        return figures(self._opened(model), how, False)
+
+    def found_by(self, model: Inputs, how: Scoring) -> Collected:
+        """What a model finds in the images that it is scored on."""
+        network, device = self._opened(model), pick_device(how.device)
+        fused = self._opened(model).answering_().fuse().eval().to(device)
+        images = scoring_images(load_data_file(how.data), network, how)
+        return collect_on(images, fused, network, how, EvalOptions(device=device))
+
+    def _opened(self, model: Inputs) -> Network:
         network: Network = self.tools.build(
             read_cfg(model.cfg), model.img_size, weights=model.weights
         )
-        return figures(network, how, False)
+        return network
 
     def _done(self, key: str) -> bool:
         return key in self.journal.content["commands"]

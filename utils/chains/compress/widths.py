@@ -20,6 +20,7 @@ from ...pruning.widths.file import write_widths
 from ..search.options import IMAGES, RECALIBRATE, SearchOptions
 from . import decisions
 from .choices import scored_at_once
+from .decisions import Order
 from .job import DEVELOPMENT, Amount, Job, later
 
 STAGE, FOLDER = "search for widths", "search"
@@ -37,14 +38,15 @@ def choose_widths(job: Job, amount: Amount, alone: float) -> tuple[Amount, float
     job.bar.times.expect(STAGE, trials * _one_trial_s(job), trains=True)
     with job.bar.stage(STAGE):
         files = _searched(job, amount, trials)
-    found = [Amount(_kind(amount), ("--widths", str(file))) for file in files]
+    order = Order(amount.order.kind, amount.order.among)
+    found = [Amount(order, ("--widths", str(file))) for file in files]
     scores = [alone]
     for number, each in enumerate(found, 1):
         with job.bar.stage(f"trial of widths {number}"):
             scores.append(
-                job.line.value(f"widths {number}", later(partial(scored_at_once, job), each))
+                max(job.line.value(f"widths {number}", later(partial(scored_at_once, job), each)))
             )
-    best = decisions.best_of(scores)
+    best = decisions.best_of(scores, job.shown)
     why = "leads" if best else "not clearly better, so left out"
     job.bar.say(
         f"Widths: {trials} cut networks searched; the best has mAP@.5 {max(scores[1:]):.3f} on the "
@@ -68,11 +70,6 @@ def _one_trial_s(job: Job) -> float:
     return job.scored_s / shown * (IMAGES + RECALIBRATE) + _CUT_S
 
 
-def _kind(amount: Amount) -> str:
-    """The ranking without what it is divided by: how many go from where is the search's to say."""
-    return amount.ranking.partition(":")[0]
-
-
 def _searched(job: Job, amount: Amount, trials: int) -> list[Path]:
     """The files of the best widths, the best first; those that are there are not sought again."""
     folder = job.line.folder / FOLDER
@@ -92,7 +89,8 @@ def _options(job: Job, amount: Amount, trials: int, folder: Path) -> SearchOptio
     seeded = replace(DEVELOPMENT, seed=options.seed)
     others = write_development(load_data_file(options.data), folder, seeded)
     shares = options.goals.shares(job.line.value("base", dict)["file_bytes"])
-    kind = Ranking(_kind(amount))  # type: ignore[arg-type]
+    # Without what it is divided by: how many go from where is the search's to say.
+    kind = Ranking(amount.order.kind, among=amount.order.among)  # type: ignore[arg-type]
     return SearchOptions(
         "slim_prune",
         job.line.tools.strategy,

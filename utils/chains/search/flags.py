@@ -11,7 +11,7 @@ from ...command.cli import Parser, img_size, positive_int, ratio
 from ...detection.inputs import add_inputs, inputs_of
 from ...detection.options import Development, Scoring
 from ...pruning.command.flag_types import image_count
-from ...pruning.importance.options import Ranking
+from ...pruning.importance.options import Among, Ranking
 from ...pruning.options import Budget, Measure
 from ...pruning.strategy import Strategy
 from ..flags import AskedRun, read_run, saved_run
@@ -54,7 +54,7 @@ def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> 
         tuple(Budget(measure, share) for measure, share in targets.items() if share is not None),
         args.trials,
         Development(args.development, args.seed, args.images),
-        Ranking(args.importance, args.normalize, args.taylor_batches),
+        Ranking(args.importance, args.normalize, args.taylor_batches, among=args.ranking),
         tuple(args.exclude),
         tuple(args.only),
         args.round_to,
@@ -118,6 +118,13 @@ def _add_targets(group: argparse._ActionsContainer) -> None:
 
 def _add_search(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
+    add(
+        "--ranking",
+        choices=get_args(Among),
+        default="global",
+        help="which channels compete in the plain ranking's first guess, as of the prune scripts; "
+        "which channels of a group go first is the same with all",
+    )
     add(
         "--trials",
         type=positive_int,

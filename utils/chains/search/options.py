@@ -12,8 +12,8 @@ from ...pruning.options import LEAST_IMAGES, Budget
 from ...pruning.strategy import Strategy
 
 TRIALS = 200
-IMAGES = 48  # of the development share: to tell good widths from bad ones fast
-RECALIBRATE = 16
+IMAGES = 5  # of the development share: as many tell good widths from bad ones (docs/search.md)
+RECALIBRATE = 2
 
 
 @dataclass(frozen=True)

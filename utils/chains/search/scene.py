@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +24,11 @@ from ...detection.results import Metrics
 from ...detection.score import scoring_images
 from ...network.batch_norm.statistics import recalibrate_
 from ...network.darknet import Build, Network
-from ...network.graph import ChannelGraph, channel_graph
+from ...network.graph import ChannelGraph, Mask, channel_graph
 from ...network.named_layers import excluded_layers
 from ...pruning.choice.scoring import channel_scores, comparable
 from ...pruning.goals.budget import cost, pruned_layers
+from ...pruning.goals.layer_costs import FromShape, quick_cost
 from ...pruning.options import Budget
 from ...pruning.plan import Limits, PrunePlan, keep_everything
 from ...pruning.sensitivity.groups import make_cutter
@@ -48,8 +49,18 @@ class Budgets:
     graph: ChannelGraph
     limits: tuple[Budget, ...]
 
+    @cached_property
+    def _quick(self) -> dict[FromShape, Callable[[Mask], int]] | None:
+        """The costs by the widths alone; None where that will not do."""
+        measures: tuple[FromShape, ...] = ("params", "macs", "file")
+        found = {each: quick_cost(self.graph, each) for each in measures}
+        known = {each: count for each, count in found.items() if count is not None}
+        return known if len(known) == len(found) else None
+
     def costs(self, plan: PrunePlan) -> dict[str, int]:
         """Parameters, MACs and bytes of the file that a plan leaves."""
+        if self._quick is not None:
+            return {each: count(plan.keep) for each, count in self._quick.items()}
         layers = pruned_layers(self.subject.network.cfg, plan)
         return {
             "params": cost(layers, "params"),

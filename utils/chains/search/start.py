@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 from ...command.machine.device import pick_device
+from ...pruning.choice.alike import places
 from ...pruning.choice.chooser import Chooser
 from ...pruning.goals.layer_costs import by_shape
 from ...pruning.importance.options import ShapeCost
@@ -49,13 +50,14 @@ def first_shares(scene: Scene) -> list[Shares]:
 
 
 def ranked(scene: Scene, cost: ShapeCost | None) -> PrunePlan:
-    """What a prune by the importance alone, or over a cost, leaves within the budgets."""
+    """What a prune by the ranking alone, or over a cost, leaves within the budgets."""
     options, allotter = scene.options, scene.allotter
+    cutter, among = allotter.cutter, options.ranking.among
     chooser = Chooser(
         options.strategy,
         scene.subject.network.cfg,
         scene.graph,
-        allotter.cutter.scores,
+        places(scene.graph, cutter.scores, cutter.candidates, among),
         allotter.limits,
         _LAYER_KEEP if options.strategy.has_floor else 0.0,
         shortcuts=0,

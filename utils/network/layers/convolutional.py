@@ -194,9 +194,10 @@ class Convolutional(Layer):
         """`conv.weight` (and `conv.bias` or `bn.*`)."""
         if self.owner != self.index:
             return torch.nn.Identity()
-        from .modules import ConvolutionModule, DarknetBatchNorm  # torch's own kind: it loads torch
+        # torch's own kind: it loads torch
+        from .modules import BlankConv2d, ConvolutionModule, DarknetBatchNorm
 
-        conv = torch.nn.Conv2d(
+        conv = BlankConv2d(
             self.inputs[0][0],
             self.filters,
             self.size,

@@ -28,7 +28,19 @@ class DarknetBatchNorm(nn.BatchNorm2d):
         super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *rest)
 
 
-class SteadyConv2d(nn.Conv2d):
+class BlankConv2d(nn.Conv2d):
+    """A convolution that draws no numbers where it has no memory for them (device "meta").
+
+    torch goes through all of drawing there as well, which takes a third of building a network.
+    """
+
+    def reset_parameters(self) -> None:
+        """Random numbers, where there is memory for them."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+class SteadyConv2d(BlankConv2d):
     """A convolution by oneDNN, whose result for an image does not depend on the batch it is in.
 
     PyTorch has another kernel for few numbers (a single image, a small map), which rounds

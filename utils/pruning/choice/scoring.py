@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from torch import Tensor
 
@@ -22,9 +24,25 @@ from ..importance.options import IMPORTANCES, Kind, Ranking
 from ..importance.pairs import with_pairs
 from ..importance.scores import Scores, normalize
 from ..importance.taylor import Losses, taylor
+from ..sensitivity.caps import state_hash
 
 FromLoss = Callable[[ChannelGraph, Network, Iterable[tuple[Tensor, Tensor]], Losses], Scores]
 _BY_LOSS: dict[Kind, FromLoss] = {"taylor": taylor, "obd": obd}
+_known: ContextVar[dict[Hashable, Scores] | None] = ContextVar("known scores", default=None)
+
+
+@contextmanager
+def remembered_scores() -> Iterator[None]:
+    """Within, scores of the same weights, importance and images are measured once.
+
+    For whoever cuts one network again and again, while its cfg and its data stay as they are:
+    those by a loss take as long as an epoch of training.
+    """
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
 
 
 def channel_scores(
@@ -42,7 +60,7 @@ def channel_scores(
     elif kind == "random":
         found = random_scores(graph, how.seed)
     else:
-        found = _by_loss(graph, network, ranking, how)
+        found = _once(graph, network, state, ranking, how)
     return with_pairs(graph, state, found, kind)
 
 
@@ -52,6 +70,19 @@ def comparable(scores: Scores, ranking: Ranking) -> Scores:
     For channels only: with their mean divided out, all blocks would rank alike.
     """
     return normalize(scores, ranking.normalization)
+
+
+def _once(
+    graph: ChannelGraph, network: Network, state: State, ranking: Ranking, how: Scoring
+) -> Scores:
+    """As `_by_loss`; within `remembered_scores`, what was found before for the same."""
+    known = _known.get()
+    if known is None:
+        return _by_loss(graph, network, ranking, how)
+    key = (state_hash(state), network.img_size, ranking.importance, ranking.taylor_batches, how)
+    if key not in known:
+        known[key] = _by_loss(graph, network, ranking, how)
+    return known[key]
 
 
 def _by_loss(graph: ChannelGraph, network: Network, ranking: Ranking, how: Scoring) -> Scores:

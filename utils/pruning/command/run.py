@@ -6,6 +6,7 @@ channel graph -> importance -> plan -> fold and cut -> gate -> evaluate -> table
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...cfg import Cfg, parse_cfg, plain_text
@@ -56,9 +57,9 @@ class _Original:
         size, runs = self.options.inputs.img_size, bool(self.options.scoring.data)
         return cfg, cut_state, self.build(cfg, size, weights=cut_state, lent=not runs)
 
-    def score(self, plan: PrunePlan) -> ModelFigures:
-        """What a plan leaves, costs and is worth; with `recalibrate`, after that."""
-        compact, options = self.cut(plan, "the pruned cfg")[2], self.options
+    def score(self, plan: PrunePlan, after: PruneOptions | None = None) -> ModelFigures:
+        """What a plan leaves, costs and is worth, after what `after` (None: options) has done."""
+        compact, options = self.cut(plan, "the pruned cfg")[2], after or self.options
         if options.repair:
             compact, *_ = repaired(self.network, compact, plan, options.scoring, options.repair)
         if options.recalibrate:
@@ -101,14 +102,14 @@ def _pruned(options: PruneOptions, build: Build) -> Pruned:
     return _prune(original, chooser, settled, before, sweep)
 
 
-def score_cut(options: PruneOptions, build: Build) -> ModelFigures:
-    """What a prune would leave, costs and is worth: no proof, no files, one evaluation.
+def score_cuts(ways: Sequence[PruneOptions], build: Build) -> list[ModelFigures]:
+    """What a prune would leave, costs and is worth: no proof, no files, one evaluation of each.
 
-    For choosing among many; whatever is chosen is to be pruned by `prune_network`. Raises UserError
-    as that does.
+    `ways` differ in what is done after the cut, and in nothing else. For choosing among many;
+    whatever is chosen is to be pruned by `prune_network`. Raises UserError as that does.
     """
-    original, plan = _planned(options, build)
-    return original.score(plan)
+    original, plan = _planned(ways[0], build)
+    return [original.score(plan, way) for way in ways]
 
 
 def cut_alone(options: PruneOptions, build: Build) -> tuple[Cfg, State]:

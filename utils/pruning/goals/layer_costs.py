@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from ...network.cost import FLOAT_BYTES, HEADER_BYTES
 from ...network.graph import ChannelGraph, Mask
 from ...network.layers import Layer
 from ..importance.options import ShapeCost
 from .latency import LatencyTable
 
+FromShape = ShapeCost | Literal["file"]
 CostOfLayer = Callable[[int, Mask], float]
 
 
@@ -44,14 +47,39 @@ def by_shape(graph: ChannelGraph, cost: ShapeCost) -> LayerCosts:
     return LayerCosts(tuple(priced), of, "parameter" if cost == "params" else "MAC")
 
 
-def _price(layer: Layer, cost: ShapeCost) -> tuple[float, float]:
+def quick_cost(graph: ChannelGraph, measure: FromShape) -> Callable[[Mask], int] | None:
+    """What the network costs that leaves the classes in `keep`, without building its layers.
+
+    The numbers of `goals.budget.cost`, some hundred times as fast; file: bytes. None where anything
+    but plain convolutions costs something: those are products of two widths.
+    """
+    costly = [layer for layer in graph.layers if layer.macs() or layer.fields()]
+    if any(layer.section.kind != "convolutional" for layer in costly):
+        return None
+    prices = [_price(layer, measure) for layer in costly]
+    outputs = [graph.outputs[layer.index] for layer in costly]
+    inputs = [graph.inputs[layer.index][0] for layer in costly]
+
+    def whole(keep: Mask) -> int:
+        total = 0.0
+        for (per_pair, per_output), read, made in zip(prices, inputs, outputs, strict=True):
+            total += int(keep[made].sum()) * (per_pair * int(keep[read].sum()) + per_output)
+        return round(total) + (HEADER_BYTES if measure == "file" else 0)
+
+    return whole
+
+
+def _price(layer: Layer, cost: FromShape) -> tuple[float, float]:
     """What a pair of channels costs, and what an output channel does beside its pairs."""
     inputs, outputs = layer.inputs[0][0], layer.shape[0]
     if cost == "macs":
         kernel, others = layer.macs(), 0
     else:
-        sizes = [f.size for f in layer.fields() if not f.name.endswith(("_mean", "_var"))]
-        kernel, others = max(sizes), sum(sizes) - max(sizes)
+        left_out = ("_mean", "_var") if cost == "params" else ()
+        each = FLOAT_BYTES if cost == "file" else 1
+        sizes = [each * f.size for f in layer.fields() if not f.name.endswith(left_out)]
+        kernel = max(sizes, default=0)  # none where another layer's kernel is used again
+        others = sum(sizes) - kernel
     if layer.groups > 1:
         return 0.0, (kernel + others) / outputs
     return kernel / (inputs * outputs), others / outputs

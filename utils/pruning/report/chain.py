@@ -46,10 +46,15 @@ def write_chain(options: ChainOptions, build: Build, command: Sequence[str] = ()
         points = [Stage(name, each.parameters, each.map50 or 0.0) for name, each in stages]
         chart = inline_svg(stages_chart(points), "mAP against parameters, stage by stage")
         parts.append(section("What each step did", figure(chart, "Left is smaller, up is better.")))
-        conf = usual_or(found[0].best_conf)
-        shown = compare_detections(networks[0], networks[-1], options.scoring, conf)
-        title = f"Detections of {names[0]} and {names[-1]}"
-        parts.append(section(title, detections(shown, found[0].best_conf)))
+        # The whole line; and its last step, which after a cut is the finetuning.
+        for first in dict.fromkeys((0, len(networks) - 2)):
+            conf = usual_or(found[first].best_conf)
+            shown = compare_detections(networks[first], networks[-1], options.scoring, conf)
+            title = f"Detections of {names[first]} and {names[-1]}"
+            parts.append(section(title, detections(shown, found[first].best_conf)))
+    if options.decided:
+        lines = "".join(f"<li>{escape(line)}</li>" for line in options.decided)
+        parts.insert(1, section("What was decided, and why", f"<ul>{lines}</ul>"))
     parts.append(section("Made from", _files(options)))
     text = PAGE.format(
         title=escape(f"{names[0]} to {names[-1]}"),

@@ -12,13 +12,15 @@ from ...detection.options import Inputs, Scoring
 class ChainOptions:
     """The models of a line, in their order; how they are scored; the folder to write.
 
-    force: over an earlier page. Raises UserError for fewer than two models.
+    force: over an earlier page. decided: why they became so, a line a decision. Raises UserError
+    for fewer than two models.
     """
 
     models: tuple[Inputs, ...]
     scoring: Scoring = field(default_factory=Scoring)
     output: str = "runs/report"
     force: bool = False
+    decided: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.models) < 2:

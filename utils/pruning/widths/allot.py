@@ -52,11 +52,9 @@ class Allotter:
         """How many channels of each group a plan keeps."""
         return tuple(int(plan.keep[group.classes].sum()) for group in self.groups)
 
-    def at_shares(self, shares: Sequence[float]) -> PrunePlan:
-        """The plan in which groups keep these shares of their channels, none more than all."""
-        return self.plan(
-            [min(size, round(size * share)) for size, share in zip(self.sizes, shares, strict=True)]
-        )
+    def counts(self, shares: Sequence[float]) -> list[int]:
+        """How many channels these shares are, none more than all."""
+        return [min(size, round(size * s)) for size, s in zip(self.sizes, shares, strict=True)]
 
     def scaled(
         self, shares: Sequence[float], holds: Callable[[PrunePlan], bool]
@@ -67,19 +65,21 @@ class Allotter:
         """
         low, high = 0.0, 1 / min(shares)  # with which all stay
 
-        def at(factor: float) -> PrunePlan:
-            return self.at_shares([factor * share for share in shares])
+        def at(factor: float) -> list[int]:
+            return self.counts([factor * share for share in shares])
 
-        found = at(low)
+        found = self.plan(at(low))
         if not holds(found):
             return None
+        known = {tuple(at(low)): True}
         for _ in range(_STEPS):
             middle = (low + high) / 2
-            plan = at(middle)
-            if holds(plan):
-                low, found = middle, plan
-            else:
-                high = middle
+            wanted = tuple(at(middle))
+            if wanted not in known:
+                plan = self.plan(wanted)
+                known[wanted] = holds(plan)
+                found = plan if known[wanted] else found
+            low, high = (middle, high) if known[wanted] else (low, middle)
         return found
 
     def exactly(self, wanted: Mapping[Group, int]) -> PrunePlan:
