@@ -1,6 +1,6 @@
 """A network by AlexeyAB's own library: what each level's head reads.
 
-python darknet_levels.py libdarknet.so my.cfg my.weights images.npy found.npz
+python -m benchmarks.families.darknet_levels libdarknet.so my.cfg my.weights images.npy found.npz
 
 The library gives the last layer's output alone. So the cfg is cut behind each head in turn: the
 numbers of the layers before it come first in the weights. It writes its lines to stdout, and ends
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-SCRIPT = Path(__file__).resolve()
+from utils.cfg import format_cfg, load_cfg
+from utils.network.layers import Head, build_layers
 
 
 def main(library: str, cfg: str, weights: str, images: str, target: str) -> None:
@@ -45,10 +46,6 @@ def main(library: str, cfg: str, weights: str, images: str, target: str) -> None
 
 def cuts(cfg: Path) -> list[tuple[str, int]]:
     """The text up to each head and, of its output, how many numbers there are."""
-    sys.path.insert(0, str(SCRIPT.parents[2]))
-    from utils.cfg import format_cfg, load_cfg
-    from utils.network.layers import Head, build_layers
-
     whole = load_cfg(cfg)
     found = []
     for layer in build_layers(whole):

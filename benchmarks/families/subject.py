@@ -18,6 +18,7 @@ from utils.network.weights import State
 from utils.translate.blocks.writer import Answer, Translated
 from utils.translate.translation import translate_checkpoint
 
+ROOT = Path(__file__).resolve().parents[2]
 _PREFIXES: dict[Answer, str] = {"one2many": "raw_", "one2one": "one2one_"}
 # What translation adds to each variance: their epsilon less Darknet's.
 _EPSILON_SHIFT = 1e-3 - 1e-5

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from utils.command.errors import UserError
 
-from .subject import Subject
+from .subject import ROOT, Subject
 
-ROOT = Path(__file__).resolve().parents[2]
 _SIDE_PX, _IMAGES, _EPOCHS = 128, 16, 2
 _SECONDS = 1800
 

@@ -25,8 +25,7 @@ from utils.runtimes.opencv import OpenCVDarknet
 from utils.runtimes.opencv_onnx import OpenCVOnnx
 from utils.translate.bn_export import for_export
 
-from .darknet_levels import SCRIPT
-from .subject import Subject, broken
+from .subject import ROOT, Subject, broken
 
 _SECONDS = 600
 
@@ -62,10 +61,10 @@ def darknet(subject: Subject) -> str:
     cfg, weights = subject.written()
     images, found = (cfg.with_suffix(suffix) for suffix in (".input.npy", ".found.npz"))
     np.save(images, subject.picture.numpy())
-    words = [subject.settings.darknet, str(cfg), str(weights), str(images), str(found)]
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=_SECONDS
-    )
+    files = (cfg, weights, images, found)
+    words = [subject.settings.darknet, *(str(path.resolve()) for path in files)]
+    command = [sys.executable, "-m", "benchmarks.families.darknet_levels", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         return f"fails: {lines[-1] if lines else done.returncode}"[:80]

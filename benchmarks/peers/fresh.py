@@ -5,8 +5,8 @@
 Each network is built from the library's own description, gets random weights with varied gammas and
 measured statistics, and is saved by the library. NAME.npz beside NAME.pt holds what the file that
 was written computes in float64, on one picture: `input` (uint8 H, W, 3), `raw_0`, `raw_1`, ...
-(4 * reg_max + nc, h, w) of each level, `one2one_0`, ... of the second set of heads, and `own_error`:
-how far its float32 is from that. Checkpoints that are there already are only run, if NPZ lack.
+(4 * reg_max + nc, h, w) of each level, `one2one_0`, ... of the second set of heads, and
+`own_error`: how far its float32 is from that. What is there already is not made again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 NAMES = ("yolov3-tiny", "yolov5n", "yolov6n", "yolov8n", "yolov8n-ghost", "yolov8n-p6", "yolov9t",
          "yolov10n", "yolo11n", "yolo12n", "yolo26n")  # fmt: skip
-_PASSES, _SIDES = 4, (256, 320)
+_PICTURES, _SIDES = 12, (256, 320)
 
 
 def main() -> None:
@@ -45,20 +45,26 @@ def main() -> None:
 
 
 def write(name: str, path: Path, classes: int) -> None:
-    """A checkpoint of random weights that a signal passes through."""
+    """A checkpoint of random weights that a signal passes through.
+
+    As the library draws them, variances fall to its epsilon, and rounding grows a thousandfold;
+    so it does where statistics are those of one picture.
+    """
     torch.manual_seed(0)
     yolo = YOLO(f"{name}.yaml", task="detect")
     model = DetectionModel(f"{name}.yaml", nc=classes, verbose=False)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.weight.requires_grad:
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         torch.nn.init.uniform_(norm.weight, 0.6, 1.4)
         torch.nn.init.normal_(norm.bias, 0.0, 0.2)
         norm.reset_running_stats()
-        norm.momentum = None  # the mean of all passes
+        norm.momentum = 1.0
     model.train()
     with torch.no_grad():
-        for number in range(_PASSES):
-            model(pixels(picture(number)))
+        model(torch.cat([pixels(picture(number)) for number in range(_PICTURES)]))
     for norm in norms:
         norm.momentum = 0.03
     yolo.model = model
