@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from utils.detection.metrics import (
     Boxes,
+    Counting,
     Floats,
     match_detections,
     mean_of_valid,
@@ -120,7 +121,7 @@ def test_a_shifted_box_is_noticed() -> None:
 @pytest.mark.parametrize("max_det", [1, 3, 100])
 def test_limit_per_image_and_class(max_det: int) -> None:
     detections, targets = random_case(5, images=4)
-    ours = score_detections(detections, targets, NC, max_det)
+    ours = score_detections(detections, targets, NC, Counting(max_det))
     theirs = coco_ap(detections, targets, images=4, max_det=max_det)
     np.testing.assert_allclose(ours.ap, theirs, atol=1e-9, rtol=0)
     if max_det < 100:
@@ -227,3 +228,28 @@ def test_no_threshold_is_best_where_nothing_is_found() -> None:
     assert np.isnan(score_detections(elsewhere, target, 2).best_conf)
     assert np.isnan(score_detections(Boxes.of([], []), target, 2).best_conf)
     assert score_detections(replace(target, score=np.array([0.3])), target, 2).best_conf == 0.3
+
+
+def test_trapezoids_between_detections() -> None:
+    """Two hits around a miss, of two targets: by hand, from the lines between the points."""
+    box = np.array([[0.0, 0, 9, 9], [20, 0, 29, 9], [50, 50, 59, 59]])
+    targets = Boxes(np.zeros(2, int), np.zeros(2, int), box[:2], np.ones(2))
+    order = [0, 2, 1]
+    found = Boxes(np.zeros(3, int), np.zeros(3, int), box[order], np.array([0.9, 0.8, 0.7]))
+    by_lines = score_detections(found, targets, 1, Counting(trapezoids=True)).ap[0]
+    # Precision 1 up to recall .5, where it falls to 2/3 at once, flat up to 1, where it ends: there
+    # the last of 100 trapezoids goes down to 0.
+    step = 0.01 / 2 * (1 - 2 / 3)
+    np.testing.assert_allclose(by_lines, 0.5 + 0.5 * 2 / 3 - 0.01 / 2 * 2 / 3 - step, atol=2e-3)
+    by_coco = score_detections(found, targets, 1).ap[0]
+    np.testing.assert_allclose(by_coco, (51 + 50 * 2 / 3) / 101, atol=1e-9)
+    assert (by_lines < by_coco).all()
+    nothing = replace(found, score=found.score[:0], xyxy=box[:0], image=found.image[:0],
+                      label=found.label[:0])  # fmt: skip
+    assert (score_detections(nothing, targets, 1, Counting(trapezoids=True)).ap == 0).all()
+
+
+def test_only_the_best_of_an_image_and_class_count() -> None:
+    detections, targets = random_case(5, images=4)
+    some, more = (score_detections(detections, targets, NC, Counting(n)).ap for n in (3, 300))
+    assert mean_of_valid(some) < mean_of_valid(more)

@@ -10,7 +10,7 @@ from torch.utils.data import get_worker_info
 from .cache import ImageCache, KeptImages, fits_in_memory
 from .images import Size, UnreadableImageError, best_reduction, read_image
 from .letterbox import Geometry, content_geometry, resize
-from .options import Fit, fitted_size
+from .options import OUR_FEEDING, Feeding, Fit, fitted_size
 from .pixels import ByteArray
 from .problems import Problem
 from .samples import Sample
@@ -26,11 +26,13 @@ class Contents:
         fit: Fit,
         channels: int = 3,
         keep_bytes: int = 0,
+        feeding: Feeding = OUR_FEEDING,
     ) -> None:
         """`keep_bytes`: how much of what is read stays in RAM."""
+        self._feeding = feeding
         self.channels = channels
         self.samples = samples
-        self.sizes = [fitted_size(sample.image_hw, img_size, fit) for sample in samples]
+        self.sizes = [fitted_size(one.image_hw, img_size, fit, feeding) for one in samples]
         self._cache: ImageCache | None = None
         self._kept = KeptImages(keep_bytes)
 
@@ -42,10 +44,11 @@ class Contents:
     def load(self, index: int) -> tuple[ByteArray, Geometry]:
         """(h, w, channels), RGB for 3, read-only, and its geometry. Raises UnreadableImageError."""
         sample, size = self.samples[index], self.sizes[index]
-        reduction = best_reduction(sample.path, sample.image_hw, size)
+        how = self._feeding
+        reduction = best_reduction(sample.path, sample.image_hw, size) if how.reduced else 1
         image = (self._cache or self._kept).get(index)
         if image is None:
-            image = resize(_decode(sample, reduction, self.channels), size)
+            image = resize(_decode(sample, reduction, self.channels), size, how.area)
             worker = get_worker_info()
             self._kept.keep(index, image, 1 if worker is None else worker.num_workers)
         return image, content_geometry(sample.image_hw, size, reduction)

@@ -22,7 +22,7 @@ from .contents import Contents
 from .images import Size, UnreadableImageError
 from .labels import FloatArray
 from .letterbox import Geometry, identity, pad
-from .options import AugmentOptions, Fit
+from .options import OUR_FEEDING, AugmentOptions, Feeding, Fit
 from .pixels import ByteArray
 from .problems import Problem, report_problems
 from .samples import Sample, load_samples, samples_without_labels, without_label_files
@@ -67,7 +67,8 @@ class DetectionDataset(Dataset[Item]):
     tell what is used and what was left out; an image whose header is sound but whose pixels do not
     decode stays in `samples`, and the loader leaves it out. unlabelled: images whose labels nobody
     knows; their samples come last, from number `labelled` on, and no mosaic mixes them with others.
-    keep_bytes: resized images stay in RAM as they come, up to so much (see cache.py).
+    keep_bytes: resized images stay in RAM as they come, up to so much (see cache.py). feeding: how
+    images become input, without augmentation.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class DetectionDataset(Dataset[Item]):
         channels: int = 3,
         unlabelled: Sequence[Path] = (),
         keep_bytes: int = 0,
+        feeding: Feeding = OUR_FEEDING,
     ) -> None:
         if rect and fit == "stretch":
             raise UserError("rectangular batches keep the aspect ratio: they need fit 'letterbox'")
@@ -96,6 +98,7 @@ class DetectionDataset(Dataset[Item]):
         self.seed = seed
         self.rect = rect
         self.channels = channels
+        self.feeding = feeding
         samples, problems = load_samples(list_path, nc)
         if without_label_files(samples):
             logger.warning("%s: none of its images has a label file; right path?", self.source)
@@ -103,7 +106,7 @@ class DetectionDataset(Dataset[Item]):
         more, unread = samples_without_labels(unlabelled)
         problems += unread
         self.samples: tuple[Sample, ...] = (*samples, *more)
-        self._contents = Contents(self.samples, img_size, fit, channels, keep_bytes)
+        self._contents = Contents(self.samples, img_size, fit, channels, keep_bytes, feeding)
         self._boxes: dict[int, FloatArray] = {}  # of tiles: the same in every epoch
         unreadable = self._contents.cache(self.source) if cache else {}
         self.problems: tuple[Problem, ...] = (*problems, *unreadable.values())
@@ -160,7 +163,7 @@ class DetectionDataset(Dataset[Item]):
             return None, [self._contents.problem(index, error)]
         geometry = geometry.placed(net_hw)
         labels = geometry.labels_to_net(self.samples[index].labels)
-        return _item(pad(content, net_hw), labels, geometry, index), []
+        return _item(pad(content, net_hw, self.feeding.grey), labels, geometry, index), []
 
     def _tiles(self, indices: Sequence[int]) -> tuple[list[Tile], list[Problem]]:
         """Resized images and their boxes, (n, 5): class, x1, y1, x2, y2 in pixels of the tile."""

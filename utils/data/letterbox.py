@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 
 from .images import Size
-from .options import Fit, fitted_size
+from .options import OUR_FEEDING, Fit, fitted_size
 from .pixels import ByteArray
 
 Boxes = TypeVar("Boxes", npt.NDArray[Any], torch.Tensor)
 
-GREY = 128  # .5, as Darknet's letterbox_image
+GREY = OUR_FEEDING.grey
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,12 @@ class Geometry:
 
     def to_image(self, boxes_xyxy_px: Boxes) -> Boxes:
         """Boxes (..., 4) in network input pixels -> pixels of the original image, clipped to it."""
+        return _clip(self.beyond_image(boxes_xyxy_px), self.image_hw)
+
+    def beyond_image(self, boxes_xyxy_px: Boxes) -> Boxes:
+        """As `to_image`, not clipped."""
         (sy, sx), (oy, ox) = self.scale_yx, self.offset_yx
-        boxes = _map(boxes_xyxy_px, (1 / sx, 1 / sy), (-ox / sx, -oy / sy))
-        return _clip(boxes, self.image_hw)
+        return _map(boxes_xyxy_px, (1 / sx, 1 / sy), (-ox / sx, -oy / sy))
 
     def labels_to_net(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(n, 5) class, xc, yc, w, h normalised to the image -> the same normalised to the net."""
@@ -75,7 +78,7 @@ def identity(net_hw: Size) -> Geometry:
     return Geometry(net_hw, net_hw, (1.0, 1.0))
 
 
-def resize(image: ByteArray, size: Size) -> ByteArray:
+def resize(image: ByteArray, size: Size, area: bool = OUR_FEEDING.area) -> ByteArray:
     """`image` resized to `size` (height, width), without padding; itself when it has that size.
 
     Bilinear, as the runtimes do it, down to half the size; below, where that skips pixels, by area.
@@ -83,7 +86,8 @@ def resize(image: ByteArray, size: Size) -> ByteArray:
     h, w = image.shape[:2]
     if (h, w) == size:
         return image
-    way = cv2.INTER_AREA if h > 2 * size[0] or w > 2 * size[1] else cv2.INTER_LINEAR
+    skips = area and (h > 2 * size[0] or w > 2 * size[1])
+    way = cv2.INTER_AREA if skips else cv2.INTER_LINEAR
     resized = np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way), np.uint8)
     return resized.reshape(*size, -1)  # OpenCV drops the axis of a single channel
 
@@ -97,9 +101,9 @@ def content_geometry(image_hw: Size, size: Size, reduction: int = 1) -> Geometry
     return Geometry(image_hw, size, (size[0] / reach_y, size[1] / reach_x))
 
 
-def pad(image: ByteArray, net_hw: Size) -> ByteArray:
+def pad(image: ByteArray, net_hw: Size, grey: int = GREY) -> ByteArray:
     """A copy of `image` centred on grey (see `Geometry.placed`)."""
-    out = np.full((*net_hw, image.shape[2]), GREY, np.uint8)
+    out = np.full((*net_hw, image.shape[2]), grey, np.uint8)
     h, w = image.shape[:2]
     top, left = (net_hw[0] - h) // 2, (net_hw[1] - w) // 2
     out[top : top + h, left : left + w] = image

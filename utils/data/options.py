@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -13,12 +14,33 @@ Fit = Literal["letterbox", "stretch"]
 FLIP = 0.5  # where neither a user nor a cfg speaks of it
 
 
-def fitted_size(image_hw: tuple[int, int], net_hw: tuple[int, int], fit: Fit) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Feeding:
+    """The details of how an image becomes input, in which programs differ.
+
+    grey: level of the border of a letterbox. reduced: a JPEG is decoded at the smallest of its
+    sizes that will do. area: more than halved, each pixel is a mean. rounded_up: sizes are.
+    """
+
+    grey: int = 128  # .5, as Darknet's letterbox_image
+    reduced: bool = True
+    area: bool = True
+    rounded_up: bool = False
+
+
+OUR_FEEDING = Feeding()
+ULTRALYTICS_FEEDING = Feeding(114, reduced=False, area=False, rounded_up=True)
+
+
+def fitted_size(
+    image_hw: tuple[int, int], net_hw: tuple[int, int], fit: Fit, feeding: Feeding = OUR_FEEDING
+) -> tuple[int, int]:
     """Size (height, width) in pixels that an image takes within the network's input."""
     if fit == "stretch":
         return net_hw
     ratio = min(net_hw[0] / image_hw[0], net_hw[1] / image_hw[1])
-    height, width = (max(round(side * ratio), 1) for side in image_hw)
+    whole = math.ceil if feeding.rounded_up else round
+    height, width = (max(whole(side * ratio), 1) for side in image_hw)
     return min(height, net_hw[0]), min(width, net_hw[1])
 
 

@@ -22,7 +22,7 @@ from ..data.dataset import DetectionDataset
 from ..data.detections import Detections
 from ..data.letterbox import unit_range
 from ..data.loader import Batch, Loader
-from .metrics import MAX_DET_PER_CLASS, Boxes, ClassScores, mean_of_valid, score_detections
+from .metrics import COCO_COUNTING, Boxes, ClassScores, Counting, mean_of_valid, score_detections
 from .nms import nms
 from .options import CONF_THRES, IOU_THRES, MAX_DET, PLAIN, NmsKind
 from .results import ClassRow, Metrics, Seconds
@@ -57,7 +57,7 @@ class EvalOptions:
 
     conf_thres, iou_thres, max_det, multi_label and nms_kind are those of `utils.nms.nms`. The
     threshold is low on purpose: mAP needs the whole curve, and one threshold makes all figures
-    comparable.
+    comparable. clipped: what lies beyond the image is cut off.
     """
 
     conf_thres: float = CONF_THRES
@@ -65,6 +65,7 @@ class EvalOptions:
     max_det: int = MAX_DET
     multi_label: bool = True
     nms_kind: NmsKind = PLAIN
+    clipped: bool = True
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
@@ -121,7 +122,8 @@ def collect(
         )
         images.extend(batch.indices)
         for own, geometry, index in zip(kept, batch.geometries, batch.indices, strict=True):
-            found.append(own.moved(geometry.to_image))
+            back = geometry.to_image if options.clipped else geometry.beyond_image
+            found.append(own.moved(back))
             truth.append(_targets(loader.dataset.samples[index].labels, geometry.image_hw))
         spent["nms"] += time.perf_counter() - start
 
@@ -167,11 +169,11 @@ def measure(
     collected: Collected,
     nc: int,
     names: Sequence[str],
-    max_det_per_class: int = MAX_DET_PER_CLASS,
+    counting: Counting = COCO_COUNTING,
 ) -> Metrics:
-    """COCO's metrics of collected detections."""
+    """The metrics of collected detections."""
     start = time.perf_counter()
-    scores = score_detections(collected.detections, collected.targets, nc, max_det_per_class)
+    scores = score_detections(collected.detections, collected.targets, nc, counting)
     spent = dataclasses.replace(collected.seconds, metrics=time.perf_counter() - start)
     return Metrics(
         map50=mean_of_valid(scores.ap[:, 0]),

@@ -26,6 +26,23 @@ MAX_DET_PER_CLASS = 100
 
 
 @dataclass(frozen=True)
+class Counting:
+    """How AP is counted; programs differ (see score.py).
+
+    max_det: detections per image and class that count, the best ones. clipped: boxes end at the
+    image's border. trapezoids: the area under the curve with straight lines between detections;
+    else COCO's mean of the highest precision from each recall on.
+    """
+
+    max_det: int = MAX_DET_PER_CLASS
+    clipped: bool = True
+    trapezoids: bool = False
+
+
+COCO_COUNTING = Counting()
+
+
+@dataclass(frozen=True)
 class Boxes:
     """n labelled boxes of a whole set of images, side by side, so that no loop need go over these.
 
@@ -79,16 +96,13 @@ class ClassScores:
 
 
 def score_detections(
-    detections: Boxes, targets: Boxes, nc: int, max_det: int = MAX_DET_PER_CLASS
+    detections: Boxes, targets: Boxes, nc: int, counting: Counting = COCO_COUNTING
 ) -> ClassScores:
-    """AP at ten IoU thresholds, and the best F1, of each of `nc` classes.
-
-    At most `max_det` detections, the best ones, count per image and class.
-    """
-    found = match_detections(detections, targets, nc, max_det)
+    """AP at ten IoU thresholds, and the best F1, of each of `nc` classes."""
+    found = match_detections(detections, targets, nc, counting.max_det)
     pairs = np.unique(np.stack((targets.label, targets.image)), axis=1)
     rows = [
-        _score_class(found.hits[low:high], found.score[low:high], int(count))
+        _score_class(found.hits[low:high], found.score[low:high], int(count), counting)
         for (low, high), count in zip(pairwise(found.spans), found.targets, strict=True)
     ]
     table = np.array(rows).reshape(nc, -1)
@@ -230,7 +244,7 @@ def iou_of_pairs(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
     return overlap
 
 
-def _score_class(hits: Bools, score: Floats, targets: int) -> list[float]:
+def _score_class(hits: Bools, score: Floats, targets: int, counting: Counting) -> list[float]:
     """Precision, recall, F1 and confidence at the best F1, then AP (10); `score` falls."""
     if targets == 0:
         return [float("nan")] * (4 + len(IOU_THRESHOLDS))
@@ -240,7 +254,8 @@ def _score_class(hits: Bools, score: Floats, targets: int) -> list[float]:
     precision = true_positives / (detected[:, None] + np.spacing(1))
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     best = _best_f1(true_positives[:, 0], detected, score, targets)
-    return [*best, *(_interpolate(r, p) for r, p in zip(recall.T, envelope.T, strict=True))]
+    area = _by_trapezoids if counting.trapezoids else _interpolate
+    return [*best, *(area(r, p) for r, p in zip(recall.T, envelope.T, strict=True))]
 
 
 def _interpolate(recall: Floats, envelope: Floats) -> float:
@@ -248,6 +263,15 @@ def _interpolate(recall: Floats, envelope: Floats) -> float:
     index = np.searchsorted(recall, RECALL_POINTS, side="left")
     reached = index[index < len(recall)]
     return float(envelope[reached].sum() / len(RECALL_POINTS))
+
+
+def _by_trapezoids(recall: Floats, envelope: Floats) -> float:
+    """The area under straight lines between detections, by 100 trapezoids; from precision 1 on."""
+    if not len(recall):
+        return 0.0
+    x = np.concatenate(([0.0], recall, [recall[-1], 1.0]))
+    y = np.concatenate(([1.0], envelope, [0.0, 0.0]))
+    return float(np.trapezoid(np.interp(RECALL_POINTS, x, y), RECALL_POINTS))
 
 
 def _best_f1(

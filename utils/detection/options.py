@@ -12,6 +12,8 @@ from ..command.errors import UserError
 from ..command.option_values import require_count
 
 NmsName = Literal["default", "greedynms", "diounms", "none"]
+# How a data set is fed and figures are counted: as COCO does, or as ultralytics' val does.
+Rules = Literal["coco", "ultralytics"]
 IouKind = Literal["iou", "giou", "diou", "ciou"]
 
 CONF_THRES = 0.001
@@ -46,6 +48,7 @@ class Scoring:
 
     `data` is a `.data` file; without one nothing is scored. `fit` and `nms` may be "cfg": what the
     cfg says (see `as_the_cfg_says`). `device` as `pick_device` takes it. `seed` draws images.
+    `rules`: of input and figures (see `score.py`).
     """
 
     data: str = ""
@@ -55,6 +58,7 @@ class Scoring:
     workers: int = 2
     device: str = ""
     seed: int = 0
+    rules: Rules = "coco"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..cfg.head_note import HEAD_NOTE
+from ..cfg.module_note import Held, module_line
 from ..cfg.notes import INITIAL_NOTE
 
 COCO_CLASSES = 80
@@ -62,6 +63,7 @@ class Draft:
         self._parts = ["\n".join(f"# {line}" for line in title)]
         self._note = ""
         self.inside = ""  # a comment within the next section
+        self.held: list[str] = []  # the modules of the next convolutions, as their notes say them
         self._layers = 0
         self._backbone_layers = 0
 
@@ -112,6 +114,9 @@ class Draft:
 
     def put(self, spec: ConvSpec) -> int:
         """The convolution of a spec."""
+        if self.held:
+            module, _, part = self.held.pop(0).partition(":")
+            self.inside = module_line(Held(module, part))
         options: dict[str, Value] = {"batch_normalize": 1} if spec.batch_normalize else {}
         options.update(filters=spec.filters, size=spec.size, stride=spec.stride)
         if spec.groups > 1:

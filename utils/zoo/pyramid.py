@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..cfg.module_note import MODEL_NOTE
 from .draft import Draft
+from .modules import names
+from .modules.names import Module
 from .ultralytics_blocks import HeadKind, Step, fresh_heads
 
 
@@ -37,12 +41,20 @@ SIZES = {
 
 
 @dataclass(frozen=True)
+class Block:
+    """A step, and the module of the library that it is."""
+
+    step: Step
+    module: Module
+
+
+@dataclass(frozen=True)
 class Stage:
     """`down` halves the size, `blocks` follow; `title` is the comment above them."""
 
     title: str
-    down: Step
-    blocks: Step
+    down: Block
+    blocks: Block
 
 
 @dataclass(frozen=True)
@@ -53,32 +65,85 @@ class Pyramid:
     widths: channels at strides 8, 16, 32, which the heads read.
     """
 
-    stem: Step
+    stem: Block
     stages: tuple[Stage, Stage, Stage, Stage]
-    end: tuple[tuple[str, Step], ...]
-    up: tuple[Step, Step]
-    down: tuple[tuple[Step, Step], tuple[Step, Step]]
+    end: tuple[tuple[str, Block], ...]
+    up: tuple[Block, Block]
+    down: tuple[tuple[Block, Block], tuple[Block, Block]]
     widths: tuple[int, int, int]
+
+    @property
+    def backbone(self) -> tuple[Block, ...]:
+        """All blocks up to stride 32."""
+        stages = [block for stage in self.stages for block in (stage.down, stage.blocks)]
+        return (self.stem, *stages, *(block for _, block in self.end))
+
+
+class _Placing:
+    """Writes blocks in the order of the library's list, in which they have numbers."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.number = 0
+
+    def put(self, block: Block) -> int:
+        """The block, noted as the next one. ValueError unless it has a convolution per name."""
+        self.draft.held = block.module.places(self.number)
+        self.number += 1
+        end = block.step(self.draft)
+        if self.draft.held:
+            raise ValueError(f"{block.module.kind}: nothing is called {self.draft.held}")
+        return end
+
+    def joined(self, *sources: int, upsampled: bool = False) -> int:
+        """The last layer, maybe twice the size, beside others; of the list one or two blocks."""
+        self.number += 1 + upsampled
+        last = self.draft.upsample() if upsampled else self.draft.last
+        return self.draft.route(last, *sources)
 
 
 def write(draft: Draft, parts: Pyramid, nc: int, kind: HeadKind) -> str:
     """The whole network, at 640x640, for `nc` classes."""
-    _net(draft)
-    stride8, stride16, stride32 = _backbone(draft, parts)
+    _net(draft, description(parts, nc, kind))
+    placing = _Placing(draft)
+    stride8, stride16, stride32 = _backbone(placing, parts)
     draft.note("Neck: up to stride 16")
     draft.read(stride32)
-    draft.route(draft.upsample(), stride16)
-    level16 = parts.up[0](draft)
+    placing.joined(stride16, upsampled=True)
+    level16 = placing.put(parts.up[0])
     draft.note("Neck: up to stride 8")
     draft.read(level16)
-    draft.route(draft.upsample(), stride8)
-    levels = [parts.up[1](draft)]
+    placing.joined(stride8, upsampled=True)
+    levels = [placing.put(parts.up[1])]
     for stride, skip, (down, blocks) in zip((16, 32), (level16, stride32), parts.down, strict=True):
         draft.note(f"Neck: down to stride {stride}")
-        draft.route(down(draft), skip)
-        levels.append(blocks(draft))
+        placing.put(down)
+        placing.joined(skip)
+        levels.append(placing.put(blocks))
+    draft.held = list(names.heads(placing.number, len(levels), kind.light, kind.two_sets))
     fresh_heads(draft, levels, parts.widths, nc, kind)
     return draft.text()
+
+
+def description(parts: Pyramid, nc: int, kind: HeadKind) -> dict[str, object]:
+    """What the library builds this network from: its blocks in a list, by number."""
+    stride8, stride16, stride32 = 4, 6, len(parts.backbone) - 1
+    up16, up8 = stride32 + 3, stride32 + 6
+    upsample = [-1, 1, "nn.Upsample", ["None", 2, "nearest"]]
+
+    def concat(skip: int) -> list[object]:
+        return [[-1, skip], 1, "Concat", [1]]
+
+    rows: list[object] = []
+    for block, skip in zip(parts.up, (stride16, stride8), strict=True):
+        rows += [upsample, concat(skip), block.module.row()]
+    for (down, block), skip in zip(parts.down, (up16, stride32), strict=True):
+        rows += [down.module.row(), concat(skip), block.module.row()]
+    levels = [up8, up8 + 3, up8 + 6]
+    rows.append([levels, 1, kind.module, ["nc"]])
+    plain = {"reg_max": kind.reg_max, "end2end": True} if kind.reg_max == 1 else {}
+    backbone = [block.module.row() for block in parts.backbone]
+    return {"nc": nc, **plain, "backbone": backbone, "head": rows}
 
 
 def title(name: str, module: str, what: str, by: str = "make_cfg.py") -> Sequence[str]:
@@ -90,23 +155,25 @@ def title(name: str, module: str, what: str, by: str = "make_cfg.py") -> Sequenc
     )
 
 
-def _backbone(draft: Draft, parts: Pyramid) -> tuple[int, int, int]:
+def _backbone(placing: _Placing, parts: Pyramid) -> tuple[int, int, int]:
     """Returns the ends of the stages at strides 8, 16 and 32."""
+    draft = placing.draft
     draft.note("Backbone")
-    parts.stem(draft)
+    placing.put(parts.stem)
     ends = []
     for stage in parts.stages:
         draft.note(stage.title)
-        stage.down(draft)
-        ends.append(stage.blocks(draft))
+        placing.put(stage.down)
+        ends.append(placing.put(stage.blocks))
     for comment, step in parts.end:
         draft.note(comment)
-        ends[3] = step(draft)
+        ends[3] = placing.put(step)
     draft.end_backbone()
     return ends[1], ends[2], ends[3]
 
 
-def _net(draft: Draft) -> None:
+def _net(draft: Draft, described: dict[str, object]) -> None:
+    draft.inside = f"# darkslim {MODEL_NOTE} {json.dumps(described)}"
     draft.net(
         batch=16,
         subdivisions=1,

@@ -142,12 +142,13 @@ def last_conv(filters: int) -> ConvSpec:
 class HeadKind:
     """reg_max: bins of a side; light: class branches of depthwise convolutions.
 
-    two_sets: one for NMS, which only trains, and one that needs none.
+    two_sets: one for NMS, which only trains, and one that needs none. module: the library's class.
     """
 
     reg_max: int = 16
     light: bool = True
     two_sets: bool = False
+    module: str = "Detect"
 
 
 def fresh_heads(

@@ -17,7 +17,7 @@ from ...command.cli import (
 )
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of
-from ...detection.options import CONF_THRES, IOU_THRES, MAX_DET, Scoring
+from ...detection.options import CONF_THRES, IOU_THRES, MAX_DET, Rules, Scoring
 from ..options import BACKENDS, backend_of
 from .options import Amp, Task, ValOptions
 
@@ -39,6 +39,7 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ValOptions:
             batch_size=args.batch_size,
             workers=args.workers,
             device=args.device,
+            rules=args.rules,
         ),
         task=args.task,
         conf_thres=args.conf_thres,
@@ -74,6 +75,14 @@ def make_parser(doc: str | None) -> Parser:
     add("--max-det", type=positive_int, default=MAX_DET, help="detections per image after NMS")
     add_nms(parser)
     add_fit(parser)
+    add(
+        "--rules",
+        choices=get_args(Rules),
+        default="coco",
+        help="how images are fed and mAP is counted: as pycocotools does, in the original images; "
+        "or as ultralytics' own val(rect=False), to the last digit, which is up to .005 higher or "
+        "lower (give both the same --iou-thres: there .7)",
+    )
     add(
         "--backend", choices=BACKENDS, help="what runs the model; left out: by the file, else torch"
     )

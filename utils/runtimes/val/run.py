@@ -17,7 +17,7 @@ from ...data.dataset import DetectionDataset
 from ...detection.evaluate import Collected, EvalOptions, Predict, measure
 from ...detection.plots.write import write_plots
 from ...detection.results import Metrics
-from ...detection.score import collect_on, scoring_images
+from ...detection.score import collect_on, counting_of, scoring_images
 from ...network.darknet import Build, Network
 from ..choose import open_backend, torch_backend, with_weights
 from .options import Amp, ValOptions
@@ -50,7 +50,7 @@ def _evaluate(options: ValOptions, build: Build) -> Metrics:
     how = eval_options(options)
     predict = _open(options, network, torch.device(how.device))
     found = collect_on(images, predict, network, options.scoring, how)
-    metrics = measure(found, spec.nc, spec.names)
+    metrics = measure(found, spec.nc, spec.names, counting_of(options.scoring.rules))
     if options.save_json:
         write_json(options.save_json, found, images)
     if options.plots:

@@ -1,0 +1,1 @@
+"""Checkpoints of all families through everything that darkslim does with them: one table."""
