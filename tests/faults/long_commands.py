@@ -26,12 +26,12 @@ _QUIET = ["--img-size", "32", "--device", "cpu", "--workers", "0", "--batch-size
 _TRAIN = ["--cfg", "my.cfg", "--data", "my.data", *_QUIET, "--noplots", "--name", "r"]
 _STEPS = [
     *_MODEL, "--data", "my.data", *_QUIET, "--steps", "1", "--target", "0.25", "--output", "it",
-    "--epochs-per-step", "2", "--train-flags=--mosaic 0 --warmup-epochs 0 --noplots",
+    "--epochs-per-step", "1", "--train-flags=--mosaic 0 --warmup-epochs 0 --noplots",
 ]  # fmt: skip
 _ONNX = [*_MODEL, "--format", "onnx", "--output", "out/net"]
 _CURVES = [*_MODEL, "--data", "my.data", "--fast", "--img-size", "32", "--output", "out"]
 _SMALLER = [
-    *_MODEL, "--data", "my.data", *_QUIET, "--keep-params", "0.5", "--epochs", "6", "--output",
+    *_MODEL, "--data", "my.data", *_QUIET, "--keep-params", "0.5", "--epochs", "3", "--output",
     "out",
 ]  # fmt: skip
 _WIDTHS = [
