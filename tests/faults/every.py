@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.faults import short_commands
 from tests.faults.kills import require_same
-from tests.faults.long_commands import CASES, Case, going_on, write_start
+from tests.faults.long_commands import CASES, NOTHING_TO_DO, Case, going_on, write_start
 from tests.faults.shim import (
     ERRORS,
     KINDS,
@@ -35,7 +35,6 @@ from tests.faults.shim import (
     state,
 )  # fmt: skip
 
-NOTHING_TO_DO = ("epochs are done", "exists already", "is done")
 _SHORT_ONE_IN = 8
 
 

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -111,12 +112,27 @@ def _install(counter: _Counter) -> None:
     sys.addaudithook(hook)
 
 
-def run(main: Callable[[list[str]], Any], argv: list[str], fault: Fault, folder: Path) -> Ended:
-    """A command in a forked process, with the folder as its working directory."""
+def run(
+    main: Callable[[list[str]], Any],
+    argv: list[str],
+    fault: Fault,
+    folder: Path,
+    meanwhile: Callable[[int], object] | None = None,
+) -> Ended:
+    """A command in a forked process, with the folder as its working directory.
+
+    meanwhile: called with its number while it runs; it then leads a process group of its own.
+    """
     read, write = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(write)
+        if meanwhile is not None:
+            with suppress(OSError):  # it has done so itself, or ended already
+                os.setpgid(child, child)
+            meanwhile(child)
         with os.fdopen(read, "rb") as pipe:
             text = pipe.read().decode("utf-8", "replace")
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -128,6 +144,8 @@ def run(main: Callable[[list[str]], Any], argv: list[str], fault: Fault, folder:
     status, known = 1, set(sys.modules)
     try:
         os.close(read)
+        if meanwhile is not None:
+            os.setpgid(0, 0)
         os.chdir(folder)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(write, 2)
@@ -155,8 +173,14 @@ def imported(modules: Iterable[str]) -> None:
 
 
 def _status(main: Callable[[list[str]], Any], argv: list[str]) -> int:
+    def unmasked(_: object) -> None:
+        """Ctrl-C meets the command, and nothing of what surrounds it here."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        main(argv)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
     try:
-        run_main(lambda _: main(argv))
+        run_main(unmasked)
     except SystemExit as end:
         return int(end.code or 0)
     except BaseException:

@@ -14,7 +14,8 @@ import make_cfg
 import mask_prune
 import slim_prune
 import translate
-from models import Darknet, convert
+from models import Darknet
+from tests.faults.long_commands import convert_file
 from tests.faults.shim import (
     ERRORS,
     KINDS,
@@ -45,11 +46,6 @@ def project(folder: Path) -> None:
     for name, write in CORPORA.items():
         (folder / name).mkdir()
         write(folder / name)
-
-
-def convert_main(argv: list[str]) -> None:
-    """`models.convert`, as the README has it."""
-    convert(*argv)
 
 
 MODEL = ["--cfg", "my.cfg", "--weights", "my.weights"]
@@ -89,7 +85,7 @@ COMMANDS = {
         ("new.cfg",),
         ("--force",),
     ),
-    "convert": Command(convert_main, ["my.cfg", "my.weights"], ("converted.pt",)),
+    "convert": Command(convert_file, ["my.cfg", "my.weights"], ("converted.pt",)),
     "mask": Command(
         mask_prune.main,
         [*MODEL, "--amount", "0.3", "--method", "l1_unstructured"],
