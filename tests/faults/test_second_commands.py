@@ -22,8 +22,8 @@ import sensitivity
 import sparsity
 import translate
 import val
+from tests.faults.other import Other
 from tests.faults.shim import state
-from tests.faults.test_two_at_once import Other
 from tests.fuzz import corpus
 from utils.annotations.__main__ import main as convert_annotations
 from utils.command.errors import UserError
