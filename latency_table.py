@@ -20,6 +20,7 @@ from pathlib import Path
 
 from utils.command.cli import Parser, add_device, add_img_size, img_size, positive_int, run_main
 from utils.command.errors import UserError
+from utils.command.files import alone
 from utils.command.optional import require
 from utils.detection.inputs import add_inputs, inputs_of, require_inputs
 from utils.runtimes.needs import needs_of
@@ -48,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
     from utils.pruning.goals.measured_table import measure_table_file
     from utils.pruning.goals.table_file import write_table_file
 
-    table = measure_table_file(model, args.runtime, Darknet, args.device, args.threads)
-    write_table_file(table, output)
+    with alone(output):
+        table = measure_table_file(model, args.runtime, Darknet, args.device, args.threads)
+        write_table_file(table, output)
     print(f"{args.runtime}: {table.whole_ms['p10']:.3f} ms as it is (median "
           f"{table.whole_ms['median']:.3f})\nWrote {output}")  # fmt: skip
     return output

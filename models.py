@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from utils.cfg import Cfg, parse_cfg, save_cfg
 from utils.command.errors import UserError
-from utils.command.files import all_or_none
+from utils.command.files import all_or_none, alone
 from utils.network.batch_norm.epsilon import for_epsilon
 from utils.network.cfg_of import read_cfg
 from utils.network.checkpoints.file import save_checkpoint
@@ -298,10 +298,16 @@ def convert(cfg: str | Path, weights: str | Path, bn_epsilon: BnEpsilon = "darkn
     training was of a pruned one, say) is converted as what it is, and `converted.cfg` is written,
     too. Raises UserError where nothing says what the weights belong to.
     """
-    model = _model_of(cfg, weights)
     target = Path(weights).with_name("converted.pt")
     if is_checkpoint(weights):
         target = target.with_suffix(".weights")
+    with alone(target):
+        return _converted(cfg, weights, target, bn_epsilon)
+
+
+def _converted(cfg: str | Path, weights: str | Path, target: Path, bn_epsilon: BnEpsilon) -> Path:
+    model = _model_of(cfg, weights)
+    if target.suffix == ".weights":
         if model.ranges:
             logger.warning("%s: its int8 ranges have no place in a .weights file", weights)
         model.load_state(dict(for_epsilon(model.state_dict(), model.rules, bn_epsilon)))

@@ -22,9 +22,10 @@ def main() -> int:
     with subprocess.Popen(command, env=environment) as process:
         while True:
             try:
-                return process.wait()
+                status = process.wait()
             except KeyboardInterrupt:  # the terminal tells both: what to say is the command's
                 continue
+            return status if status >= 0 else 128 - status  # of a signal, as a shell has it
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """SIGKILL at random moments of the long commands, then `--resume`: what an undisturbed one writes.
 
     python -m tests.faults.kills --kills 20 --seed 7
-    python -m tests.faults.kills --only train export
+    python -m tests.faults.kills --only train export --signals KILL TERM INT
 
 A trial starts a command anew, kills it and all it has started after a random share of the time that
 it takes, and goes on as a user would: --resume where it has something to go on from, else the same
@@ -14,51 +14,55 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from tests.faults.long_commands import CASES, Case, going_on, write_start
-from tests.faults.shim import Fault, run
+from tests.faults.long_commands import CASES, NOTHING_TO_DO, Case, going_on, write_start
+from tests.faults.shim import Fault, fresh, imported, run
 from tests.support.training_project import assert_same
 
 _MOST_DYING_S = 2  # where nothing reaps orphans, they stay in their group, dead
 
 
-def trial(case: Case, start: Path, folder: Path, after_s: float) -> bool:
-    """Kill a command and let it go on to its end; whether it still ran when it was killed.
+def trial(
+    case: Case, start: Path, folder: Path, after_s: float, how: signal.Signals = signal.SIGKILL
+) -> bool:
+    """End a command and let it go on to its end; whether it still ran when it was ended.
 
-    Raises AssertionError where a later command does not end well.
+    Raises AssertionError where a later command does not end well, or where Ctrl-C is answered by
+    more than words.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(start, folder)
-    killed = _killed(case, folder, after_s)
-    ended = going_on(case, folder)
-    done = "epochs are done" in ended.said  # the kill came after the last one: said, no fault
-    assert ended.status == 0 or (ended.status == 2 and done), ended.said
-    return killed
+    fresh(start, folder)
+    met = []
+
+    def end(child: int) -> None:
+        met.append(_ended_after(child, after_s, how))
+
+    ended = run(case.main, case.argv, Fault(), folder, end)
+    assert "Traceback" not in ended.said, ended.said
+    again = going_on(case, folder)
+    done = any(words in again.said for words in NOTHING_TO_DO)
+    assert again.status == 0 or (again.status == 2 and done), again.said
+    return met[0]
 
 
-def _killed(case: Case, folder: Path, after_s: float) -> bool:
-    child = os.fork()
-    if not child:
-        os.setpgid(0, 0)
-        run(case.main, case.argv, Fault(), folder)
-        os._exit(0)
+def _ended_after(child: int, after_s: float, how: signal.Signals) -> bool:
     end = time.monotonic() + after_s
     while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG)[0]:
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return False
         time.sleep(0.002)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    _wait_for_all(child)
+    os.killpg(child, how)
+    if how == signal.SIGKILL:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        _wait_for_all(child)
     return True
 
 
@@ -70,7 +74,19 @@ def _wait_for_all(group: int) -> None:
             os.killpg(group, 0)
         except ProcessLookupError:
             return
+        if _alone(group):
+            return
         time.sleep(0.002)
+
+
+def _alone(group: int) -> bool:
+    """Whether nobody is left of a group but its dead first, who waits for us."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            words = status.read_text().rpartition(")")[2].split()
+            if int(words[2]) == group and words[0] != "Z":
+                return False
+    return True
 
 
 def require_same(case: Case, whole: Path, folder: Path) -> None:
@@ -91,26 +107,31 @@ def require_same(case: Case, whole: Path, folder: Path) -> None:
     assert not left, f"left behind: {left}"
 
 
-def kills_of(case: Case, seed: str, kills: int, folder: Path) -> list[str]:
-    """Trials of a command until so many kills have met it; the faults, one line each."""
+def kills_of(
+    case: Case, seed: str, kills: int, folder: Path, signals: Sequence[str] = ("KILL",)
+) -> list[str]:
+    """Trials of a command until so many kills have met it; the faults, one line each.
+
+    The signals take turns.
+    """
     start, whole = folder / "start", folder / "whole"
     if not start.exists():
         write_start(start)
-    shutil.rmtree(whole, ignore_errors=True)
-    shutil.copytree(start, whole)
+    imported(run(case.main, case.argv, Fault(), fresh(start, whole)).modules)
     begun = time.monotonic()
-    sound = run(case.main, case.argv, Fault(), whole)
+    sound = run(case.main, case.argv, Fault(), fresh(start, whole))
     takes_s = time.monotonic() - begun
     assert sound.status == 0, sound.said
     moments, met, faults = random.Random(seed), 0, []
     while met < kills:
         after_s = takes_s * moments.random()
+        how = signal.Signals[f"SIG{signals[met % len(signals)]}"]
         killed = True  # also where what follows fails
         try:
-            killed = trial(case, start, folder / "work", after_s)
+            killed = trial(case, start, folder / "work", after_s, how)
             require_same(case, whole, folder / "work")
         except AssertionError as error:
-            faults.append(f"killed after {after_s:.3f} of {takes_s:.3f} s: {error}")
+            faults.append(f"{how.name} after {after_s:.3f} of {takes_s:.3f} s: {error}")
         met += killed
         print(f"{met} of {kills}, {len(faults)} faults", file=sys.stderr, flush=True)
     return faults
@@ -124,12 +145,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--kills", type=int, default=20, help="of each command")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--signals", nargs="+", choices=("KILL", "TERM", "INT"), default=["KILL"],
+        help="in turns; INT is Ctrl-C",
+    )  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=tuple(CASES), help="these commands alone")
     args = parser.parse_args(argv)
     bad = 0
     for name in args.only or CASES:
         with tempfile.TemporaryDirectory(prefix="darkslim-kills-") as folder:
-            faults = kills_of(CASES[name], f"{args.seed} {name}", args.kills, Path(folder))
+            faults = kills_of(
+                CASES[name], f"{args.seed} {name}", args.kills, Path(folder), args.signals
+            )
         print(f"{name:<16} {args.kills} kills, {len(faults)} faults", *faults, sep="\n  ")
         bad += len(faults)
     return int(bad > 0)

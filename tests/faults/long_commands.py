@@ -15,10 +15,14 @@ import export
 import iterative_prune
 import search
 import sensitivity
+import slim_prune
 import train
-from models import Darknet
+import translate
+from models import Darknet, convert
 from tests.faults.shim import Ended, Fault, run
+from tests.fuzz import corpus
 from tests.support.training_project import write_project
+from utils.annotations.__main__ import main as convert_annotations
 
 Main = Callable[[list[str]], Any]
 _MODEL = ["--cfg", "my.cfg", "--weights", "my.weights"]
@@ -26,12 +30,12 @@ _QUIET = ["--img-size", "32", "--device", "cpu", "--workers", "0", "--batch-size
 _TRAIN = ["--cfg", "my.cfg", "--data", "my.data", *_QUIET, "--noplots", "--name", "r"]
 _STEPS = [
     *_MODEL, "--data", "my.data", *_QUIET, "--steps", "1", "--target", "0.25", "--output", "it",
-    "--epochs-per-step", "2", "--train-flags=--mosaic 0 --warmup-epochs 0 --noplots",
+    "--epochs-per-step", "1", "--train-flags=--mosaic 0 --warmup-epochs 0 --noplots",
 ]  # fmt: skip
 _ONNX = [*_MODEL, "--format", "onnx", "--output", "out/net"]
 _CURVES = [*_MODEL, "--data", "my.data", "--fast", "--img-size", "32", "--output", "out"]
 _SMALLER = [
-    *_MODEL, "--data", "my.data", *_QUIET, "--keep-params", "0.5", "--epochs", "6", "--output",
+    *_MODEL, "--data", "my.data", *_QUIET, "--keep-params", "0.5", "--epochs", "3", "--output",
     "out",
 ]  # fmt: skip
 _WIDTHS = [
@@ -39,6 +43,13 @@ _WIDTHS = [
     "--batch-size", "4", "--recalibrate", "3", "--target-params", "0.5", "--trials", "4",
     "--output", "out",
 ]  # fmt: skip
+# What is said where all was done already: no fault, if all is there.
+NOTHING_TO_DO = ("epochs are done", "exists already", "is done", "holds other files")
+
+
+def convert_file(argv: list[str]) -> None:
+    """`models.convert`, as the README has it."""
+    convert(*argv)
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,19 @@ CASES = {
         export.main, [*_MODEL, "--format", "darknet", "--output", "out/net"], [], "",
         ("out/net.cfg", "out/net.weights"), ("--force",),
     ),
+    "slim_prune": Case(
+        slim_prune.main, [*_MODEL, "--project", "out", "--name", "cut", "--global-percent", "0.3"],
+        [], "", ("out/cut/cut.cfg", "out/cut/cut.weights", "out/cut/cut.plan.json"), ("--force",),
+    ),
+    "translate": Case(
+        translate.main, ["--weights", "theirs.pt", "--output", "net.cfg"], [], "",
+        ("net.cfg", "net.weights", "net.names"), ("--force",),
+    ),
+    "convert": Case(convert_file, ["my.cfg", "my.weights"], [], "", ("converted.pt",)),
+    "convert-data": Case(
+        convert_annotations, ["coco", "coco", "set"], [], "",
+        ("set/set.data", "set/set.names", "set/train.txt"),
+    ),
     "sensitivity": Case(
         sensitivity.main, _CURVES, ["--resume", "out"], "out/state.json", ("out/sensitivity.json",)
     ),
@@ -88,6 +112,9 @@ def write_start(folder: Path) -> None:
     write_project(folder)
     torch.manual_seed(0)
     Darknet(folder / "my.cfg").save_weights(folder / "my.weights")
+    corpus.write_foreign(folder)
+    (folder / "coco").mkdir()
+    corpus.write_coco(folder / "coco")
 
 
 def going_on(case: Case, folder: Path) -> Ended:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import builtins
 import errno
 import hashlib
+import importlib
 import io
 import logging
 import os
 import shutil
+import signal
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its status, what stderr says, and how many operations it made."""
+    """How a command ended: its status, what stderr says, how many operations it made.
+
+    modules: what it has imported that this process had not.
+    """
 
     status: int
     said: str
     counts: dict[str, int]
+    modules: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def errors(self) -> list[str]:
@@ -105,21 +112,40 @@ def _install(counter: _Counter) -> None:
     sys.addaudithook(hook)
 
 
-def run(main: Callable[[list[str]], Any], argv: list[str], fault: Fault, folder: Path) -> Ended:
-    """A command in a forked process, with the folder as its working directory."""
+def run(
+    main: Callable[[list[str]], Any],
+    argv: list[str],
+    fault: Fault,
+    folder: Path,
+    meanwhile: Callable[[int], object] | None = None,
+) -> Ended:
+    """A command in a forked process, with the folder as its working directory.
+
+    meanwhile: called with its number while it runs; it then leads a process group of its own.
+    """
     read, write = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(write)
+        if meanwhile is not None:
+            with suppress(OSError):  # it has done so itself, or ended already
+                os.setpgid(child, child)
+            meanwhile(child)
         with os.fdopen(read, "rb") as pipe:
             text = pipe.read().decode("utf-8", "replace")
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said, _, last = text.rpartition("COUNTS ")
-        counts = [int(word) for word in last.split()] or [0] * len(KINDS)
-        return Ended(status, said, dict(zip(KINDS, counts, strict=True)))
-    status = 1
+        words = last.split()
+        counts = [int(word) for word in words[: len(KINDS)]] or [0] * len(KINDS)
+        new = tuple(words[len(KINDS) :])
+        return Ended(status, said, dict(zip(KINDS, counts, strict=True)), new)
+    status, known = 1, set(sys.modules)
     try:
         os.close(read)
+        if meanwhile is not None:
+            os.setpgid(0, 0)
         os.chdir(folder)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(write, 2)
@@ -131,14 +157,30 @@ def run(main: Callable[[list[str]], Any], argv: list[str], fault: Fault, folder:
         for claim in list(claims._held.values()):  # as the end of a process of its own would
             claim.release()
         os.write(2, sys.stderr.getvalue().encode("utf-8", "replace"))
-        os.write(2, f"COUNTS {' '.join(map(str, counter.counts.values()))}".encode())
+        modules = [name for name in sys.modules if name not in known]
+        last = " ".join([*map(str, counter.counts.values()), *modules])
+        with os.fdopen(2, "wb", closefd=False) as pipe:  # longer than a pipe holds at once
+            pipe.write(f"COUNTS {last}".encode())
     finally:
         os._exit(status)
 
 
+def imported(modules: Iterable[str]) -> None:
+    """What commands import while they run, imported here: each later one is forked with it."""
+    for name in modules:
+        with suppress(Exception):  # a library's own try, which failed there too
+            importlib.import_module(name)
+
+
 def _status(main: Callable[[list[str]], Any], argv: list[str]) -> int:
+    def unmasked(_: object) -> None:
+        """Ctrl-C meets the command, and nothing of what surrounds it here."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        main(argv)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
     try:
-        run_main(lambda _: main(argv))
+        run_main(unmasked)
     except SystemExit as end:
         return int(end.code or 0)
     except BaseException:
@@ -153,3 +195,18 @@ def state(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*")) if path.is_file()
     }  # fmt: skip
+
+
+@dataclass
+class Tally:
+    """How many faults were put in, how many of them ended the command, what went wrong."""
+
+    tried: int = 0
+    stopped: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def fresh(start: Path, folder: Path) -> Path:
+    """The folder as the start is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(shutil.copytree(start, folder))

@@ -5,7 +5,6 @@ Each stops in one line, leaves nothing in part, and goes on.
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -17,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.every import check, of_a_long_command
 from tests.faults.kills import kills_of
 from tests.faults.long_commands import CASES, Case, going_on, write_start
-from tests.faults.shim import ERRORS, KINDS, Ended, Fault, run, state
+from tests.faults.shim import Fault, fresh, run, state
 
 SAMPLE = {"train": 1, "sensitivity": 2}  # of the default suite: faults of each
-NOTHING_TO_DO = ("epochs are done", "exists already", "is done")
 
 
 @pytest.fixture(scope="module")
@@ -32,62 +31,18 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fresh(start: Path, folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    return Path(shutil.copytree(start, folder))
-
-
-def each(counts: dict[str, int]) -> Iterator[Fault]:
-    """Every operation once, with the errors in turn."""
-    errors = itertools.cycle(ERRORS)
-    for kind in KINDS:
-        yield from (Fault(kind, n, next(errors)) for n in range(1, counts[kind] + 1))
-
-
-def check(case: Case, ended: Ended, before: dict[str, str], folder: Path) -> None:
-    """One line and status 2, or all is well; what was there is as it was; nothing is hidden."""
-    after = state(folder)
-    assert "Traceback" not in ended.said, ended.said
-    assert {name: after.get(name) for name in before} == before, ended.said
-    assert [name for name in after if "/." in f"/{name}"] == [], ended.said
-    if ended.status:
-        assert (ended.status, len(ended.errors)) == (2, 1), ended.said
-    else:
-        assert set(case.ends_with) <= set(after), ended.said
-
-
-def under_faults(case: Case, start: Path, folder: Path, most: int) -> tuple[int, int]:
-    """At most so many faults, spread over all operations; their number, and how many stopped it."""
-    sound = run(case.main, case.argv, Fault(), fresh(start, folder))
-    check(case, sound, state(start), folder)
-    assert sound.status == 0, sound.said
-    faults, tried, stopped = list(each(sound.counts)), 0, 0
-    step = max(1, -(-len(faults) // most))
-    for fault in faults[step // 2 :: step]:
-        tried += 1
-        ended = run(case.main, case.argv, fault, fresh(start, folder))
-        try:
-            check(case, ended, state(start), folder)
-            if ended.status:
-                stopped += 1
-                again = going_on(case, folder)
-                done = any(words in again.said for words in NOTHING_TO_DO)
-                assert again.status == 0 or done, again.said
-                check(case, Ended(0, again.said, {}), state(start), folder)
-        except AssertionError as error:
-            raise AssertionError(f"{fault}: {error}") from None
-    return tried, stopped
-
-
 @pytest.mark.parametrize("name", SAMPLE)
 def test_some_faults(name: str, start: Path, tmp_path: Path) -> None:
-    assert under_faults(CASES[name], start, tmp_path / "work", SAMPLE[name])[0] == SAMPLE[name]
+    tally = of_a_long_command(CASES[name], start, tmp_path, SAMPLE[name])
+    assert (tally.tried, tally.failures) == (SAMPLE[name], [])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_fault(name: str, start: Path, tmp_path: Path) -> None:
-    assert under_faults(CASES[name], start, tmp_path / "work", sys.maxsize)[1] > 10
+    tally = of_a_long_command(CASES[name], start, tmp_path, sys.maxsize)
+    assert tally.failures == []
+    assert tally.stopped > 10
 
 
 @pytest.mark.slow

@@ -15,39 +15,17 @@ import train
 import translate
 import val
 from models import Darknet
+from tests.faults.other import Other
 from tests.support.training_project import QUICK
 from utils.chains.journal import Journal
 from utils.command.errors import UserError
 from utils.command.whole import temporary
-from utils.command.whole.claims import claimed
 from utils.training import checkpoint
 from utils.training.run import WEIGHTS
 from utils.training.run_folder import RunFolder
 
 PRUNE = ["--cfg", "my.cfg", "--weights", "my.weights", "--name", "cut", "--project", "out"]
 PRUNE += ["--global-percent", "0.3"]
-
-
-class Other:
-    """Another process that is at work on some outputs until it is told to end."""
-
-    def __init__(self, *outputs: str) -> None:
-        ready, self._go = os.pipe(), os.pipe()
-        self._child = os.fork()
-        if not self._child:
-            os.close(self._go[1])
-            with claimed(*outputs):
-                os.write(ready[1], b"1")
-                os.read(self._go[0], 1)
-            os._exit(0)
-        os.read(ready[0], 1)
-
-    def __enter__(self) -> Other:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.write(self._go[1], b"1")
-        os.waitpid(self._child, 0)
 
 
 @pytest.fixture

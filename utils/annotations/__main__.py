@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ..command.cli import Parser, ratio, run_main
 from ..command.errors import UserError
+from ..command.files import alone
 from ..command.folders import require_free
 from ..data.darknet_files import load_names
 
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError(f"{args.target}: is there already; name a new file")
         from .coco import write_coco
 
-        counts = write_coco(args.source, args.split, args.target)
+        with alone(args.target):
+            counts = write_coco(args.source, args.split, args.target)
         print(", ".join(f"{count} {what}" for what, count in counts.items()), "->", args.target)
         return
     require_free(args.target, "DST")
@@ -61,10 +63,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from .forms import READERS
     from .write import LABELLED, summary, write_darknet
 
-    collected = READERS[args.format](args.source, names)
-    collected.split_off_valid(args.valid_share, args.seed)
-    collected.require_images(args.source)
-    data = write_darknet(collected, args.target, args.images == "link")
+    with alone(args.target):
+        collected = READERS[args.format](args.source, names)
+        collected.split_off_valid(args.valid_share, args.seed)
+        collected.require_images(args.source)
+        data = write_darknet(collected, args.target, args.images == "link")
     print(summary(collected))
     print(f"{len(collected.names)} classes; the data set: {data}")
     if (data.parent / LABELLED).exists():

@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
+from types import FrameType
 from typing import Any, NoReturn
 
 from .errors import UserError
 from .limits import add_tensor_limit
 from .second_names import nearest, our_spelling, second_names
 
-USER_ERROR_STATUS = 2
+USER_ERROR_STATUS, INTERRUPTED_STATUS = 2, 130
 _LONGEST_LINE = 1000
 DATA_SET = "a .data file, a data.yaml, a folder as your tool left it, or COCO's JSON"
 
@@ -177,6 +180,7 @@ def ratio(text: str) -> float:
 def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
     """Run a command; a user's mistake becomes one line on stderr and exit code 2."""
     _outlive_readers()
+    _note_interrupts()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
         main(None)
@@ -189,8 +193,10 @@ def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
             raise
         print(f"error: {_line(_of_the_system(error))}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
-    except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+    except ImportError as error:
+        if _interrupts:  # by a library that took the interrupt for a missing module
+            _say_interrupted()
+        if error.name not in _PACKAGES or not isinstance(error, ModuleNotFoundError):
             raise
         print(
             f"error: {error.name} is not installed for {sys.executable}: {_SET_UP}", file=sys.stderr
@@ -198,8 +204,29 @@ def run_main(main: Callable[[Sequence[str] | None], Any]) -> None:
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt as cut:
         if not cut.args:  # with words, the command has said what is saved
-            print("interrupted", file=sys.stderr)
-        sys.exit(130)
+            _say_interrupted()
+        sys.exit(INTERRUPTED_STATUS)
+
+
+_interrupts: list[int] = []  # the signals that came; what follows may be of an import cut in two
+
+
+def _note_interrupts() -> None:
+    """Note each Ctrl-C, which raises KeyboardInterrupt as before, whatever is made of that."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # somebody else's, or ignored (nohup): theirs to decide
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    with suppress(ValueError):  # not the main thread, which alone hears of it
+        signal.signal(signal.SIGINT, note)
+
+
+def _say_interrupted() -> NoReturn:
+    print("interrupted", file=sys.stderr)
+    sys.exit(INTERRUPTED_STATUS)
 
 
 def _line(text: str) -> str:

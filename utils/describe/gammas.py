@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ..command.files import atomic_write
+from ..command.files import alone, atomic_write
 from ..command.table import table
 from ..command.words.short_names import short_names
 from ..network.cfg_of import read_cfg
@@ -47,6 +47,18 @@ def describe_sparseness(
     `strategy` is that of `script`, whose channels are meant. `picture` is a PNG; "": beside the
     last weights. Returns what was found for each file. Raises UserError.
     """
+    last = Path(weights[-1])
+    path = Path(picture) if picture else last.with_name(f"{last.stem}_gammas.png")
+    with alone(path):
+        files = _measured(cfg, weights, script, strategy, build)
+        _draw(files, path)
+    return [file.found for file in files]
+
+
+def _measured(
+    cfg: str, weights: Sequence[str], script: str, strategy: Strategy, build: Build
+) -> list[_File]:
+    """Measure and print."""
     network = build(read_cfg(cfg))
     graph = channel_graph(network.rules)
     prunable = prunable_channels(graph, strategy)
@@ -63,9 +75,7 @@ def describe_sparseness(
     print(summary_table([file.name for file in files], [file.found for file in files], safe))
     _warn(files)
     print(conclusion(files[-1].name, files[-1].found))
-    last = Path(weights[-1])
-    _draw(files, Path(picture) if picture else last.with_name(f"{last.stem}_gammas.png"))
-    return [file.found for file in files]
+    return files
 
 
 def gamma_quantiles(found: Sparseness) -> str:

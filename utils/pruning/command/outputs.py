@@ -34,7 +34,7 @@ def reserved(options: PruneOptions) -> Iterator[None]:
         yield
         return
     paths = _named_paths(options)
-    with alone(*paths):
+    with alone(*paths, *filter(None, [options.outputs.report])):
         settle(*paths)
         yield
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
 
-from ...command.files import sha256
+from ...command.files import alone, sha256
 from ...command.folders import require_free, whole_folder
 from ...command.words.short_names import short_names
 from ...detection.before_after import compare_detections, usual_or
@@ -30,9 +30,18 @@ def write_chain(options: ChainOptions, build: Build, command: Sequence[str] = ()
     """Measure the models, in turns, and write the page; its path.
 
     Raises UserError for files that do not fit each other or the data, and for a folder that is not
-    free.
+    free, or that another command is at work on.
     """
     require_free(options.output, "--output", options.force)
+    with alone(options.output):
+        text = _measured(options, build, command)
+        with whole_folder(options.output, "--output", options.force) as fresh:
+            (fresh / HTML_NAME).write_text(text, encoding="utf-8")
+    return Path(options.output) / HTML_NAME
+
+
+def _measured(options: ChainOptions, build: Build, command: Sequence[str]) -> str:
+    """The page's text."""
     networks = [_opened(model, build) for model in options.models]
     names = short_names([model.weights for model in options.models])
     times = latencies(networks, options.scoring)
@@ -56,7 +65,7 @@ def write_chain(options: ChainOptions, build: Build, command: Sequence[str] = ()
         lines = "".join(f"<li>{escape(line)}</li>" for line in options.decided)
         parts.insert(1, section("What was decided, and why", f"<ul>{lines}</ul>"))
     parts.append(section("Made from", _files(options)))
-    text = PAGE.format(
+    return PAGE.format(
         title=escape(f"{names[0]} to {names[-1]}"),
         style=STYLE,
         command=" ".join(f"<span>{escape(word)}</span>" for word in command),
@@ -64,9 +73,6 @@ def write_chain(options: ChainOptions, build: Build, command: Sequence[str] = ()
         cards=cards(found[0], found[-1]),
         sections="\n".join(parts),
     )
-    with whole_folder(options.output, "--output", options.force) as fresh:
-        (fresh / HTML_NAME).write_text(text, encoding="utf-8")
-    return Path(options.output) / HTML_NAME
 
 
 def _opened(model: Inputs, build: Build) -> Network:

@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from ...command.errors import UserError
+from ...command.files import alone
 from ...command.folders import require_free, whole_folder
 from ...command.progress import progress_bar
 from ...command.words.short_names import short_names
@@ -51,8 +52,16 @@ def compare_models(options: CompareOptions, build: Build) -> list[Row]:
     print("\n".join(absent), end="\n" if absent else "")
     if not usable:
         raise UserError(f"--runtimes {','.join(options.runtimes)}: none of them is installed")
-    if options.output:
-        require_free(options.output, "--output")
+    if not options.output:
+        return _compared(options, usable, build)
+    require_free(options.output, "--output")
+    with alone(options.output):
+        rows = _compared(options, usable, build)
+        keep(rows, options.output, options.clock)
+    return rows
+
+
+def _compared(options: CompareOptions, usable: Sequence[str], build: Build) -> list[Row]:
     spec = load_data_file(options.data) if options.data else None
     chosen = candidates(options.models, build, spec)
     rows: list[Row] = []
@@ -67,8 +76,6 @@ def compare_models(options: CompareOptions, build: Build) -> list[Row]:
                 rows.append(Row(model, runtime, result))
                 tqdm.write(str(rows[-1]), file=sys.stderr)
     rows.sort(key=lambda row: chosen.index(row.candidate))  # the runtimes keep their order
-    if options.output:
-        keep(rows, options.output, options.clock)
     return rows
 
 

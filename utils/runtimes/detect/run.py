@@ -36,11 +36,12 @@ def detect_files(options: DetectOptions, build: Build) -> Tally:
     folder = output_folder(options)
     if options.keep.view:
         require_window()
-    network: Network = build(options.inputs.cfg, options.inputs.img_size)
-    detector = open_detector(options, network)
-    tally = Tally(folder, class_names(options.names, network), faint_conf=faint(options, network))
-    tally.faint_is_best = tally.faint_conf == network.best_conf
     with alone(folder):
+        network: Network = build(options.inputs.cfg, options.inputs.img_size)
+        detector = open_detector(options, network)
+        names = class_names(options.names, network)
+        tally = Tally(folder, names, faint_conf=faint(options, network))
+        tally.faint_is_best = tally.faint_conf == network.best_conf
         folder.mkdir(parents=True, exist_ok=True)
         try:
             batch_size = pictures_at_once(options, network)
