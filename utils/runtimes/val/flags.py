@@ -80,8 +80,8 @@ def make_parser(doc: str | None) -> Parser:
         choices=get_args(Rules),
         default="coco",
         help="how images are fed and mAP is counted: as pycocotools does, in the original images; "
-        "or as ultralytics' own val(rect=False), to the last digit, which is up to .005 higher or "
-        "lower (give both the same --iou-thres: there .7)",
+        "or as ultralytics' own val(rect=False), a few thousandths higher or lower (give both the "
+        "same --iou-thres: there .7)",
     )
     add(
         "--backend", choices=BACKENDS, help="what runs the model; left out: by the file, else torch"
