@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from statistics import mean
 
 from ...detection.options import Inputs
 from . import decisions
@@ -14,8 +15,8 @@ from .job import Amount, Job, cut_words, goal_words, later, scored_cuts
 def choose_order(job: Job) -> tuple[Amount, float]:
     """What ranks the channels best, by what a cut to the goal leaves; and that, as mAP@.5.
 
-    Each cut is scored in every way of putting it right, and counts as its best: what one ranking
-    breaks and a fit mends is not lost.
+    Each cut is scored in every way of putting it right, and counts as their mean: a fit to few
+    images mends what finetuning does not (docs/results.md).
     """
     orders = decisions.orders(job.options.goals)
     words = goal_words(job)
@@ -26,7 +27,7 @@ def choose_order(job: Job) -> tuple[Amount, float]:
         with job.bar.stage(_trial(order)):
             tried = partial(scored_at_once, job)
             scores.append(job.line.value(f"ranked by {order}", later(tried, Amount(order, words))))
-    best = decisions.best_of([max(each) for each in scores], job.shown)
+    best = decisions.best_of([mean(each) for each in scores], job.shown)
     told = ", ".join(f"{order} {_shown(each)}" for order, each in zip(orders, scores, strict=True))
     why = "leads" if best else "none leads it clearly"
     job.bar.say(f"Ranking: {orders[best]} ({why}; mAP@.5 after the cut, {_ways_told()}: {told})")
