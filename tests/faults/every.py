@@ -83,6 +83,7 @@ def of_a_long_command(case: Case, start: Path, folder: Path, most: int) -> Tally
         except AssertionError as error:
             tally.failures.append(f"{fault}: {error}\n{ended.said}")
             print(tally.failures[-1], file=sys.stderr, flush=True)
+        print(f"{tally.tried} of {len(faults[step // 2 :: step])}", file=sys.stderr, flush=True)
     return tally
 
 

@@ -157,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             faults = kills_of(
                 CASES[name], f"{args.seed} {name}", args.kills, Path(folder), args.signals
             )
-        print(f"{name:<16} {args.kills} kills, {len(faults)} faults", *faults, sep="\n  ")
+        line = f"{name:<16} {args.kills} kills, {len(faults)} faults"
+        print(line, *faults, sep="\n  ", flush=True)
         bad += len(faults)
     return int(bad > 0)
 

@@ -108,11 +108,6 @@ COMMANDS = {
         ("net.cfg", "net.weights", "net.names"),
         ("--force",),
     ),
-    "prune-report": Command(
-        slim_prune.main,
-        [*MODEL, "--name", "cut", "--project", "out", "--global-percent", "0.3", "--report", "rep"],
-        ("out/cut/cut.cfg", "out/cut/cut.weights", "out/cut/cut.plan.json", "rep/report.html"),
-    ),
 }  # fmt: skip
 
 

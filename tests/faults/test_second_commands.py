@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import cfginfo
 import compare
 import compress
 import detect
@@ -43,7 +42,6 @@ SECONDS: dict[str, tuple[Callable[[list[str]], Any], list[str], str]] = {
     "report": (report.main, ["--models", *["my.cfg,my.weights"] * 2, "--output", "o"], "o"),
     "latency_table": (latency_table.main, [*_MODEL, "--output", "o.json"], "o.json"),
     "sparsity": (sparsity.main, [*_MODEL, "--output", "o.png"], "o.png"),
-    "cfginfo": (cfginfo.main, ["--cfg", "my.cfg", "--graph", "o.svg"], "o.svg"),
     "convert": (lambda argv: models.convert(*argv), ["my.cfg", "my.weights"], "converted.pt"),
     "mask": (
         mask_prune.main,

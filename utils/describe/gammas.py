@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -49,7 +50,7 @@ def describe_sparseness(
     """
     last = Path(weights[-1])
     path = Path(picture) if picture else last.with_name(f"{last.stem}_gammas.png")
-    with alone(path):
+    with alone(path) if path.parent.is_dir() else nullcontext():  # that is said as it is drawn
         files = _measured(cfg, weights, script, strategy, build)
         _draw(files, path)
     return [file.found for file in files]

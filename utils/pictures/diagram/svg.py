@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from ...command.errors import UserError
-from ...command.files import alone, atomic_write
+from ...command.files import atomic_write
 from ...network.cost import count_bflops, count_parameters
 from ...network.layers import Layer, Shape
 from .columns import BOX_HEIGHT, HEADER_HEIGHT, Header, Place, place_layers
@@ -84,7 +84,7 @@ def save_svg(text: str, path: str | Path) -> None:
     """Write the picture. Raises UserError for a name that is not an SVG's."""
     if Path(path).suffix.lower() != ".svg":
         raise UserError(f"{path}: the drawing is an SVG; give it a name that ends in .svg")
-    with alone(path), atomic_write(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
