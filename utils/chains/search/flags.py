@@ -14,6 +14,7 @@ from ...pruning.command.flag_types import image_count
 from ...pruning.importance.options import Among, Ranking
 from ...pruning.options import Budget, Measure
 from ...pruning.strategy import Strategy
+from ...runtimes.targets.advice import add_target, rounded_for
 from ..flags import AskedRun, read_run, saved_run
 from ..sensitivity.flags import add_cuts, add_images
 from .options import IMAGES, RECALIBRATE, TRIALS, SearchOptions
@@ -57,7 +58,7 @@ def _asked_for(strategies: Mapping[str, Strategy], args: argparse.Namespace) -> 
         Ranking(args.importance, args.normalize, args.taylor_batches, among=args.ranking),
         tuple(args.exclude),
         tuple(args.only),
-        args.round_to,
+        rounded_for(args.target, args.round_to),
         args.recalibrate,
         args.sensitivity or "",
         args.storage or "",
@@ -114,6 +115,7 @@ def _add_targets(group: argparse._ActionsContainer) -> None:
         metavar="N",
         help="keep multiples of N channels, rounding up: 8 suits most runtimes",
     )
+    add_target(group, writes_cfg=False)
 
 
 def _add_search(group: argparse._ActionsContainer) -> None:

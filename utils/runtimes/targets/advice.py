@@ -66,12 +66,13 @@ def wanted(target: Target, round_to: int) -> str:
     return f"for {target}: multiples of {round_to} channels ({ADVICE[target].why})"
 
 
-def add_target(group: argparse._ActionsContainer) -> None:
+def add_target(group: argparse._ActionsContainer, writes_cfg: bool = True) -> None:
     """Add `--for` to a command that decides about channels."""
+    spelling = ", darknet: write the cfg as --strict-darknet does" if writes_cfg else ""
     group.add_argument(
         "--for",
         dest="target",
         choices=TARGETS,
-        help="what is to run it: keep multiples of the channels that its kernels are fast at, "
-        "darknet: write the cfg as --strict-darknet does (cfginfo.py --for says what and why)",
+        help="what is to run it: keep multiples of the channels that its kernels are fast at"
+        f"{spelling} (cfginfo.py --for says what and why)",
     )
