@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from utils.command.cli import positive_int, ratio
+from utils.command.cli import above_zero, from_zero, positive_int, ratio
 from utils.command.value_range import several
 
 
@@ -63,3 +63,13 @@ def test_refuses_parts_of_a_shortcut() -> None:
         several(positive_int)("2:4:0.5")
     with pytest.raises(argparse.ArgumentTypeError, match="at least 1"):
         several(positive_int)("0:4:2")
+
+
+def test_numbers_that_weigh_or_divide() -> None:
+    assert (from_zero("0"), from_zero("2.5"), above_zero("1e-3")) == (0.0, 2.5, 1e-3)
+    for text in ("nan", "inf", "-inf", "-0.1", "1e400"):
+        for kind in (from_zero, above_zero):
+            with pytest.raises(argparse.ArgumentTypeError, match="a number from 0 on"):
+                kind(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="must be above 0, got 0"):
+        above_zero("0")

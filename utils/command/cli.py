@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -174,6 +175,22 @@ def ratio(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         meant = f" (did you mean {text}%?)" if 1.0 < value <= 100.0 and "%" not in text else ""
         raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}{meant}")
+    return value
+
+
+def from_zero(text: str) -> float:
+    """Type of flags that hold a weight, a rate or a length."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 on, got {text}")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """Type of flags that something is divided by."""
+    value = from_zero(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
     return value
 
 

@@ -108,5 +108,6 @@ def require_file(path: str | Path, what: str) -> Path:
     if found.is_dir():
         raise UserError(f"{found}: is a folder, but {what} must be a file")
     if not found.is_file():
-        raise UserError(f"{found}: no such file ({what})")
+        why = "no plain file: a pipe, a device" if found.exists() else "no such file"
+        raise UserError(f"{found}: {why} ({what})")
     return found

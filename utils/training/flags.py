@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..command.cli import DATA_SET, Parser, add_device, add_img_size, positive_int, ratio
+from ..command.cli import DATA_SET, Parser, add_device, add_img_size, from_zero, positive_int, ratio
 from ..command.errors import UserError
 from ..command.flag_fields import to_flags
 from ..data.options import AugmentOptions
@@ -200,7 +200,7 @@ def _add_schedule_flags(group: argparse._ArgumentGroup) -> None:
         "pull on a gamma by the size of its gradients",
     )
     add("--adam", action="store_const", const="adamw", dest="optimizer", help="--optimizer adamw")
-    add("--lr0", type=float, metavar="X", help=f"learning rate; left out: {_by_kind(LR0)}")
+    add("--lr0", type=from_zero, metavar="X", help=f"learning rate; left out: {_by_kind(LR0)}")
     add("--lrf", type=ratio, help="share of it at the end of the cosine")
     add("--schedule", choices=get_args(ScheduleKind), help="of the learning rate")
     add(
@@ -211,15 +211,15 @@ def _add_schedule_flags(group: argparse._ArgumentGroup) -> None:
         default=None,
         help="--schedule cosine",
     )
-    add("--warmup-epochs", type=float, help="over which the learning rate rises")
+    add("--warmup-epochs", type=from_zero, help="over which the learning rate rises")
     add(
         "--momentum",
         type=ratio,
         metavar="X",
         help=f"or AdamW's beta1; left out: {_by_kind(MOMENTUM)}",
     )
-    add("--weight-decay", type=float, help="of the convolution kernels")
-    add("--clip-norm", type=float, help="longest gradient; 0 leaves it alone")
+    add("--weight-decay", type=from_zero, help="of the convolution kernels")
+    add("--clip-norm", type=from_zero, help="longest gradient; 0 leaves it alone")
     add("--patience", type=int, help="stop after N epochs without a better one; 0 never")
     add("--close-mosaic", type=int, metavar="N", help="no mosaic in the last N epochs")
 
@@ -273,7 +273,7 @@ def _add_loss_flags(group: argparse._ArgumentGroup) -> None:
         own = f"left out: {GAINS[name]}" + (
             f", {DFL_GAINS[name]} for YOLOv8's heads" if name in DFL_GAINS else ""
         )
-        add(f"--{flag}-gain", type=float, metavar="X", help=f"weight of the {what}; {own}")
+        add(f"--{flag}-gain", type=from_zero, metavar="X", help=f"weight of the {what}; {own}")
     add("--iou-t", type=ratio, help="IoU of sizes from which an anchor matches")
     add(
         "--obj-target",

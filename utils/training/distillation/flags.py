@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ...command.cli import Parser, positive_int
+from ...command.cli import Parser, above_zero, from_zero, positive_int
 from .options import DistillKind, FeatureLoss
 
 
@@ -21,15 +21,15 @@ def add_distillation_flags(parser: Parser) -> None:
         "response its answers in place of labels, feature the features of the channels that "
         "pruning kept (NAME.plan.json), cross what its own head makes of them",
     )
-    add("--distill-gain", type=float, help="weight of 1, 2, response and cross")
-    add("--feature-gain", type=float, help="weight of feature")
+    add("--distill-gain", type=from_zero, help="weight of 1, 2, response and cross")
+    add("--feature-gain", type=from_zero, help="weight of feature")
     add(
         "--feature-loss",
         choices=get_args(FeatureLoss),
         help="distance of features: cwd where a channel looks, mse in the teacher's scale, pkd "
         "Pearson's correlation, which leaves scale and offset to the student",
     )
-    add("--temperature", type=float, help="of the softmaxes")
+    add("--temperature", type=above_zero, help="of the softmaxes")
     add(
         "--unlabelled",
         metavar="FOLDER",
