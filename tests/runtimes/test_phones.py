@@ -174,20 +174,16 @@ def test_litert_computes_by_the_ranges_of_a_finetuned_network(tmp_path: Path) ->
     plain, images = copy.deepcopy(network), image(network, seed=3)
     put_on_grids(network)
     measure_ranges(network, [image(network)])
-    found = {}
-    for share in (1.0, 0.5):  # the second is a negative control: other ranges, another file
-        ranges = {
-            name: (low * share, high * share) for name, (low, high) in ranges_of(network).items()
-        }
-        set_ranges(network, ranges)
+    measured, found = ranges_of(network), {}
+    for share in (1.0, 0.5):
+        set_ranges(network, {name: (share * a, share * b) for name, (a, b) in measured.items()})
         path = tmp_path / f"{share}.tflite"
         save_litert(network, path, {})
         with torch.no_grad():
-            rounded = network.eval()(images)
-            found[share] = LiteRtNetwork(path, plain)(images)
-            in_float = plain(images)
+            rounded, in_float = network.eval()(images), plain(images)
+        found[share] = LiteRtNetwork(path, plain)(images)
         error = float((found[share] - rounded).abs().mean())
-        assert error < 0.2 * float((in_float - rounded).abs().mean())
+        assert error < 0.4 * float((in_float - rounded).abs().mean())  # not merely near to float
     assert not torch.allclose(found[1.0], found[0.5], atol=1e-2)
     run = optional.load("ai_edge_litert.interpreter").Interpreter(str(path)).get_signature_runner()
     assert run.get_input_details()["images"]["dtype"] == np.int8
