@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import zipfile
@@ -16,13 +17,15 @@ import detect
 import export
 import val
 from models import Darknet
-from tests.support.nets import conv, head, healthy_state, image, net, section
+from tests.support.nets import conv, head, healthy, healthy_state, image, net, section
 from tests.support.tiny_data import make_set
 from utils.cfg import format_cfg
 from utils.command import optional
 from utils.command.errors import UserError
 from utils.command.optional import NEEDS, missing
+from utils.network.int8.convert import measure_ranges, put_on_grids, ranges_of, set_ranges
 from utils.runtimes.choose import open_backend
+from utils.runtimes.litert_runtime import LiteRtNetwork, save_litert
 from utils.runtimes.onnx.older_ops import spell_out_mish
 
 CPU = torch.device("cpu")
@@ -158,3 +161,30 @@ def test_mish_spelled_out_is_mish(tmp_path: Path) -> None:
     (found,) = runtime.InferenceSession(str(tmp_path / "b.onnx")).run(None, {"x": x})
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     assert np.abs(found - x).max() > 1  # it is not the identity
+
+
+@pytest.mark.skipif(bool(missing(NEEDS["litert"])), reason="needs litert-torch")
+def test_litert_computes_by_the_ranges_of_a_finetuned_network(tmp_path: Path) -> None:
+    network = healthy(net(
+        conv(8, stride=2, activation="swish"), conv(8, activation="leaky"),
+        section("shortcut", frm=-2, activation="linear"), section("maxpool", size=2, stride=2),
+        section("upsample", stride=2), section("route", layers="-1,0"), conv(12, groups=2), head(),
+        width=64, height=96,
+    )).eval()  # fmt: skip
+    plain, images = copy.deepcopy(network), image(network, seed=3)
+    put_on_grids(network)
+    measure_ranges(network, [image(network)])
+    measured, found = ranges_of(network), {}
+    for share in (1.0, 0.5):
+        set_ranges(network, {name: (share * a, share * b) for name, (a, b) in measured.items()})
+        path = tmp_path / f"{share}.tflite"
+        save_litert(network, path, {})
+        with torch.no_grad():
+            rounded, in_float = network.eval()(images), plain(images)
+        found[share] = LiteRtNetwork(path, plain)(images)
+        error = float((found[share] - rounded).abs().mean())
+        assert error < 0.4 * float((in_float - rounded).abs().mean())  # not merely near to float
+    assert not torch.allclose(found[1.0], found[0.5], atol=1e-2)
+    run = optional.load("ai_edge_litert.interpreter").Interpreter(str(path)).get_signature_runner()
+    assert run.get_input_details()["images"]["dtype"] == np.int8
+    assert path.stat().st_size < 40_000

@@ -32,7 +32,7 @@ from .real_images import Images
 
 FROM_TORCH: tuple[Format, ...] = ("litert", "executorch")  # the others are made from ONNX
 # What takes the ranges of a network that was finetuned for int8.
-FINETUNED: tuple[Format, ...] = ("onnx", "openvino", "executorch")
+FINETUNED: tuple[Format, ...] = ("onnx", "openvino", "litert", "executorch")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def write_files(
     """
     kind, targets = options.kind, target_files(stem, options.kind)
     if options.trained:
-        if kind != "executorch":
+        if kind not in FROM_TORCH:  # those write a form of their own
             network = written(network)
         metadata = {**metadata, "int8": "finetuned"}
     if kind == "executorch":

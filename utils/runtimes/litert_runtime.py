@@ -1,7 +1,8 @@
 """A network as a LiteRT (.tflite) file, converted from PyTorch itself, and run by LiteRT.
 
-Float files end with the boxes, as ONNX ones do. Files in int8 are integer from end to end, and end
-with the raw heads: pixels and probabilities in one tensor leave no scale for both.
+Float files end with the boxes, as ONNX ones do. Files in int8 end with the raw heads: pixels and
+probabilities in one tensor leave no scale for both. Calibrated ones are integer from end to end;
+those of a network finetuned for int8 take images in integers and give the heads in float.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..command.files import require_file
 from ..command.muted import muted
 from ..command.optional import INT8_NEEDS, load, require
 from ..network.darknet import Network
+from ..network.int8.written import LITERT_FORM, written
 from .onnx.export import INPUT_NAME, OUTPUT_NAME
 from .onnx.metadata import stated_entries, stated_names
 from .real_images import Images
@@ -56,15 +58,20 @@ def save_litert(
     """Write a loaded network for images of its size, one at a time; raw heads in int8.
 
     half: kernels in float16, which the runtime widens as it opens the file. calibration: images
-    for int8. Raises UserError where the converter refuses the network.
+    for int8; a network on grids is written in int8 by those. Raises UserError where the converter
+    refuses the network.
     """
-    fused = copy.deepcopy(network)
-    fused.eval().fuse()
-    wrapped = _Named(fused, raw=bool(calibration)).eval()
+    on_grids = bool(network.grids)
+    fused = written(network, LITERT_FORM) if on_grids else copy.deepcopy(network).eval().fuse()
+    wrapped = _Named(fused, raw=on_grids or bool(calibration)).eval()
     images = torch.rand(1, fused.in_channels, *fused.img_size)
     with muted(), torch.no_grad():
         try:
-            made = load("litert_torch").convert(wrapped, sample_kwargs={INPUT_NAME: images})
+            made = load("litert_torch").convert(
+                wrapped,
+                sample_kwargs={INPUT_NAME: images},
+                quant_config=_pairs_become_integers() if on_grids else None,
+            )
             made.export(str(path))
             if half:
                 _halve(path)
@@ -77,6 +84,18 @@ def save_litert(
     with zipfile.ZipFile(path, "a") as archive:
         # ZipInfo: without the time of day, the same network gives the same bytes.
         archive.writestr(zipfile.ZipInfo(METADATA_NAME), json.dumps(dict(metadata), indent=1))
+
+
+def _pairs_become_integers() -> Any:
+    """The converter's mode in which quantize and dequantize become integer kernels.
+
+    Without it they stay as operations of their own around kernels in float.
+    """
+    quantizers = load("litert_torch.quantize.pt2e_quantizer")
+    static = quantizers.get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
+    return load("litert_torch.quantize.quant_config").QuantConfig(
+        pt2e_quantizer=quantizers.PT2EQuantizer().set_global(static)
+    )
 
 
 def _halve(path: Path) -> None:

@@ -1,7 +1,8 @@
 """A network on grids in the form that exporters read: integers, with what turns them to numbers.
 
 Each grid becomes torch's `quantized_decomposed` pair of quantize and dequantize, which exporters
-know: ONNX has QuantizeLinear and DequantizeLinear for them, XNNPACK's partitioner its own kernels.
+know: ONNX has QuantizeLinear and DequantizeLinear for them, XNNPACK's partitioner its own kernels,
+LiteRT's converter tensors of integers with a scale.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .grids import KERNEL_LEVELS, LEVELS, Grid, kernel_scales, rounded_kernel, s
 from .points import points_of, sum_name, value_name
 
 _INT32 = torch.iinfo(torch.int32)
+_LITERT_KERNEL_LEVELS = 127  # the type of its kernels; the numbers stay within KERNEL_LEVELS
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,19 @@ class Form:
 
     signed: values from -128 on, else from 0. bias_in_float: else in integers of 32 bits.
     outputs_by_float: a convolution whose result stays in float has its rounded kernel as float32.
+    kernel_by_pair: the kernel in float32 and the pair that rounds it, for a converter that folds
+    them itself and takes the type of a kernel from its quantize.
     """
 
     signed: bool = False
     bias_in_float: bool = False
     outputs_by_float: bool = False
+    kernel_by_pair: bool = False
 
 
 ONNX_FORM = Form()
 XNNPACK_FORM = Form(signed=True, bias_in_float=True, outputs_by_float=True)
+LITERT_FORM = Form(signed=True, bias_in_float=True, kernel_by_pair=True)
 
 
 class WrittenGrid(nn.Module):
@@ -70,7 +76,8 @@ class WrittenKernel(nn.Module):
         steps = (kernel / scales.view(-1, 1, 1, 1)).round().clamp(-KERNEL_LEVELS, KERNEL_LEVELS)
         self.register_buffer("kernel_steps", steps.to(torch.int8))
         self.register_buffer("scales", scales)
-        self.register_buffer("zeros", torch.zeros_like(scales, dtype=torch.int8))
+        zero_dtype = torch.int64 if form.kernel_by_pair else torch.int8  # as quantize wants them
+        self.register_buffer("zeros", torch.zeros_like(scales, dtype=zero_dtype))
         bias_scales = scales * input_scale
         self.register_buffer("bias_scales", bias_scales)
         self.register_buffer("bias_zeros", torch.zeros_like(scales, dtype=torch.int32))
@@ -80,9 +87,15 @@ class WrittenKernel(nn.Module):
 
     def kernel(self, conv: nn.Conv2d, bn: nn.Module | None) -> tuple[Tensor, Tensor | None]:
         """Kernel and bias as numbers."""
-        widen = torch.ops.quantized_decomposed.dequantize_per_channel
-        limits = (-KERNEL_LEVELS, KERNEL_LEVELS, torch.int8)
-        kernel = widen(self.kernel_steps, self.scales, self.zeros, 0, *limits)
+        ops = torch.ops.quantized_decomposed
+        widen = ops.dequantize_per_channel
+        steps, levels = self.kernel_steps, KERNEL_LEVELS
+        if self.form.kernel_by_pair:
+            levels = _LITERT_KERNEL_LEVELS
+            limits = (-levels, levels, torch.int8)
+            steps = ops.quantize_per_channel(conv.weight, self.scales, self.zeros, 0, *limits)
+        limits = (-levels, levels, torch.int8)
+        kernel = widen(steps, self.scales, self.zeros, 0, *limits)
         if self.form.bias_in_float:
             return kernel, conv.bias
         limits = (_INT32.min, _INT32.max, torch.int32)
