@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utils.command.cli import Parser, run_main
+from utils.command.cli import Parser, run_main, seed
 from utils.command.errors import UserError
 from utils.command.folders import first_free
 from utils.runtimes.demo.stages import Stage
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the line. Raises UserError when a step fails."""
     parser = Parser(__doc__)
     parser.add_argument("--output", default="runs/demo", help="folder for everything it writes")
-    parser.add_argument("--seed", type=int, default=0, help="of data, weights and augmentation")
+    parser.add_argument("--seed", type=seed, default=0, help="of data, weights and augmentation")
     parser.add_argument("--images", type=int, default=300, help="images to draw")
     args = parser.parse_args(argv)
     steps = Steps()

@@ -26,7 +26,7 @@ from pathlib import Path
 from utils.annotations.ready import ready_data
 from utils.cfg import load_cfg, save_cfg
 from utils.cfg.strict import add_strict_darknet, strict_cfg
-from utils.command.cli import DATA_SET, Parser, add_img_size, img_size, run_main
+from utils.command.cli import DATA_SET, Parser, add_img_size, img_size, run_main, seed
 from utils.command.errors import UserError
 from utils.command.files import alone
 from utils.command.words.next_step import Words, next_steps
@@ -55,16 +55,9 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--for", dest="target", choices=TARGETS, help="what is to run it")
     add_strict_darknet(parser)
-    parser.add_argument("--seed", type=_seed, default=0, help="of the k-means starts")
+    parser.add_argument("--seed", type=seed, default=0, help="of the k-means starts")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     return parser
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
-    return value
 
 
 def _replacement(text: str) -> tuple[str, str]:

@@ -15,11 +15,16 @@ _AT_ONCE = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
 _CUT_IN_TWO = "try:\n    {0}\nexcept KeyboardInterrupt:\n    raise ImportError('cannot load')\n"
 
 
+def _heeds_interrupts() -> None:
+    """As from a terminal: what a shell starts in the background is started deaf to them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def ended(root: Path, folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join([str(folder), str(root)])
     return subprocess.run(
         [sys.executable, *words], env={**os.environ, "PYTHONPATH": paths},
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=folder, capture_output=True, text=True, check=False, preexec_fn=_heeds_interrupts,
     )  # fmt: skip
 
 

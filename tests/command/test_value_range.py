@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from utils.command.cli import above_zero, from_zero, positive_int, ratio
+from utils.command.cli import above_zero, from_zero, positive_int, ratio, seed, workers
 from utils.command.value_range import several
 
 
@@ -73,3 +73,15 @@ def test_numbers_that_weigh_or_divide() -> None:
                 kind(text)
     with pytest.raises(argparse.ArgumentTypeError, match="must be above 0, got 0"):
         above_zero("0")
+
+
+def test_seeds_and_workers() -> None:
+    assert (seed("0"), seed(str(2**63 - 1)), workers("-1"), workers("256")) == (
+        0,
+        2**63 - 1,
+        -1,
+        256,
+    )
+    for kind, text in ((seed, "-1"), (seed, str(2**63)), (workers, "-2"), (workers, "257")):
+        with pytest.raises(argparse.ArgumentTypeError):
+            kind(text)

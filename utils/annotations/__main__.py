@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..command.cli import Parser, ratio, run_main
+from ..command.cli import Parser, ratio, run_main, seed
 from ..command.errors import UserError
 from ..command.files import alone
 from ..command.folders import require_free
@@ -39,7 +39,7 @@ def build_parser() -> Parser:
     add("--names", help="class names in the order wanted; other classes are left out")
     add("--images", choices=("copy", "link"), default="copy", help="copy images, or link to them")
     add("--valid-share", type=ratio, default=0.2, help="of the images, where none validate")
-    add("--seed", type=int, default=0, help="of that choice")
+    add("--seed", type=seed, default=0, help="of that choice")
     add("--split", choices=("train", "valid"), default="valid", help="to-coco: which list")
     return parser
 

@@ -20,6 +20,8 @@ from .limits import add_tensor_limit
 from .second_names import nearest, our_spelling, second_names
 
 USER_ERROR_STATUS, INTERRUPTED_STATUS = 2, 130
+_SEEDS = 1 << 63
+_MOST_WORKERS = 256
 _LONGEST_LINE = 1000
 DATA_SET = "a .data file, a data.yaml, a folder as your tool left it, or COCO's JSON"
 
@@ -137,7 +139,7 @@ def add_device(parser: argparse._ActionsContainer) -> None:
 def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add `--workers`, as all commands but train.py have it."""
     parser.add_argument(
-        "--workers", type=int, default=2, help="processes that load images; 0: none"
+        "--workers", type=workers, default=2, help="processes that load images; 0: none"
     )
 
 
@@ -158,6 +160,22 @@ def positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def seed(text: str) -> int:
+    """Type of seeds, which generators of random numbers take from 0 on."""
+    value = int(text)
+    if not 0 <= value < _SEEDS:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2^63 - 1, got {text}")
+    return value
+
+
+def workers(text: str) -> int:
+    """Type of `--workers`; -1 may pick."""
+    value = int(text)
+    if not -1 <= value <= _MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be at most {_MOST_WORKERS}, got {text}")
     return value
 
 

@@ -14,6 +14,7 @@ from ..command.cli import (
     add_workers,
     img_size,
     positive_int,
+    seed,
 )
 from ..detection.as_the_cfg_says import add_fit, add_nms
 from ..detection.inputs import add_inputs, inputs_of
@@ -131,7 +132,7 @@ def add_method_flags(parser: Parser) -> None:
     )
     add("--n", type=float, default=2, help="norm of ln_structured")
     add("--dim", type=int, default=0, help="of structured methods: 0 outputs, 1 inputs")
-    add("--seed", type=int, default=0, help="of the random methods")
+    add("--seed", type=seed, default=0, help="of the random methods")
 
 
 def _names(text: str) -> tuple[ParameterName, ...]:

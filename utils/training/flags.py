@@ -6,7 +6,17 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ..command.cli import DATA_SET, Parser, add_device, add_img_size, from_zero, positive_int, ratio
+from ..command.cli import (
+    DATA_SET,
+    Parser,
+    add_device,
+    add_img_size,
+    from_zero,
+    positive_int,
+    ratio,
+    seed,
+    workers,
+)
 from ..command.errors import UserError
 from ..command.flag_fields import to_flags
 from ..data.options import AugmentOptions
@@ -118,7 +128,7 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
         help="what is not given here is as the cfg says, and Darknet trains: [net]'s learning "
         "rate and schedule, batch, augmentation; each head's loss",
     )
-    add("--seed", type=int, help="of weights, order and augmentation")
+    add("--seed", type=seed, help="of weights, order and augmentation")
     add(
         "--int8",
         action="store_true",
@@ -155,7 +165,7 @@ def _add_image_flags(group: argparse._ArgumentGroup) -> None:
     add("--rect", action="store_true", help="batches of images of similar aspect ratio")
     add_fit(group)
     add("--img-weights", action="store_true", help="draw images with rare classes more often")
-    add("--workers", type=int, metavar="N", help="processes that load images; -1 picks")
+    add("--workers", type=workers, metavar="N", help="processes that load images; -1 picks")
     add(
         "--cache-images",
         nargs="?",

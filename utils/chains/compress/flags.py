@@ -14,6 +14,8 @@ from ...command.cli import (
     img_size,
     positive_int,
     ratio,
+    seed,
+    workers,
 )
 from ...detection.inputs import add_inputs, inputs_of, model_of
 from ...runtimes.options import BACKENDS
@@ -136,8 +138,14 @@ def _add_work(group: argparse._ActionsContainer) -> None:
         'network was trained with, if it was not the usual one: --train-flags="--mosaic 0"',
     )
     add("--batch-size", type=positive_int, default=16, help="images per step of training")
-    add("--seed", type=int, default=0, help="of the images drawn, order and augmentation")
+    add("--seed", type=seed, default=0, help="of the images drawn, order and augmentation")
     add_device(group)
     add("--threads", type=positive_int, metavar="N", help="CPU threads of training")
-    add("--workers", type=int, default=-1, metavar="N", help="processes that load images; -1 picks")
+    add(
+        "--workers",
+        type=workers,
+        default=-1,
+        metavar="N",
+        help="processes that load images; -1 picks",
+    )
     add("--cache-images", action="store_true", help="keep the images in memory while training")

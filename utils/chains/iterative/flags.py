@@ -14,6 +14,7 @@ from ...command.cli import (
     add_workers,
     positive_int,
     ratio,
+    seed,
 )
 from ...command.errors import UserError
 from ...detection.inputs import add_inputs
@@ -111,7 +112,7 @@ def _parser(doc: str | None, strategies: Sequence[str]) -> Parser:
     add("--t-weights", default="", help="its weights")
     add("--batch-size", type=positive_int, default=8, help="of finetuning")
     add_img_size(parser)
-    add("--seed", type=int, default=0, help="of training, and of random importances")
+    add("--seed", type=seed, default=0, help="of training, and of random importances")
     add_device(parser)
     add_workers(parser)
     add(

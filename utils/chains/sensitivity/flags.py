@@ -14,6 +14,7 @@ from ...command.cli import (
     img_size,
     positive_int,
     ratio,
+    seed,
 )
 from ...command.value_range import several
 from ...detection.as_the_cfg_says import add_fit, add_nms
@@ -154,7 +155,7 @@ def add_images(group: argparse._ActionsContainer, most: int) -> None:
         metavar="N",
         help="no more than N images of that share",
     )
-    add("--seed", type=int, default=0, help="of the share, and of random scores")
+    add("--seed", type=seed, default=0, help="of the share, and of random scores")
     add_img_size(group)
     add_fit(group)
     add_nms(group)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...command.cli import Parser, positive_int, run_main
+from ...command.cli import Parser, positive_int, run_main, seed
 
 
 def build_parser() -> Parser:
@@ -23,7 +23,7 @@ def build_parser() -> Parser:
     add = parser.add_argument
     add("--output", type=Path, default=Path("data/shapes"), help="folder to fill")
     add("--images", type=positive_int, default=400, help="how many")
-    add("--seed", type=int, default=0, help="another seed, another set")
+    add("--seed", type=seed, default=0, help="another seed, another set")
     add("--img-size", type=positive_int, default=320, help="longer side in pixels")
     add("--overwrite", action="store_true", help="write into a folder that holds other files")
     return parser

@@ -33,14 +33,6 @@ def image_count(text: str) -> int:
     return count
 
 
-def seed(text: str) -> int:
-    """A seed: a whole number that is not negative."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {text}")
-    return value
-
-
 def budget(measure: Measure) -> Callable[[str], Budget]:
     """The type of `--target-MEASURE`: a share."""
 

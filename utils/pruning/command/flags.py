@@ -19,6 +19,7 @@ from ...command.cli import (
     img_size,
     positive_int,
     ratio,
+    seed,
 )
 from ...detection.as_the_cfg_says import add_fit, add_nms
 from ...detection.inputs import add_inputs, inputs_of, require_inputs
@@ -41,7 +42,7 @@ from ..strategy import Strategy
 from ..sweeps.flags import add_sweep_output, sorted_amounts
 from ..widths.file import read_widths
 from .amount_flags import FIRST_AMOUNTS, add_amounts
-from .flag_types import image_count, kind_and_cost, seed
+from .flag_types import image_count, kind_and_cost
 
 
 def read_flags(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int, ratio
+from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int, ratio, seed
 from ...detection.as_the_cfg_says import add_fit
 from ...detection.inputs import add_inputs, inputs_of
 from ..onnx.layout_names import Layout
@@ -53,7 +53,7 @@ def make_parser(doc: str | None) -> Parser:
     add("--half", action="store_true", help="weights in float16")
     add("--int8", action="store_true", help="8 bits, calibrated on --data (not ncnn)")
     add("--calibration-images", type=positive_int, default=100, metavar="N", help="for --int8")
-    add("--seed", type=int, default=0, help="which images of --data --int8 calibrates on")
+    add("--seed", type=seed, default=0, help="which images of --data --int8 calibrates on")
     add("--nms", action="store_true", help="end the graph with NMS by IoU (onnx)")
     add("--conf-thres", type=ratio, default=nms.conf_thres, help="of --nms")
     add("--iou-thres", type=ratio, default=nms.iou_thres, help="of --nms")
