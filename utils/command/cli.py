@@ -166,8 +166,10 @@ def positive_int(text: str) -> int:
 def seed(text: str) -> int:
     """Type of seeds, which generators of random numbers take from 0 on."""
     value = int(text)
-    if not 0 <= value < _SEEDS:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2^63 - 1, got {text}")
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {text}")
+    if value >= _SEEDS:
+        raise argparse.ArgumentTypeError(f"must be below 2^63, got {text}")
     return value
 
 

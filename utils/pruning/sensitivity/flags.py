@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from ...command.cli import from_zero
 from ...command.errors import UserError
 from ..options import SensitivityLimit
 from .file import read_sensitivity
@@ -21,7 +20,7 @@ def add_sensitivity(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument(
         "--max-layer-drop",
-        type=from_zero,
+        type=float,
         metavar="DROP",
         help="no group of tied layers loses more channels than cost DROP by --sensitivity's file, "
         "each for itself: mAP@.5, or a share of the loss; groups not in it stay. 0.005 is a start",
