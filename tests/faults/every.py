@@ -1,7 +1,7 @@
 """Each operation of each command that writes fails once: what was tried and what went wrong.
 
     python -m tests.faults.every
-    python -m tests.faults.every --only train prune --most 40
+    python -m tests.faults.every --only train prune-each-error --most 40
 
 Of a long command every write, sync, rename, folder, file and link fails with the errors in turn,
 and one write in eight is cut short; afterwards it goes on as a user would (--resume) and has to end
@@ -36,6 +36,8 @@ from tests.faults.shim import (
 )  # fmt: skip
 
 _SHORT_ONE_IN = 8
+# Some stand in both tables: here each operation fails with each error.
+_EACH_ERROR = {f"{name}-each-error": found for name, found in short_commands.COMMANDS.items()}
 
 
 def each(counts: dict[str, int]) -> Iterator[Fault]:
@@ -93,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "python -m tests.faults.every", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    names = (*short_commands.COMMANDS, *CASES)
+    names = (*_EACH_ERROR, *CASES)
     parser.add_argument("--only", nargs="+", choices=names, help="these commands alone")
     parser.add_argument("--most", type=int, default=sys.maxsize, help="faults of each, spread")
     args = parser.parse_args(argv)
@@ -116,7 +118,7 @@ def _of(name: str, folder: Path, most: int) -> Tally:
     if name in CASES:
         write_start(folder / "start")
         return of_a_long_command(CASES[name], folder / "start", folder, most)
-    command = short_commands.COMMANDS[name]
+    command = _EACH_ERROR[name]
     short_commands.project(folder / "start")
     return short_commands.under_faults(command, folder / "start", folder, command.argv, most)
 
