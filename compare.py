@@ -8,8 +8,8 @@ are named by their run. For each model and each runtime a fresh process loads th
 image over and over, and scores it on the validation list: parameters, MACs, file size, peak memory,
 latency of the forward pass alone (median and 95th percentile, warm, the same input), processor
 time, mAP. ONNX, OpenVINO and ncnn files are made on the way; -int8 calibrates on training images of
---data. What is not installed is said and left out. --output keeps the table as CSV and, with
---data, a picture of mAP against latency.
+--data. What is not installed is said and left out. --output keeps the table as CSV and as a page
+and, with --data, a picture of mAP against latency and against the size of the files.
 
 Models are timed in turns. Latency needs a quiet machine all the same: where others work too,
 --threads 1 and the processor time (CPU ms, which the picture shows) say what a pass would take
@@ -18,6 +18,7 @@ without them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from utils.command.cli import run_main
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     from utils.annotations.ready import with_ready_data
     from utils.runtimes.compare.run import compare_models
 
-    rows = compare_models(with_ready_data(options), Darknet)
+    words = ["python", "compare.py", *(sys.argv[1:] if argv is None else argv)]
+    rows = compare_models(with_ready_data(options), Darknet, words)
     print(results_table(rows))
     print(verdict(rows), end="\n" if verdict(rows) else "")
     if options.output:

@@ -10,8 +10,8 @@ structure, trained from random weights for all epochs) and, where --peer-python 
 with ultralytics and torch-pruning, peer (benchmarks/peers/torch_pruning_recipe.py: the same data,
 size, batch, epochs and parameters; scored by its own validator). Scores are the last epoch's, on
 the validation list, which no row looks at before. Rows go to recipes.csv in --output one by one;
-those that are there are not done again, a training that was broken off goes on. At the end the file
-is printed: mean and range over seeds, and what is left to do.
+those that are there, or in benchmarks/recipes.csv (measured before), are not done again, a training
+that was broken off goes on. At the end all rows are printed: mean and range over seeds.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = "--batch-size 16 --cache-images --threads 1 --workers 0"
 TRAIN = f"{SHARED} --notest --noplots"
 PEER = "benchmarks/peers/torch_pruning_recipe.py"
+MEASURED = ROOT / "benchmarks" / "recipes.csv"
 FIGURES = ("epochs", "parameters", "macs", "map50", "map", "minutes")
 
 
@@ -66,8 +67,8 @@ BLOCKS = {
     block.name: block
     for block in (
         Block("tiny-bccd", "bccd", "cfg/yolov3-tiny.cfg", 20, 35),
-        Block("v8n-bccd", "bccd", "", 8, 30),
-        Block("v8n-cards", "cards", "", 14, 30),
+        Block("v8n-bccd", "bccd", "", 4, 12),
+        Block("v8n-cards", "cards", "", 8, 24),
     )
 }
 
@@ -243,9 +244,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     file = bench.output / "recipes.csv"
     keys = list(dict.fromkeys(_keys(args.blocks, rows, args.keeps, args.seeds)))
     for key in keys:
-        if key not in read_rows(file):
+        if key not in read_rows(file) | read_rows(MEASURED):
             _add(bench, file, key)
-    print(summary(read_rows(file)))
+    print(summary(read_rows(MEASURED) | read_rows(file)))
 
 
 def _keys(

@@ -17,9 +17,11 @@ import torch
 from benchmarks.peers.measure import Seconds, material, repeated, say, timed
 from benchmarks.train_step import DEFAULT, VARIANTS, make_step
 from models import Darknet
+from utils.cfg import format_cfg
 from utils.command.machine.allocator import keep_freed_memory
 from utils.data.darknet_files import load_data_file
 from utils.detection.options import Inputs, Scoring
+from utils.network.cost import count_macs
 from utils.network.initialize import initialize
 from utils.runtimes.detect.options import DetectOptions
 from utils.runtimes.detect.run import detect_files
@@ -27,7 +29,9 @@ from utils.runtimes.val.options import ValOptions
 from utils.runtimes.val.run import evaluate_files
 from utils.training import loop
 from utils.training.batches import make_loaders
+from utils.training.optimization.layout import Work, faster_layout
 from utils.training.optimization.options import OptimizerOptions
+from utils.training.optimization.precision import resolve_precision
 from utils.training.options import (
     EpochOptions,
     ImageOptions,
@@ -36,6 +40,8 @@ from utils.training.options import (
     TrainOptions,
 )
 from utils.training.run import train_network
+
+_LONG_STEPS = 100_000  # of a training that tries both layouts
 
 
 def main() -> None:
@@ -62,7 +68,7 @@ def loader(args: Any, paths: dict[str, Any]) -> None:
     images = ImageOptions(size=size, batch_size=args.batch_size, workers=0, fit="letterbox")
     asked = TrainOptions(cfg=paths["our_base"], data=paths["data"], images=images)
     network = Darknet(paths["our_base"], size)
-    batches = make_loaders(asked, spec, network, torch.device("cpu"), False).train
+    batches = make_loaders(asked, spec, network, torch.device("cpu")).train
 
     def epoch() -> int:
         return sum(len(batch.images) for batch in batches)
@@ -71,13 +77,16 @@ def loader(args: Any, paths: dict[str, Any]) -> None:
 
 
 def step(args: Any, paths: dict[str, Any]) -> None:
-    """Forward, loss, backward, clipping, SGD, moving average."""
+    """Forward, loss, backward, clipping, SGD, moving average, as a long training lays it out."""
     keep_freed_memory()
     size = (args.img_size, args.img_size)
     model = Darknet(paths["our_step"], size).train()
     initialize(model.layers, model.heads)
     variant = VARIANTS[DEFAULT]
-    layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+    precision = resolve_precision(variant.amp, torch.device("cpu"))
+    work = Work(args.batch_size, _LONG_STEPS, count_macs(model.rules))
+    last = faster_layout(model, (3, *size), precision, work, format_cfg(model.cfg))
+    layout = torch.channels_last if last else torch.contiguous_format
     model.to(memory_format=layout)  # type: ignore[call-overload]
     images = torch.rand(args.batch_size, 3, *size).to(memory_format=layout)
     train = make_step(model, variant, images)

@@ -116,6 +116,7 @@ def run_side(folder: Path | None, peer: Path, row: Row, work: Path) -> dict[str,
         # `benchmarks` has no __init__: a base without this folder finds it here.
         command = [sys.executable, "-m", "benchmarks.peers.ours"]
         environment["PYTHONPATH"] = str(HERE)
+        environment["XDG_CACHE_HOME"] = str(work)  # what is found to be faster is found anew
     done = subprocess.run(
         [*command, *row.argv(work)],
         capture_output=True, text=True, check=False, env=environment, cwd=folder or work,

@@ -24,7 +24,7 @@ from utils.chains.compress.decisions import Order, best_of, default_epochs, orde
 from utils.chains.compress.estimate import Pace
 from utils.chains.compress.flags import read_flags
 from utils.chains.compress.job import Amount, Job
-from utils.chains.compress.latency import _measured_ms
+from utils.chains.compress.latency import _measured_ms, pass_in_runtime
 from utils.chains.compress.options import CompressOptions, Goals, Machine
 from utils.chains.compress.stages import Line, Tools
 from utils.chains.journal import Journal
@@ -277,7 +277,7 @@ def test_a_latency_is_aimed_at_until_it_holds_end_to_end(
         tables.append(Path("board.json"))
         return read_table_file("board.json")
 
-    def measured(job: object, model: object, amount: Amount) -> float:
+    def measured(job: object, model: object, amount: Amount, as_it_is: object) -> float:
         aim = float(amount.words[amount.words.index("--target-latency-ms") + 1])
         return 1.25 * aim
 
@@ -309,9 +309,14 @@ def test_what_a_cut_takes_is_measured_in_the_runtime(
         "utils.chains.compress.latency.time_alternately_ms",
         lambda calls, *_: [Latency(3.0 * len(calls), 3.0, 9.0), Latency(4.0, 2.0, 5.0)],
     )
-    measured_ms = _measured_ms(job, model, Amount(Order("bn"), ("--target-params", "0.5")))
-    assert measured_ms == pytest.approx(60 * 2 / 3)  # whatever else the machine does
-    assert _measured_ms(job, model, Amount(Order("bn"), ("--target-params", "0.0001"))) is None
+    as_it_is = pass_in_runtime(job, model)
+
+    def measured_ms(share: str) -> float | None:
+        amount = Amount(Order("bn"), ("--target-params", share))
+        return _measured_ms(job, model, amount, lambda: as_it_is)
+
+    assert measured_ms("0.5") == pytest.approx(60 * 2 / 3)  # whatever else the machine does
+    assert measured_ms("0.0001") is None
 
 
 def test_what_cannot_be(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

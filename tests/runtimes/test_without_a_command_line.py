@@ -196,7 +196,8 @@ def test_comparison(
         assert isinstance(row.result, Measured), row.result
         assert row.result.median_ms > 0 and row.result.file_bytes > 1000
         assert row.result.map50 is not None and row.result.map50 > 0.1
-    assert sorted(path.name for path in Path("kept").iterdir()) == ["compare.csv", "compare.png"]
+    kept = sorted(path.name for path in Path("kept").iterdir())
+    assert kept == ["compare.csv", "compare.html", "compare.png"]
     # A place that is taken is told before anything is measured.
     with pytest.raises(UserError, match="--output kept: holds other files"):
         compare_models(options, Darknet)

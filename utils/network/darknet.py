@@ -85,3 +85,11 @@ def names_of(network: Network) -> tuple[str, ...]:
     """A name per class: as the network's files say, else their numbers."""
     names = network.names
     return names if len(names) == network.nc else tuple(str(k) for k in range(network.nc))
+
+
+def raw_ends(network: Network, x: Tensor) -> list[Tensor]:
+    """What each head reads; of a network without heads, its last layer's value."""
+    if network.heads:
+        return network.raw_heads(x)
+    last: Tensor = network(x)
+    return [last]

@@ -26,6 +26,7 @@ from .onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from .opencv import OpenCVDarknet
 from .opencv_onnx import OpenCVOnnx
 from .options import Backend, Format, Pair, opened_by, target_files
+from .real_images import Images
 
 
 def open_backend(
@@ -55,11 +56,20 @@ def open_backend(
     kind = cast(Format | Pair, backend)
     if opened_by(weights):
         return open_file(kind, Path(weights), network.answering_(), threads)
-    with_weights(network, weights)
+    return open_made(kind, with_weights(network, weights), threads)
+
+
+def open_made(
+    kind: Format | Pair, network: Network, threads: int | None = None, calibration: Images = ()
+) -> Predict:
+    """Run a file that is made of a loaded network for this call; in int8 where there are images.
+
+    Raises UserError where a converter refuses the network.
+    """
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "model"
-        told = onnx_metadata(network, names_of(network))
-        write_files(network, stem, FileOptions(kind, network.img_size), told)
+        options = FileOptions(kind, network.img_size, calibration=calibration)
+        write_files(network, stem, options, onnx_metadata(network, names_of(network)))
         return open_file(kind, target_files(stem, kind)[0], network, threads)
 
 

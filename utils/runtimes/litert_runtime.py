@@ -23,7 +23,7 @@ from ..command.errors import UserError
 from ..command.files import require_file
 from ..command.muted import muted
 from ..command.optional import INT8_NEEDS, load, require
-from ..network.darknet import Network
+from ..network.darknet import Network, raw_ends
 from ..network.int8.written import LITERT_FORM, written
 from .onnx.export import INPUT_NAME, OUTPUT_NAME
 from .onnx.metadata import stated_entries, stated_names
@@ -45,7 +45,7 @@ class _Named(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if not self.raw:
             return {OUTPUT_NAME: self.network(images)}
-        return {f"head{k}": raw for k, raw in enumerate(self.network.raw_heads(images))}
+        return {f"head{k}": raw for k, raw in enumerate(raw_ends(self.network, images))}
 
 
 def save_litert(

@@ -11,10 +11,11 @@ from functools import cache
 from pathlib import Path
 
 from ..command.errors import UserError
-from ..command.optional import NEEDS
+from ..command.optional import INT8_NEEDS, NEEDS
 
 _VERSION_FILE = "version.py"  # in the wheels of cv2: read, it costs nothing; loaded, .2 s
 _BY_ONNX = ("onnx", "onnxscript")
+INT8 = "-int8"  # behind the name of a format: its file in 8 bits
 
 
 @cache
@@ -51,5 +52,7 @@ def require_cfg_importer(what: str) -> None:
 
 
 def needs_of(runtime: str) -> tuple[str, ...]:
-    """The modules that running a cfg and weights, or exporting them, needs here."""
+    """The modules that running a cfg and weights, or exporting them, needs here; maybe in int8."""
+    if runtime.endswith(INT8):
+        return INT8_NEEDS[runtime.removesuffix(INT8)]
     return _BY_ONNX if runtime == "opencv" and not opencv_reads_cfg() else NEEDS[runtime]

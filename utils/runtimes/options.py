@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from .needs import opencv_reads_cfg
+from ..command.optional import INT8_NEEDS
+from .needs import INT8, opencv_reads_cfg
 
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
 # run a file made of them
@@ -47,6 +48,8 @@ PAIRS: tuple[Pair, ...] = get_args(Pair)
 THEIRS: tuple[Theirs, ...] = get_args(Theirs)
 FORMATS: tuple[Format, ...] = get_args(Format)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+# What a network may be timed in: a backend, or a format's file in int8.
+RUNTIMES: tuple[str, ...] = (*BACKENDS, *(f"{kind}{INT8}" for kind in INT8_NEEDS))
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 
 from ..cfg import Cfg, plain_text
+from ..command.optional import require
 from ..detection.options import Inputs
 from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.weights import State
-from .choose import open_backend
+from .choose import open_backend, open_made, with_weights
+from .needs import INT8, needs_of
 from .opencv import read_net, weights_bytes
-from .options import Backend, Pass, Runtime
+from .options import Backend, Format, Pass, Runtime
+
+_NOISE = 4  # images that ranges of an int8 file are from
 
 
 def make_pass(
@@ -54,19 +60,28 @@ def _opencv_pass(model: Network) -> Pass:
 
 
 def pass_of(
-    runtime: Backend,
+    runtime: str,
     model: Inputs,
     build: Build,
     device: torch.device | None = None,
     threads: int | None = None,
 ) -> Pass:
-    """A call that runs a model's files once in any runtime, whose boxes are decoded.
+    """A call that runs a model's files once in one of `RUNTIMES`, whose boxes are decoded.
 
-    For a runtime that reads no cfg, a file is made first. Raises UserError where it is not
-    installed, or cannot run the model.
+    For a runtime that reads no cfg, a file is made first; one in int8 has its ranges from noise,
+    on which its time does not depend. Raises UserError where the runtime is not installed, or
+    cannot run the model.
     """
     network: Network = build(read_cfg(model.cfg), model.img_size)
-    predict = open_backend(runtime, network, model.weights, device or torch.device("cpu"), threads)
-    noise = np.random.default_rng(0).random((1, network.in_channels, *network.img_size))
-    image = torch.from_numpy(noise.astype(np.float32))
+    noise = np.random.default_rng(0).random((_NOISE, 1, network.in_channels, *network.img_size))
+    images = list(noise.astype(np.float32))
+    kind = cast(Backend, runtime.removesuffix(INT8))
+    if kind != runtime:
+        require(needs_of(runtime), f"runtime {runtime}")
+        with_weights(network, model.weights)
+        predict = open_made(cast(Format, kind), network, threads, images)
+    else:
+        on = device or torch.device("cpu")
+        predict = open_backend(kind, network, model.weights, on, threads)
+    image = torch.from_numpy(images[0])
     return lambda: predict(image)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...detection.inputs import model_words
 from ...detection.options import Inputs
 from ...pruning.importance.options import Among
+from ...runtimes.targets.names import Target
 from .options import Goals, Machine
 
 # Of mAP@.5 on 100 images, by which another choice must lead the first to be preferred.
@@ -21,7 +22,7 @@ TRIAL_SHARE = 1 / 8  # of the epochs, for each size that --max-map-drop tries
 SIZES = (0.85, 0.7, 0.47, 0.31, 0.21, 0.14, 0.09, 0.06, 0.04, 0.027)
 # What may put a cut network right before it is trained; folding alone is the first.
 AFTER_THE_CUT: tuple[tuple[str, ...], ...] = ((), ("--recalibrate", "200"), ("--repair", "64"))
-ROUND_TO = "4"  # where time counts: what the kernels of every runtime handle whole
+ROUND_TO = "4"  # where time counts and no target says better: what most kernels handle whole
 # Of the trainings' time, for a search; so few cut networks find nothing, and more add little.
 SEARCH_SHARE, LEAST_TRIALS, MOST_TRIALS = 0.05, 20, 200
 BEST_WIDTHS = 3  # of a search, that the development share compares
@@ -128,10 +129,13 @@ def _deep(goals: Goals) -> bool:
     return min(goals.keep_params or 1.0, goals.keep_macs or 1.0) < 0.5
 
 
-def cut_words(goal_words: Sequence[str], order: Order, seed: int, goals: Goals) -> list[str]:
-    """The flags of slim_prune.py for a goal."""
+def cut_words(
+    goal_words: Sequence[str], order: Order, seed: int, goals: Goals, target: Target | None
+) -> list[str]:
+    """The flags of slim_prune.py for a goal, and what is to run the result."""
     floor = f"{floor_of(goals):g}"
     rounded = ["--round-to", ROUND_TO] if goals.latency_ms is not None else []
+    rounded = ["--for", target] if target else rounded
     return [
         *goal_words, "--at-most", *order.words, "--layer-keep", floor, *rounded,
         "--seed", str(seed),

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from ...command.files import atomic_write
-from ...command.machine.device import pick_device
 from ...command.machine.timing import time_alternately_ms
 from ...command.table import table
 from ...command.words.next_step import next_steps
@@ -19,12 +19,12 @@ from ...pruning.report.chain import write_chain
 from ...pruning.report.chain_options import ChainOptions
 from ...runtimes.export.options import ExportOptions
 from ...runtimes.export.run import export_model
-from ...runtimes.options import Format, Pair, is_pair, target_files
-from ...runtimes.passes import pass_of
+from ...runtimes.needs import INT8
+from ...runtimes.options import FORMATS, Format, Pair, is_pair, target_files
 from .chance import Drop
 from .decisions import Epochs
 from .job import Amount, Job
-from .latency import MOST_S, RUNS, WARMUP, at_the_tables_speed
+from .latency import MOST_S, RUNS, WARMUP, at_the_tables_speed, pass_in_runtime
 from .one_bar import LOG
 from .options import CompressOptions, Goals
 from .stages import Line
@@ -76,8 +76,7 @@ def tell(job: Job, result: Result) -> None:
     print(_verdict(scores["base"], scores["final"]))
     if result.drop is not None:
         print(map_goal_words(job.options.goals, job.epochs, result))
-    stem = folder / folder.name
-    made = [f for kind in exported(job.options) for f in target_files(stem, kind)]
+    made = [f for kind in exported(job.options) for f in _files(folder, kind)]
     print("\n".join(f"Wrote {path}" for path in dict.fromkeys((*made, folder / RECIPE))))
     print(f"Wrote {folder / PAGE / 'report.html'}\nWrote {folder / LOG}, what its stages said")
     print(_next(job.options, pair))
@@ -85,17 +84,16 @@ def tell(job: Job, result: Result) -> None:
 
 def _in_time(job: Job, pair: Inputs) -> str:
     """Milliseconds of one image through both, in turns, and whether the goal is met."""
-    goals, build = job.options.goals, job.line.tools.build
+    goals = job.options.goals
     if goals.latency_table:
         return _by_table(job.line)
-    runtime, device = goals.runtime or "torch", pick_device(job.options.machine.device)
-    calls = [pass_of(runtime, model, build, device) for model in (job.base, pair)]
+    calls = [pass_in_runtime(job, model) for model in (job.base, pair)]
     before, after = time_alternately_ms(calls, RUNS, WARMUP, MOST_S)
     assert goals.latency_ms is not None
     then_ms = at_the_tables_speed(job, calls)
     held = "held" if then_ms <= goals.latency_ms * _ALLOWED else "not held"
     return (
-        f"Milliseconds of an image in {runtime}: {shown_latency(before)} -> "
+        f"Milliseconds of an image in {goals.runtime or 'torch'}: {shown_latency(before)} -> "
         f"{shown_latency(after)}; at the speed that the table was measured at: {then_ms:.3g} "
         f"(--latency-ms {goals.latency_ms:g}: {held})"
     )
@@ -118,18 +116,28 @@ def _worth(line: Line, name: str, model: Inputs, how: Scoring) -> ModelFigures:
 
 def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
     """The pair, named after the run's folder, for Darknet and OpenCV 4, with exports beside it."""
-    stem = line.folder / line.folder.name
     for kind in exported(options):
-        if not all(path.is_file() for path in target_files(stem, kind)):
-            export = ExportOptions(tuned, kind, str(stem), options.data, force=True)
+        if not all(path.is_file() for path in _files(line.folder, kind)):
+            stem, plain = _stem(line.folder, kind), cast(Format | Pair, kind.removesuffix(INT8))
+            int8 = plain != kind
+            export = ExportOptions(tuned, plain, str(stem), options.data, int8=int8, force=True)
             export_model(export, line.tools.build)
-    cfg, weights = target_files(stem, "darknet")
+    cfg, weights = _files(line.folder, "darknet")
     return Inputs(str(cfg), str(weights))
 
 
-def exported(options: CompressOptions) -> tuple[Format | Pair, ...]:
+def exported(options: CompressOptions) -> tuple[str, ...]:
     """The kinds of files that are handed over: the pair, and what was asked for beside it."""
-    return tuple(dict.fromkeys(("darknet", *(e for e in options.exports if not is_pair(e)))))
+    further = (e for e in options.exports if INT8 in e or not is_pair(cast(Format | Pair, e)))
+    return tuple(dict.fromkeys(("darknet", *further)))
+
+
+def _stem(folder: Path, kind: str) -> Path:
+    return folder / (folder.name + (INT8 if kind.endswith(INT8) else ""))
+
+
+def _files(folder: Path, kind: str) -> tuple[Path, ...]:
+    return target_files(_stem(folder, kind), cast(Format | Pair, kind.removesuffix(INT8)))
 
 
 def write_recipe(line: Line, plan: Epochs, amount: Amount) -> None:
@@ -203,13 +211,16 @@ def map_goal_words(goals: Goals, epochs: int, result: Result) -> str:
 
 def _next(options: CompressOptions, pair: Inputs) -> str:
     shown = replace(pair, img_size=None)
+    timed = (options.goals.runtime or "").removesuffix(INT8)
+    int8 = ["--int8", "--data", options.data] if timed != (options.goals.runtime or "") else []
     return next_steps({
         "see what it finds": [
             "python", "detect.py", "--weights", shown.weights, "--data", options.data,
             "--source", "PICTURES",
         ],
         "make a file for another runtime": [
-            "python", "export.py", "--weights", shown.weights, "--format", "onnx",
-            "--output", Path(shown.weights).with_suffix(""),
+            "python", "export.py", "--weights", shown.weights,
+            "--format", timed if timed in FORMATS else "onnx", *int8,
+            "--output", _stem(Path(shown.weights).parent, options.goals.runtime or ""),
         ],
     })  # fmt: skip

@@ -18,13 +18,15 @@ from ...command.cli import (
     workers,
 )
 from ...detection.inputs import add_inputs, inputs_of, model_of
-from ...runtimes.options import BACKENDS
+from ...runtimes.options import RUNTIMES
+from ...runtimes.targets.advice import add_target
 from ..flags import AskedRun, read_run, saved_run
 from .options import EXPORTS, CompressOptions, Goals, Machine
 
 _FIRST = (
     "--weights", "--data", "--keep-params", "--keep-macs", "--latency-ms", "--runtime",
-    "--max-map-drop", "--epochs", "--hours", "--export", "--output", "--resume", "--dry-run",
+    "--for", "--max-map-drop", "--epochs", "--hours", "--export", "--output", "--resume",
+    "--dry-run",
 )  # fmt: skip
 
 
@@ -62,6 +64,7 @@ def _asked_for(args: argparse.Namespace) -> CompressOptions:
         args.dry_run,
         args.search,
         tuple(shlex.split(args.train_flags)),
+        args.target,
     )
 
 
@@ -71,7 +74,9 @@ def _parser(doc: str | None) -> Parser:
     add_inputs(what)
     what.add_argument("--data", default="", help=f"to train on and to choose by: {DATA_SET}")
     add_img_size(what)
-    _add_goals(parser.add_argument_group("to which goals; all that are given must hold"))
+    goals = parser.add_argument_group("to which goals; all that are given must hold")
+    _add_goals(goals)
+    add_target(goals)
     _add_work(parser.add_argument_group("with how much work"))
     out = parser.add_argument_group("what is written")
     out.add_argument(
@@ -83,7 +88,7 @@ def _parser(doc: str | None) -> Parser:
         default=[],
         choices=EXPORTS,
         metavar="FORMAT",
-        help=f"further files of the result, for {', '.join(EXPORTS)}",
+        help=f"further files of the result, for {', '.join(EXPORTS)} (in 8 bits)",
     )
     out.add_argument("--resume", metavar="FOLDER", help="go on with a run that was ended")
     out.add_argument("--dry-run", action="store_true", help="measure, print the plan, and stop")
@@ -96,7 +101,11 @@ def _add_goals(group: argparse._ActionsContainer) -> None:
     add("--keep-macs", type=ratio, metavar="SHARE", help="of the multiplications that may stay")
     add("--file-kb", type=float, metavar="KB", help="most kilobytes of the .weights file")
     add("--latency-ms", type=float, metavar="MS", help="most milliseconds of one image")
-    add("--runtime", choices=BACKENDS, help="what --latency-ms is measured in; left out, torch")
+    add(
+        "--runtime",
+        choices=RUNTIMES,
+        help="what --latency-ms is measured in, -int8: a file in 8 bits; left out, torch",
+    )
     add(
         "--latency-table",
         metavar="FILE",

@@ -160,7 +160,9 @@ def goal_words(job: Job) -> tuple[str, ...]:
 def cut_words(job: Job, amount: Amount) -> list[str]:
     """All flags of slim_prune.py for a cut but those of what comes after it."""
     options = job.options
-    words = decisions.cut_words(amount.words, amount.order, options.seed, options.goals)
+    words = decisions.cut_words(
+        amount.words, amount.order, options.seed, options.goals, options.target
+    )
     return [*words, *options.machine.prune_words]
 
 

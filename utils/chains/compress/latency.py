@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from ...cfg import plain_text
@@ -23,6 +23,7 @@ from ...command.machine.timing import time_alternately_ms
 from ...detection.options import Inputs
 from ...pruning.goals.measured_table import measure_table_file
 from ...pruning.goals.table_file import read_table_file, write_table_file
+from ...runtimes.options import Pass
 from ...runtimes.passes import pass_of
 from .job import TABLE, Amount, Job, cut_words
 
@@ -60,11 +61,12 @@ def aimed_at(job: Job, key: str, model: Inputs, amount: Amount) -> Amount:
         return amount
     goal_ms = aim_ms = goals.latency_ms
     said, nearest = [], math.inf
+    as_it_is = cache(partial(pass_in_runtime, job, job.base))  # making its file may take a minute
     with job.bar.stage(f"{key}aim in milliseconds"):
         for number in range(1, _TRIES + 1):
             tried = _aiming(amount, aim_ms)
             name = f"{key}latency {number}"
-            measured_ms = job.line.value(name, partial(_measured_ms, job, model, tried))
+            measured_ms = job.line.value(name, partial(_measured_ms, job, model, tried, as_it_is))
             if measured_ms is None:  # no cut has that aim: the one before is the nearest
                 break
             said.append(f"{aim_ms:.3g} by the table are {measured_ms:.3g}")
@@ -103,9 +105,11 @@ def at_the_tables_speed(job: Job, calls: Sequence[Callable[[], object]]) -> floa
     return after.median_ms / before.median_ms * whole_ms
 
 
-def _measured_ms(job: Job, model: Inputs, amount: Amount) -> float | None:
+def _measured_ms(
+    job: Job, model: Inputs, amount: Amount, as_it_is: Callable[[], Pass]
+) -> float | None:
     """What the cut takes in the runtime, of the fastest runs; None where it cannot be had."""
-    line, runtime = job.line, job.options.goals.runtime or "torch"
+    line = job.line
     try:
         cfg, state = line.cut_alone(model, cut_words(job, amount))
     except UserError:
@@ -116,6 +120,10 @@ def _measured_ms(job: Job, model: Inputs, amount: Amount) -> float | None:
         stem.with_suffix(".cfg").write_text(plain_text(cfg), encoding="utf-8")
         network.save_weights(stem.with_suffix(".weights"))
         cut = Inputs(f"{stem}.cfg", f"{stem}.weights", model.img_size)
-        device, build = pick_device(job.options.machine.device), line.tools.build
-        calls = [pass_of(runtime, each, build, device) for each in (job.base, cut)]
-        return at_the_tables_speed(job, calls)
+        return at_the_tables_speed(job, [as_it_is(), pass_in_runtime(job, cut)])
+
+
+def pass_in_runtime(job: Job, model: Inputs) -> Pass:
+    """A forward pass of a model in what the latency is of. Raises UserError as `pass_of`."""
+    device = pick_device(job.options.machine.device)
+    return pass_of(job.options.goals.runtime or "torch", model, job.line.tools.build, device)

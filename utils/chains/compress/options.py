@@ -9,9 +9,11 @@ from ...command.errors import UserError
 from ...command.option_values import require_choice, require_count, require_share
 from ...detection.options import Inputs
 from ...pruning.options import Measure
-from ...runtimes.options import BACKENDS, FORMATS, PAIRS, Backend, Format, Pair
+from ...runtimes.needs import INT8
+from ...runtimes.options import FORMATS, PAIRS, RUNTIMES
+from ...runtimes.targets.names import TARGETS, Target
 
-EXPORTS: tuple[Format | Pair, ...] = (*PAIRS, *FORMATS)
+EXPORTS: tuple[str, ...] = (*PAIRS, *FORMATS, *(each for each in RUNTIMES if INT8 in each))
 
 
 @dataclass(frozen=True)
@@ -19,16 +21,16 @@ class Goals:
     """What must hold in the end; None: nobody asked for it. All that are given hold together.
 
     keep_*: shares of the network as it is. file_kb: kilobytes (1,000 bytes) of the .weights file.
-    latency_ms: of one image, in `runtime` on this machine (None: torch), or by `latency_table`, a
-    file of times of any device. max_map_drop: mAP@.5 that may be lost; by itself, the network
-    becomes as small as that allows.
+    latency_ms: of one image, in `runtime` on this machine (None: torch; onnx-int8 and its like: a
+    file in 8 bits), or by `latency_table`, a file of times of any device. max_map_drop: mAP@.5
+    that may be lost; by itself, the network becomes as small as that allows.
     """
 
     keep_params: float | None = None
     keep_macs: float | None = None
     file_kb: float | None = None
     latency_ms: float | None = None
-    runtime: Backend | None = None
+    runtime: str | None = None
     max_map_drop: float | None = None
     latency_table: str = ""
 
@@ -39,7 +41,7 @@ class Goals:
                 raise UserError(f"{flag} 1: leaves all of it, so there is nothing to do")
         require_share("--max-map-drop", self.max_map_drop or 0.0)
         if self.runtime is not None:
-            require_choice("--runtime", self.runtime, BACKENDS)
+            require_choice("--runtime", self.runtime, RUNTIMES)
         self._require_one_clock()
         for flag, value in (("--file-kb", self.file_kb), ("--latency-ms", self.latency_ms)):
             if value is not None and not 0 < value < math.inf:
@@ -127,7 +129,8 @@ class CompressOptions:
     epochs: of all trainings together; None: from the size of the data, or from `hours`. teacher: a
     network that is better than the one to compress; None: that one teaches. search: for widths;
     None: if there is time for it. dry_run: plan only. train_flags: what both trainings are given on
-    their command lines beside what is decided.
+    their command lines beside what is decided. made_for: what is to run the result; None: what a
+    latency is measured in.
     """
 
     inputs: Inputs
@@ -136,12 +139,13 @@ class CompressOptions:
     epochs: int | None = None
     hours: float | None = None
     teacher: Inputs | None = None
-    exports: tuple[Format | Pair, ...] = ()
+    exports: tuple[str, ...] = ()
     machine: Machine = field(default_factory=Machine)
     seed: int = 0
     dry_run: bool = False
     search: bool | None = None
     train_flags: tuple[str, ...] = ()
+    made_for: Target | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -162,7 +166,13 @@ class CompressOptions:
             raise UserError(f"--seed: must not be negative, got {self.seed}")
 
     @property
-    def needs(self) -> tuple[Backend, ...]:
+    def target(self) -> Target | None:
+        """What is to run the result, if it is known: its kernels have counts that they like."""
+        timed = (self.goals.runtime or "").removesuffix(INT8)
+        return self.made_for or next((each for each in TARGETS if each == timed), None)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
         """The runtimes that must be installed."""
         timed = self.goals.latency_ms is not None and not self.goals.latency_table
         runtimes = (self.goals.runtime or "torch",) if timed else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...command.progress import duration
 from ...detection.options import Inputs
 from ...pruning.choice.scoring import remembered_scores
+from ...runtimes.targets.advice import rounded_for, wanted
 from ..journal import Journal
 from . import decisions
 from .choices import choose_order, pull_pays
@@ -29,6 +30,8 @@ def compress(options: CompressOptions, journal: Journal, tools: Tools) -> Inputs
         with bar.stage("the network as it is"):
             job = open_job(options, journal, tools, bar)
         make_table(job)
+        if options.target:
+            bar.say(wanted(options.target, rounded_for(options.target, 1)))
         of_size = options.goals.of_size
         amount, pulls = _how_to_cut(job) if of_size else (Amount(_first_order(job), ()), True)
         plan = decisions.split(job.epochs, pulls)

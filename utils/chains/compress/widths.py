@@ -17,6 +17,7 @@ from ...detection.options import Development
 from ...pruning.importance.options import Ranking
 from ...pruning.options import Budget
 from ...pruning.widths.file import write_widths
+from ...runtimes.targets.advice import rounded_for
 from ..search.options import IMAGES, RECALIBRATE, SearchOptions
 from . import decisions
 from .choices import scored_at_once
@@ -100,4 +101,5 @@ def _options(job: Job, amount: Amount, trials: int, folder: Path) -> SearchOptio
         trials,
         Development(0.5, options.seed, IMAGES),
         kind,
+        round_to=rounded_for(options.target, 1),
     )

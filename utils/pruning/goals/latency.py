@@ -8,7 +8,7 @@ All times are of the fastest tenth of the runs, which other programs disturb lea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class MakePass(Protocol):
     def __call__(self, cfg: Cfg, img_hw: tuple[int, int], state: State | None = None) -> Pass: ...
 
 
-_SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)  # of a layer's channels; at least one
+SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)  # of a layer's channels; at least one
 _RUNS, _WARMUP = 7, 2
 
 
@@ -93,11 +93,11 @@ class LatencyTable:
 
 def measure_table(graph: ChannelGraph, cfg: Cfg, whole: Pass, make_pass: MakePass) -> LatencyTable:
     """Time `whole`, the pass of the network, and each of its layers; equal shapes only once."""
-    timed = [layer for layer in graph.layers if layer.macs()]
-    shapes = {_shape_key(graph, layer): layer for layer in timed}
-    bar = progress_bar(shapes.items(), "latency table", "layer", len(shapes))
-    found = {key: _width_times(graph, layer, cfg, make_pass) for key, layer in bar}
-    times = {layer.index: found[_shape_key(graph, layer)] for layer in timed}
+    times: dict[int, WidthTimes] = {}
+    for equal in progress_bar(distinct_layers(graph), "latency table", "layer"):
+        times |= dict.fromkeys(
+            (layer.index for layer in equal), _width_times(graph, equal[0], cfg, make_pass)
+        )
     return LatencyTable(graph, times, time_forward_ms(whole, runs=2 * _RUNS, warmup=_WARMUP + 1))
 
 
@@ -113,47 +113,80 @@ def _pinned(graph: ChannelGraph, layer: Layer) -> tuple[bool, bool]:
     return tuple(all(c in graph.pinned for c in ids.tolist()) for ids in (inputs, outputs))  # type: ignore[return-value]
 
 
-def _width_times(graph: ChannelGraph, layer: Layer, cfg: Cfg, make_pass: MakePass) -> WidthTimes:
+@dataclass(frozen=True)
+class Grid:
+    """The widths at which a layer is timed; `rows` hold pairs of input and output channels.
+
+    With `tied` widths (groups) there is one row: the outputs alone say how wide it is.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    rows: tuple[tuple[tuple[int, int], ...], ...]
+    tied: bool
+
+
+def grid_of(graph: ChannelGraph, layer: Layer, shares: Sequence[float] = SHARES) -> Grid:
+    """The widths of a layer that are timed: `shares` of what may go, and all of what may not."""
     counts = layer.inputs[0][0], layer.shape[0]
-    tied = layer.groups > 1
-    if tied:
-        by_outputs = {outputs: inputs for inputs, outputs in _tied_widths(*counts, layer.groups)}
-        inputs, outputs = list(by_outputs.values()), list(by_outputs)
-        grid = [list(zip(inputs, outputs, strict=True))]
-    else:
-        inputs, outputs = (
-            [count] if pinned else _widths(count)
-            for count, pinned in zip(counts, _pinned(graph, layer), strict=True)
-        )
-        grid = [[(a, b) for b in outputs] for a in inputs]
-    times_ms = np.array([[_time_ms(layer, cfg, a, b, make_pass) for a, b in row] for row in grid])
-    # A wider layer takes no less time; what says otherwise is noise.
-    for axis in (0, 1):
-        times_ms = np.maximum.accumulate(times_ms, axis)
-    return WidthTimes(np.array(inputs, float), np.array(outputs, float), times_ms, tied)
+    if layer.groups > 1:
+        pairs = _tied_widths(*counts, layer.groups, shares)
+        by_outputs = {outputs: inputs for inputs, outputs in pairs}
+        row = tuple((a, b) for b, a in by_outputs.items())
+        return Grid(tuple(by_outputs.values()), tuple(by_outputs), (row,), True)
+    inputs, outputs = (
+        (count,) if pinned else _widths(count, shares)
+        for count, pinned in zip(counts, _pinned(graph, layer), strict=True)
+    )
+    return Grid(inputs, outputs, tuple(tuple((a, b) for b in outputs) for a in inputs), False)
 
 
-def _widths(count: int) -> list[int]:
-    """Ascending counts of channels to measure at."""
-    return sorted({max(1, round(count * share)) for share in _SHARES})
-
-
-def _tied_widths(inputs: int, outputs: int, groups: int) -> list[tuple[int, int]]:
-    """Ascending pairs; with `groups` of several channels, whole multiples of them."""
-    if inputs == groups:  # depthwise: the groups themselves go
-        return [(count, count * (outputs // inputs)) for count in _widths(inputs)]
-    shares = [
-        (max(1, round(inputs // groups * s)), max(1, round(outputs // groups * s))) for s in _SHARES
-    ]
-    return [(groups * a, groups * b) for a, b in shares]
-
-
-def _time_ms(layer: Layer, cfg: Cfg, inputs: int, outputs: int, make_pass: MakePass) -> float:
-    """The layer alone, as the only one of a network."""
+def layer_alone(layer: Layer, cfg: Cfg, inputs: int, outputs: int) -> Cfg:
+    """A layer as the only one of a network, at these counts of channels; its input's size."""
     channels, height, width = layer.inputs[0]
     masks = [torch.arange(channels) < inputs], torch.arange(layer.shape[0]) < outputs
     section = remove_option(layer.rewrite(*masks), "share_index")
     net = new_section("net", cfg.source, 0, width=width, height=height, channels=inputs)
-    alone = Cfg(net, (section,))
-    run = make_pass(alone, (height, width))
-    return time_forward_ms(run, runs=_RUNS, warmup=_WARMUP).p10_ms
+    return Cfg(net, (section,))
+
+
+def distinct_layers(graph: ChannelGraph) -> list[list[Layer]]:
+    """Layers with a kernel; those that take equally long at all widths stand together."""
+    together: dict[tuple[object, ...], list[Layer]] = {}
+    for layer in graph.layers:
+        if layer.macs():
+            together.setdefault(_shape_key(graph, layer), []).append(layer)
+    return list(together.values())
+
+
+def _width_times(graph: ChannelGraph, layer: Layer, cfg: Cfg, make_pass: MakePass) -> WidthTimes:
+    grid, (_, *img_hw) = grid_of(graph, layer), layer.inputs[0]
+
+    def time_ms(inputs: int, outputs: int) -> float:
+        run = make_pass(layer_alone(layer, cfg, inputs, outputs), (img_hw[0], img_hw[1]))
+        return time_forward_ms(run, runs=_RUNS, warmup=_WARMUP).p10_ms
+
+    times_ms = np.array([[time_ms(*pair) for pair in row] for row in grid.rows])
+    # A wider layer takes no less time; what says otherwise is noise.
+    for axis in (0, 1):
+        times_ms = np.maximum.accumulate(times_ms, axis)
+    return WidthTimes(
+        np.array(grid.inputs, float), np.array(grid.outputs, float), times_ms, grid.tied
+    )
+
+
+def _widths(count: int, shares: Sequence[float]) -> tuple[int, ...]:
+    """Ascending counts of channels to measure at."""
+    return tuple(sorted({max(1, round(count * share)) for share in shares}))
+
+
+def _tied_widths(
+    inputs: int, outputs: int, groups: int, shares: Sequence[float]
+) -> list[tuple[int, int]]:
+    """Ascending pairs; with `groups` of several channels, whole multiples of them."""
+    if inputs == groups:  # depthwise: the groups themselves go
+        return [(count, count * (outputs // inputs)) for count in _widths(inputs, shares)]
+    pairs = [
+        (max(1, round(inputs // groups * s)), max(1, round(outputs // groups * s))) for s in shares
+    ]
+    return [(groups * a, groups * b) for a, b in pairs]

@@ -16,7 +16,7 @@ from ...network.cfg_of import read_cfg
 from ...network.darknet import Build, Network
 from ...network.graph import channel_graph
 from ...runtimes.needs import opencv_reads_cfg
-from ...runtimes.options import Backend, Runtime
+from ...runtimes.options import Runtime
 from ...runtimes.passes import pass_of
 from .known_table import as_file
 from .latency_goal import measure_goal
@@ -26,9 +26,9 @@ _RUNS = 20
 
 
 def measure_table_file(
-    model: Inputs, runtime: Backend, build: Build, device: str = "", threads: int | None = None
+    model: Inputs, runtime: str, build: Build, device: str = "", threads: int | None = None
 ) -> TableFile:
-    """Time the whole model in `runtime`, and its layers one by one.
+    """Time the whole model in `runtime`, one of `RUNTIMES`, and its layers one by one.
 
     A runtime that reads no cfg would need a file for each layer and width, which takes hours:
     there PyTorch says how layers compare, and the runtime what the whole takes. `build` is
@@ -54,7 +54,7 @@ def measure_table_file(
     return as_file(table, network.cfg, network.img_size, runtime, platform.machine())
 
 
-def layers_runtime(runtime: Backend) -> Runtime:
+def layers_runtime(runtime: str) -> Runtime:
     """What times the layers for a runtime: itself, where it reads a cfg."""
     reads_cfg = runtime in get_args(Runtime) and (runtime != "opencv" or opencv_reads_cfg())
     return cast(Runtime, runtime) if reads_cfg else "torch"

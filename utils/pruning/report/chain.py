@@ -18,10 +18,10 @@ from ...network.cost import short_count
 from ...network.darknet import Build, Network
 from ...network.weights import require_usable
 from ...pictures.charts import inline_svg
+from ...pictures.page import figure, page, section, table
 from .chain_options import ChainOptions
 from .charts import Stage, stages_chart
-from .page_style import PAGE, STYLE
-from .parts import cards, detections, figure, section, table
+from .parts import cards, detections
 
 HTML_NAME = "report.html"
 
@@ -65,14 +65,9 @@ def _measured(options: ChainOptions, build: Build, command: Sequence[str]) -> st
         lines = "".join(f"<li>{escape(line)}</li>" for line in options.decided)
         parts.insert(1, section("What was decided, and why", f"<ul>{lines}</ul>"))
     parts.append(section("Made from", _files(options)))
-    return PAGE.format(
-        title=escape(f"{names[0]} to {names[-1]}"),
-        style=STYLE,
-        command=" ".join(f"<span>{escape(word)}</span>" for word in command),
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        cards=cards(found[0], found[-1]),
-        sections="\n".join(parts),
-    )
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    title = f"{names[0]} to {names[-1]}"
+    return page(title, command, created, parts, cards(found[0], found[-1]))
 
 
 def _opened(model: Inputs, build: Build) -> Network:

@@ -18,14 +18,14 @@ from ...command.folders import whole_folder
 from ...detection.before_after import Shown
 from ...detection.figures import comparison_rows
 from ...pictures.charts import inline_svg
+from ...pictures.page import beside, figure, page, section, table
 from ..options import PruneOptions
 from ..plan import PrunePlan, Values
 from ..recalibrate import Recalibration
 from ..sweeps.chart import sweep_chart
 from ..sweeps.curve import Sweep, sweep_rows
 from .charts import LayerBar, ScoreGroups, channels_chart, scores_chart
-from .page_style import PAGE, STYLE
-from .parts import beside, cards, detections, figure, section, table
+from .parts import cards, detections
 from .record import layer_rows, make_record
 from .result import Pruned
 
@@ -76,14 +76,9 @@ def render(pruned: Pruned, record: Mapping[str, Any], shown: Sequence[Shown] = (
         )
     sections.append(section("Proof", _proof(record["proof"], pruned.recalibration)))
     sections.append(section("Made from", _provenance(record)))
-    return PAGE.format(
-        title=escape(title),
-        style=STYLE,
-        command=" ".join(f"<span>{escape(word)}</span>" for word in record["command"].split(" ")),
-        created=escape(record["created"].replace("T", " ").replace("+00:00", " UTC")),
-        cards=cards(pruned.before, pruned.after),
-        sections="\n".join(sections),
-    )
+    created = record["created"].replace("T", " ").replace("+00:00", " UTC")
+    shown_first = cards(pruned.before, pruned.after)
+    return page(title, record["command"].split(" "), created, sections, shown_first)
 
 
 def _comparison(pruned: Pruned) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from ...pictures.charts import inline_svg
+from ...pictures.page import page, section
 from ..sensitivity.record import DROPS, Curve, Point, Sensitivity
-from .page_style import PAGE, STYLE
 from .sensitivity_charts import curves_chart
 
 LIMITS = (0.005, 0.01, 0.02)  # drops for which the table says what may go
@@ -26,14 +26,7 @@ def sensitivity_page(
         ("What each group costs", f"{paragraphs}\n{_heat_map(found)}"),
         ("Curves", f'<figure class="chart">{curves}</figure>'),
     ]
-    return PAGE.format(
-        title=escape(title),
-        style=STYLE,
-        command=" ".join(f"<span>{escape(word)}</span>" for word in command),
-        created=escape(created),
-        cards="",
-        sections="\n".join(f"<section><h2>{name}</h2>\n{body}\n</section>" for name, body in parts),
-    )
+    return page(title, command, created, [section(name, body) for name, body in parts])
 
 
 def _heat_map(found: Sensitivity) -> str:

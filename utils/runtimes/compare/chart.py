@@ -1,10 +1,11 @@
-"""The picture of a comparison: mAP against latency, a line per runtime through its models."""
+"""The picture of a comparison: mAP against latency and size, a line per runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .options import Clock
@@ -13,6 +14,9 @@ from .results import Measured, Row
 _COLOURS = ("#2b6cb0", "#dd7a1f", "#2f855a", "#c53030", "#6b46c1", "#718096", "#b7791f")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _INK, _GRID = "#2d3748", "#e2e8f0"
+_STEPS = (1, 2, 5)  # ticks of a scale by powers of ten
+
+Cost = Callable[[Measured], float]
 
 
 def save_comparison(path: Path, rows: Sequence[Row], clock: Clock = "cpu") -> bool:
@@ -25,24 +29,52 @@ def save_comparison(path: Path, rows: Sequence[Row], clock: Clock = "cpu") -> bo
 
 def comparison_chart(rows: Sequence[Row], clock: Clock = "cpu") -> Figure | None:
     """Each model is a marker, each runtime a line; None where nothing has both a time and a mAP."""
-    points = [
-        (row.candidate.name, row.runtime, _time_ms(row.result, clock), row.result.map50)
-        for row in rows
-        if isinstance(row.result, Measured) and row.result.map50 is not None
-    ]
-    if not points:
+    scored = [r for r in rows if isinstance(r.result, Measured) and r.result.map50 is not None]
+    if not scored:
         return None
-    models = list(dict.fromkeys(name for name, *_ in points))
-    figure = Figure(figsize=(9, 4.8), layout="constrained", facecolor="white")
-    axes = figure.subplots()
-    for place, runtime in enumerate(dict.fromkeys(runtime for _, runtime, *_ in points)):
-        own = [(ms, score, name) for name, r, ms, score in points if r == runtime]
+    figure = Figure(figsize=(12, 4.8), layout="constrained", facecolor="white")
+    in_time, in_size = figure.subplots(1, 2, sharey=True)
+    what = "median" if clock == "wall" else "processor time"
+    _plot(in_time, scored, lambda found: found.median_ms if clock == "wall" else found.cpu_ms)
+    in_time.set_xlabel(f"ms per image: forward pass, {what} (faster is further left)")
+    in_time.set_ylabel("mAP@.5")
+    _plot(in_size, scored, lambda found: found.file_bytes / 1e3)
+    in_size.set_xlabel("KB of the file (smaller is further left)")
+    _legends(in_size, list(dict.fromkeys(row.candidate.name for row in scored)))
+    return figure
+
+
+def _plot(axes: Axes, scored: Sequence[Row], cost: Cost) -> None:
+    """mAP against one cost, which has a scale by powers."""
+    models = list(dict.fromkeys(row.candidate.name for row in scored))
+    points = [
+        (row.candidate.name, row.runtime, cost(row.result), row.result.map50)
+        for row in scored
+        if isinstance(row.result, Measured)
+    ]
+    for place, runtime in enumerate(dict.fromkeys(row.runtime for row in scored)):
+        own = [(x, score, name) for name, r, x, score in points if r == runtime]
         colour = _COLOURS[place % len(_COLOURS)]
         axes.plot([p[0] for p in own], [p[1] for p in own], "-", color=colour, label=runtime,
                   linewidth=1.5)  # fmt: skip
-        for ms, score, name in own:
+        for x, score, name in own:
             marker = _MARKERS[models.index(name) % len(_MARKERS)]
-            axes.plot(ms, score, marker, color=colour, markersize=7)
+            axes.plot(x, score, marker, color=colour, markersize=7)
+    axes.set_xscale("log")
+    low, high = (edge(p[2] for p in points) for edge in (min, max))
+    axes.set_xlim(low / 1.3, high * 1.3)
+    ticks = (step * 10.0**power for power in range(-3, 9) for step in _STEPS)
+    axes.set_xticks([tick for tick in ticks if low / 1.3 <= tick <= high * 1.3])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.minorticks_off()
+    axes.grid(color=_GRID)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _legends(axes: Axes, models: Sequence[str]) -> None:
+    """Runtimes by colour and models by shape, to the right of the plots."""
     lines = axes.legend(title="runtime (colour)", loc="upper left", bbox_to_anchor=(1.01, 1),
                         frameon=False, alignment="left")  # fmt: skip
     shapes = [
@@ -51,22 +83,3 @@ def comparison_chart(rows: Sequence[Row], clock: Clock = "cpu") -> Figure | None
     axes.legend(shapes, models, title="model (shape)", loc="lower left", bbox_to_anchor=(1.01, 0),
                 frameon=False, alignment="left")  # fmt: skip
     axes.add_artist(lines)
-    axes.set_xscale("log")
-    ticks = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-    low, high = min(p[2] for p in points), max(p[2] for p in points)
-    axes.set_xlim(low / 1.3, high * 1.3)
-    axes.set_xticks([t for t in ticks if low / 1.3 <= t <= high * 1.3])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.minorticks_off()
-    axes.grid(color=_GRID)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    what = "median" if clock == "wall" else "processor time"
-    axes.set_xlabel(f"ms per image: forward pass, {what} (faster is further left)")
-    axes.set_ylabel("mAP@.5")
-    return figure
-
-
-def _time_ms(found: Measured, clock: Clock) -> float:
-    return found.median_ms if clock == "wall" else found.cpu_ms

@@ -7,8 +7,8 @@ from typing import get_args
 
 from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int
 from ...detection.inputs import model_of
-from ..options import BACKENDS
-from .options import RUNTIMES, Clock, CompareOptions
+from ..options import BACKENDS, RUNTIMES
+from .options import Clock, CompareOptions
 
 
 def read_options(doc: str | None, argv: Sequence[str] | None) -> CompareOptions:
@@ -47,7 +47,7 @@ def make_parser(doc: str | None) -> Parser:
     )
     add("--runs", type=positive_int, default=50, help="forward passes that are timed")
     add("--calibration-images", type=positive_int, default=100, metavar="N", help="for int8")
-    add("--output", metavar="FOLDER", help="keep compare.csv and compare.png in this new folder")
+    add("--output", metavar="FOLDER", help="keep compare.html, .csv and .png in this new folder")
     add("--clock", choices=get_args(Clock), default="cpu", help="time that the picture shows")
     add_img_size(parser)
     return parser

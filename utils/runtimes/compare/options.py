@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...command.errors import UserError
-from ...command.optional import INT8_NEEDS, missing
+from ...command.optional import missing
 from ...detection.options import Inputs
 from ..needs import needs_of
-from ..options import BACKENDS
+from ..options import BACKENDS, RUNTIMES
 
-INT8 = "-int8"
-RUNTIMES: tuple[str, ...] = (*BACKENDS, *(f"{backend}{INT8}" for backend in INT8_NEEDS))
 Clock = Literal["wall", "cpu"]
 
 
@@ -49,8 +47,7 @@ def installed(runtimes: Sequence[str]) -> tuple[list[str], list[str]]:
     """Those that can run here, and a line for each that cannot."""
     usable, lines = [], []
     for runtime in runtimes:
-        plain = runtime.removesuffix(INT8)
-        absent = missing(INT8_NEEDS[plain] if runtime.endswith(INT8) else needs_of(plain))
+        absent = missing(needs_of(runtime))
         if absent:
             lines.append(f"{runtime}: left out; pip install {' '.join(absent)}")
         else:

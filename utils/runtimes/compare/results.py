@@ -61,6 +61,17 @@ class Row:
 
 def results_table(rows: Sequence[Row]) -> str:
     """For the terminal: a line per model and runtime, then what could not be measured."""
+    lines = cells(rows)
+    return "\n".join([table(lines, right=range(2, len(lines[0]))), *failed(rows)])
+
+
+def failed(rows: Sequence[Row]) -> list[str]:
+    """A line for each that could not be measured."""
+    return [str(row) for row in rows if isinstance(row.result, str)]
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The table as text, its heads first; mAP where something was scored."""
     scored = any(isinstance(r.result, Measured) and r.result.map50 is not None for r in rows)
     heads = ["model", "runtime", "parameters", "MMACs", "file KB", "peak MB", "ms", "p95", "CPU ms"]
     lines = [heads + (["mAP@.5", "mAP@.5:.95"] if scored else [])]
@@ -68,7 +79,7 @@ def results_table(rows: Sequence[Row]) -> str:
         found = row.result
         if not isinstance(found, Measured):
             continue
-        cells = [
+        line = [
             row.candidate.name,
             row.runtime,
             f"{row.candidate.parameters:,}",
@@ -80,10 +91,10 @@ def results_table(rows: Sequence[Row]) -> str:
             f"{found.cpu_ms:.2f}",
         ]
         if scored:
-            cells += [f"{found.map50:.3f}", f"{found.map:.3f}"]
-        lines.append(cells)
-    failed = [str(row) for row in rows if isinstance(row.result, str)]
-    return "\n".join([table(lines, right=range(2, len(lines[0]))), *failed])
+            both = (found.map50, found.map)
+            line += ["-" if value is None else f"{value:.3f}" for value in both]
+        lines.append(line)
+    return lines
 
 
 def verdict(rows: Sequence[Row]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from ...command.errors import UserError
 from ...command.files import alone
 from ...command.folders import require_free, whole_folder
+from ...command.machine.processor import processor_name
 from ...command.progress import progress_bar
 from ...command.words.short_names import short_names
 from ...data.darknet_files import DataSpec, load_data_file
@@ -30,20 +32,21 @@ from ...network.darknet import Build, Network, names_of
 from ...network.int8.convert import put_on_grids
 from ..choose import darknet_weights
 from ..files import FINETUNED, FROM_TORCH, FileOptions, graph_options, write_files
-from ..needs import opencv_reads_cfg
+from ..needs import INT8, opencv_reads_cfg
 from ..onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from ..options import Backend, Format, Pair, target_files
 from ..real_images import Images, calibration_inputs
 from .measure import Task, finish, load, time_a_round
-from .options import INT8, Clock, CompareOptions, installed
+from .options import CompareOptions, installed
 from .results import Candidate, Measured, Row, csv_text
 
 ROUNDS = 5  # of timing each model
 
 
-def compare_models(options: CompareOptions, build: Build) -> list[Row]:
+def compare_models(options: CompareOptions, build: Build, command: Sequence[str] = ()) -> list[Row]:
     """Measure each model in each runtime that is installed; a line on stderr for each.
 
+    `command` is what a page names as having made it.
     What is not installed is said on stdout and left out. Raises UserError where nothing is
     installed, for files that do not fit each other, two models of one name, and data of other
     classes. Models are timed in turns, runtime by runtime.
@@ -57,7 +60,7 @@ def compare_models(options: CompareOptions, build: Build) -> list[Row]:
     require_free(options.output, "--output")
     with alone(options.output):
         rows = _compared(options, usable, build)
-        keep(rows, options.output, options.clock)
+        keep(rows, options, command)
     return rows
 
 
@@ -213,10 +216,17 @@ def _on_grids(network: Network) -> Network:
     return made
 
 
-def keep(rows: Sequence[Row], output: str, clock: Clock) -> None:
-    """Write compare.csv and, where something was scored, compare.png, into a new folder."""
+def keep(rows: Sequence[Row], options: CompareOptions, command: Sequence[str]) -> None:
+    """Write compare.csv, compare.html and, where something was scored, compare.png."""
     from .chart import save_comparison  # matplotlib takes a second to load
+    from .page import comparison_page
 
-    with whole_folder(output, "--output") as folder:
+    assert options.output
+    threads = options.threads or torch.get_num_threads()
+    machine = f"Measured on {processor_name()}, threads: {threads}."
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    page = comparison_page(rows, options.clock, command, created, machine)
+    with whole_folder(options.output, "--output") as folder:
         (folder / "compare.csv").write_text(csv_text(rows), encoding="utf-8")
-        save_comparison(folder / "compare.png", rows, clock)
+        (folder / "compare.html").write_text(page, encoding="utf-8")
+        save_comparison(folder / "compare.png", rows, options.clock)

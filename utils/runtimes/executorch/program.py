@@ -19,7 +19,7 @@ from ...command.errors import UserError
 from ...command.files import require_file
 from ...command.muted import muted
 from ...command.optional import load
-from ...network.darknet import Network
+from ...network.darknet import Network, raw_ends
 from ...network.int8.convert import measure_ranges, put_on_grids
 from ...network.int8.written import XNNPACK_FORM, written
 from ..onnx.metadata import stated_entries, stated_names
@@ -35,7 +35,7 @@ class _Heads(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return self.network.raw_heads(images)
+        return raw_ends(self.network, images)
 
 
 def save_executorch(

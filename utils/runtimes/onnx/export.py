@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...command.errors import UserError
 from ...command.optional import load, quiet, require
 from ...detection.as_the_cfg_says import chosen_fit, chosen_nms
-from ...network.darknet import Network
+from ...network.darknet import Network, raw_ends
 from ...network.layers import Head
 from .pooling import merge_padding
 
@@ -35,7 +35,8 @@ class OnnxOptions:
 
     dynamic: any batch, height and width (multiples of the network's stride); else one image of
     `img_size`. half: weights and activations in float16, input and output in float32. raw: one
-    output per head, (B, anchors * entries, H, W), undecoded, named `head0`, `head1`, ...
+    output per head, (B, anchors * entries, H, W), undecoded, named `head0`, `head1`, ...; of a
+    network without heads its last value.
     """
 
     img_size: tuple[int, int]
@@ -55,7 +56,7 @@ class _Exported(nn.Module):
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         x = images.half() if self.options.half else images
         if self.options.raw:
-            return [raw.float() for raw in self.network.raw_heads(x)]
+            return [raw.float() for raw in raw_ends(self.network, x)]
         if not self.options.half:
             boxes: Tensor = self.network(x)
             return boxes
@@ -80,7 +81,7 @@ def save_onnx(
     if options.half:
         wrapped.half()
     images = torch.rand(2 if options.dynamic else 1, fused.in_channels, *options.img_size)
-    outputs = [f"head{k}" for k in range(len(fused.heads))] if options.raw else [OUTPUT_NAME]
+    outputs = [f"head{k}" for k in range(len(fused.heads) or 1)] if options.raw else [OUTPUT_NAME]
     with quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(

@@ -1,4 +1,4 @@
-"""The look of report.html."""
+"""The frame of a page, and its look."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}: pruning report</title>
+<title>{title}: {kind}</title>
 <link rel="icon" href="data:,">
 <style>{style}</style>
 </head>
 <body>
 <header>
-<p class="kicker">darkslim, pruning report</p>
+<p class="kicker">darkslim, {kind}</p>
 <h1>{title}</h1>
 <pre><code>{command}</code></pre>
 <p class="when">{created}</p>
