@@ -191,6 +191,25 @@ def test_a_measured_table(runtime: str) -> None:
     assert {(16, 32), (2, 4), (1, 1)} <= widths
 
 
+def test_attention_is_in_the_whole_time_alone() -> None:
+    """It reads three layers, so that none runs alone; nor are there widths of a kernel."""
+    linear = {"batch_normalize": None, "activation": "linear"}
+    cfg = net(
+        conv(8, 1), conv(8, 1, **linear), section("route", layers=0), conv(8, 1, **linear),
+        section("route", layers=0), conv(8, 1, **linear),
+        section("attention", frm="1,3,5", heads=2, area=1, scale=0.4), conv(8, 1), head(),
+    )  # fmt: skip
+    graph = channel_graph(build_layers(cfg))
+
+    def passes(found: Cfg, img_hw: tuple[int, int], state: State | None = None) -> object:
+        return make_pass("torch", Darknet, found, img_hw, state)
+
+    table = measure_table(graph, cfg, lambda: sum(range(20_000)), passes)  # type: ignore[arg-type]
+    assert set(table.layers) == {0, 1, 3, 5, 7, 8}
+    everything = np.ones(graph.count, bool)
+    assert table.sum_ms(everything) == pytest.approx(table.whole.p10_ms)
+
+
 @pytest.mark.parametrize("runtime", ["torch", pytest.param("opencv", marks=needs_cfg_importer)])
 def test_as_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

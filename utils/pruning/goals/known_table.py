@@ -12,7 +12,7 @@ from ...command.errors import UserError
 from ...command.machine.timing import Latency
 from ...network.graph import ChannelGraph
 from ..sensitivity.caps import cfg_hash
-from .latency import LatencyTable, WidthTimes
+from .latency import LatencyTable, WidthTimes, is_timed
 from .table_file import LayerTimes, TableFile, read_table_file
 
 
@@ -81,7 +81,7 @@ def _width_times(entry: LayerTimes) -> WidthTimes:
 
 def _require_layers(path: str | Path, graph: ChannelGraph, times: Mapping[int, WidthTimes]) -> None:
     """Raise UserError unless each layer with a kernel, and no other, is there at its full width."""
-    timed = {layer.index: layer for layer in graph.layers if layer.macs()}
+    timed = {layer.index: layer for layer in graph.layers if is_timed(layer)}
     for index in sorted(set(timed) ^ set(times)):
         what = "has no times of" if index in timed else "times"
         why = "" if index in timed else ", which has no kernel here"

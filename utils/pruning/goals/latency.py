@@ -1,9 +1,10 @@
 """How long the layers of a network take at other widths: measured once, then looked up.
 
 Every distinct layer with a kernel runs alone at a few widths of its input and its output; between
-these, times are interpolated. Alone they do not add up to the network's time (pools and sums are
-missing, memory is warmer), so the sum is scaled to that of the whole network, measured as well.
-All times are of the fastest tenth of the runs, which other programs disturb least.
+these, times are interpolated. Alone they do not add up to the network's time (pools, sums and
+attention are missing, memory is warmer), so the sum is scaled to that of the whole network, which
+is measured as well. All times are of the fastest tenth of the runs, which other programs disturb
+least.
 """
 
 from __future__ import annotations
@@ -150,11 +151,16 @@ def layer_alone(layer: Layer, cfg: Cfg, inputs: int, outputs: int) -> Cfg:
     return Cfg(net, (section,))
 
 
+def is_timed(layer: Layer) -> bool:
+    """Whether a layer is timed alone. One of several inputs (attention) counts as pools do."""
+    return bool(layer.macs()) and len(layer.inputs) == 1
+
+
 def distinct_layers(graph: ChannelGraph) -> list[list[Layer]]:
-    """Layers with a kernel; those that take equally long at all widths stand together."""
+    """Layers that are timed; those that take equally long at all widths stand together."""
     together: dict[tuple[object, ...], list[Layer]] = {}
     for layer in graph.layers:
-        if layer.macs():
+        if is_timed(layer):
             together.setdefault(_shape_key(graph, layer), []).append(layer)
     return list(together.values())
 
