@@ -1,4 +1,4 @@
-"""The whole line on the embedded data set: train, sparse training, slim, finetune, run in OpenCV.
+"""The whole line on the embedded data set: train, compress, run in OpenCV.
 
     python demo.py                 # or: make demo
     python demo.py --output runs/my-demo --seed 1
@@ -25,23 +25,16 @@ from utils.command.folders import first_free
 from utils.runtimes.demo.stages import Stage
 
 ROOT = Path(__file__).resolve().parent
-TARGET = 0.28  # the share of the parameters that may stay
-# The drawn objects are simple, and the training is short.
+KEPT = 0.28  # the share of the parameters that may stay
+BASE_EPOCHS, EPOCHS = 24, 44  # of the network that is compressed, and of what comes after
+# The drawn objects are simple, and the trainings are short.
 MILD_AUGMENTATION = "--mosaic 0 --scale 0.2 --translate 0.1 --hsv-s 0.3 --hsv-v 0.2 --cls-gain 1.5"
-# SGD, as AdamW would divide the pull on the gammas by the size of their gradients. The upper 30%
-# of them are spared, so that the network goes on working while the others vanish.
-SPARSE = (
-    "--optimizer sgd --lr0 0.02 -sr --s 0.028 --strategy slim_prune "
-    "--sparsity-schedule local-decay --decay-at 0 --keep-percent 0.7"
-)
 # The steps, and the share of the whole time that each takes on two idle cores.
 STEPS = {
     "draw a data set": 0.01,
-    "train": 0.35,
-    "train sparsely: pull the gammas of the channels that matter least to zero": 0.3,
-    "slim: remove the channels with the smallest gammas": 0.03,
-    "finetune": 0.26,
-    "compare: PyTorch and OpenCV": 0.05,
+    "train": 0.33,
+    "compress: rank, empty and cut channels, finetune the rest": 0.62,
+    "compare: PyTorch and OpenCV": 0.04,
 }
 
 
@@ -81,61 +74,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     _python(
         f"data/shapes.py --output {shapes} --images {args.images} --seed {args.seed} --img-size 160"
     )
-    base, sparse, slim, tuned = _train_and_slim(folder, shapes / "shapes.data", args.seed, steps)
+    data, common = shapes / "shapes.data", f"--cache-images --seed {args.seed}"
+    steps.next()
+    base = _trained(folder, data, common)
+    steps.next()
+    small = _compressed(folder, data, common)
     steps.next()
     from models import Darknet  # the commands before had their own
     from utils.runtimes.demo.results import stages_table, verdict
     from utils.runtimes.demo.run import measure_stages, save_before_after
 
-    print("four models: mAP in PyTorch and in OpenCV, then times in turns", flush=True)
-    data = shapes / "shapes.data"
-    rows = measure_stages([base, sparse, slim, tuned], data, Darknet)
+    print("both models: mAP in PyTorch and in OpenCV, then times in turns", flush=True)
+    rows = measure_stages([base, small], data, Darknet)
     seen = save_before_after(folder / "before_after.png", rows[0], rows[-1], data, Darknet)
     print(stages_table(rows))
     print(verdict(rows[0], rows[-1], time.perf_counter() - steps.begun_s))
     print(f"Picture: {folder / 'before_after.png'}: {seen}")
-    print(f"Pruned model: {tuned.cfg} {tuned.weights}")
+    print(f"Pruned model: {small.cfg} {small.weights}")
+    print(f"What was decided, and why: {folder / 'small' / 'report' / 'report.html'}")
 
 
-def _train_and_slim(
-    folder: Path, data: Path, seed: int, steps: Steps
-) -> tuple[Stage, Stage, Stage, Stage]:
-    """The four models of the line; the commands are printed as they run."""
-    cfg = folder / "demo.cfg"
-    shutil.copyfile(ROOT / "cfg" / "demo.cfg", cfg)
-    common = f"--data {data} {MILD_AUGMENTATION} --notest --cache-images --seed {seed}"
-    steps.next()
-    base = _trained("base", folder, cfg, f"--epochs 24 --lr0 0.002 {common}")
-    steps.next()
-    sparse = _trained(
-        "sparse", folder, cfg, f"--weights {base.checkpoint} --epochs 20 {SPARSE} {common}"
-    )
-    steps.next()
-    _python(
-        f"slim_prune.py --cfg {cfg} --weights {sparse.checkpoint} --data {data} "
-        f"--target-params {TARGET} --layer-keep 0.05"
-    )
-    prefix = f"prune_params{TARGET}_keep_0.05_"
-    slim = Stage("slimmed", folder / f"{prefix}demo.cfg", folder / f"{prefix}sparse.weights")
-    steps.next()
-    tuned = _trained(
-        "finetuned", folder, slim.cfg, f"--weights {slim.weights} --epochs 24 --lr0 0.002 {common}"
-    )
-    return base, sparse, slim, tuned
-
-
-def _trained(name: str, folder: Path, cfg: Path, flags: str) -> Stage:
-    """Run train.py; leave folder/NAME.pt, and folder/NAME.weights for any runtime."""
+def _trained(folder: Path, data: Path, common: str) -> Stage:
+    """Train the network that is compressed; leaves FOLDER/base.pt, and base.weights for OpenCV."""
     from models import convert
 
-    run = f"{folder.name}-{name}"
+    cfg, run = folder / "demo.cfg", f"{folder.name}-base"
+    shutil.copyfile(ROOT / "cfg" / "demo.cfg", cfg)
     before = set((ROOT / "runs" / "train").glob(f"{run}*"))
-    _python(f"train.py --cfg {cfg} {flags} --name {run}")
+    how = f"--epochs {BASE_EPOCHS} --lr0 0.002 --notest {MILD_AUGMENTATION}"
+    _python(f"train.py --cfg {cfg} --data {data} {how} {common} --name {run}")
     (made,) = set((ROOT / "runs" / "train").glob(f"{run}*")) - before
-    stage = Stage(name, cfg, folder / f"{name}.weights")
+    stage = Stage("base", cfg, folder / "base.weights")
     shutil.copyfile(made / "last.pt", stage.checkpoint)
     convert(cfg, stage.checkpoint, bn_epsilon="any").replace(stage.weights)
     return stage
+
+
+def _compressed(folder: Path, data: Path, common: str) -> Stage:
+    """What compress.py hands over: the README's command, with fewer epochs."""
+    output = folder / "small"
+    goal = f"--keep-params {KEPT} --epochs {EPOCHS}"
+    _python(
+        f"compress.py --weights {folder / 'base.pt'} --data {data} {goal} {common} "
+        f'--train-flags="{MILD_AUGMENTATION}" --output {output}'
+    )
+    return Stage("small", output / "small.cfg", output / "small.weights")
 
 
 def _python(command: str) -> None:
