@@ -23,7 +23,6 @@ from ...network.graph import channel_graph
 from ...network.layers import Layer
 from ...runtimes.files import FileOptions, write_files
 from ...runtimes.needs import INT8, opencv_reads_cfg
-from ...runtimes.opencv import weights_bytes
 from ...runtimes.options import Format, Pair, target_files
 from ..sensitivity.caps import cfg_hash
 from .latency import distinct_layers, grid_of, layer_alone
@@ -78,7 +77,7 @@ def _written(network: Network, stem: Path, runtime: str) -> dict[str, object]:
     targets = target_files(stem, kind)
     if kind == "opencv" and opencv_reads_cfg():
         targets[0].write_text(plain_text(network.cfg), encoding="ascii", errors="replace")
-        targets[1].write_bytes(weights_bytes(network.rules, network.state_dict()))
+        network.save_weights(targets[1])
         return {"file": targets[0].name, "shape": shape}
     noise = np.random.default_rng(0).random((_NOISE, *shape), np.float32)
     images = list(noise) if kind != runtime else ()

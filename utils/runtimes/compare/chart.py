@@ -48,7 +48,7 @@ def _plot(axes: Axes, scored: Sequence[Row], cost: Cost) -> None:
     """mAP against one cost, which has a scale by powers."""
     models = list(dict.fromkeys(row.candidate.name for row in scored))
     points = [
-        (row.candidate.name, row.runtime, cost(row.result), row.result.map50)
+        (row.candidate.name, row.runtime, cost(row.result), row.result.map50 or 0.0)
         for row in scored
         if isinstance(row.result, Measured)
     ]
