@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import export
-from models import Darknet
 from tests.support.nets import conv, head, healthy, net, section
 from tests.support.tiny_data import make_set
 from utils.cfg import Cfg, format_cfg
@@ -140,9 +139,7 @@ def test_without_the_quantizer(here: Path) -> None:
 def test_what_the_chip_cannot_run(tmp_path: Path, layers: list[str], said: str) -> None:
     network, path = healthy(net(*layers, head())), tmp_path / "a.onnx"
     save_onnx(network, path, OnnxOptions(network.img_size, raw=True), {})
-    if not said:
-        return require_operators(path, "net.cfg")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=said) if said else nullcontext():
         require_operators(path, "net.cfg")
 
 
@@ -189,9 +186,6 @@ def test_the_quantizer_itself(here: Path) -> None:
         # In 8 bits: near the float network, and (negative control) not it.
         assert 1e-4 < done.agreement.difference < 0.3
     assert files[0] != files[1]
-    loaded = Darknet("my.cfg").load_weights("my.weights").eval()
-    assert torch.equal(loaded(torch.zeros(1, 3, 96, 64)), loaded(torch.zeros(1, 3, 96, 64)))
-    # What the library makes of mish, where we would not ask it.
     Path("my.cfg").write_text(format_cfg(small("mish")))
     with pytest.raises(UserError, match="ESP-DL has no Mish"):
         run(PYTHON, "--force")

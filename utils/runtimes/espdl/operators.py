@@ -12,7 +12,7 @@ from ...command.optional import load
 # Of what ESP-DL 3.3.14 has a module for (its operator_support_state.md), what a detector may hold.
 _KNOWN = frozenset((
     "Add", "AveragePool", "Clip", "Concat", "Conv", "Div", "Elu", "Exp", "Flatten", "Gemm",
-    "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MatMul", "MaxPool",
+    "GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "MatMul", "MaxPool",
     "Mul", "Neg", "PRelu", "Pad", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape",
     "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "Transpose",
     "Unsqueeze", "Constant",

@@ -17,7 +17,7 @@ from ..other_python import environment, failed
 
 _SCRIPT = Path(__file__).with_name("their_side.py")
 _SAID = "said.txt"
-_ERROR = re.compile(r"\[ERROR\]\[\w+\]\[[^\]]*\]:\s*(?:\x1b\[\w*)?\s*(.+)")
+_ERROR = re.compile(r"\[ERROR\]\[\w+\]\[[^\]]*\]:\s*(?:\x1b\[[\d;]*m)?\s*(.+)")
 # ONNX Runtime, which the quantizer loads, tells its makers about each use unless told not to.
 _QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 
