@@ -12,10 +12,10 @@ from ...command.optional import load
 # Of what ESP-DL 3.3.14 has a module for (its operator_support_state.md), what a detector may hold.
 _KNOWN = frozenset((
     "Add", "AveragePool", "Clip", "Concat", "Conv", "Div", "Elu", "Exp", "Flatten", "Gemm",
-    "GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "MatMul", "MaxPool",
-    "Mul", "Neg", "PRelu", "Pad", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape",
-    "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "Transpose",
-    "Unsqueeze", "Constant",
+    "GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less",
+    "MatMul", "MaxPool", "Mul", "Neg", "PRelu", "Pad", "ReduceMax", "ReduceMean", "ReduceSum",
+    "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh",
+    "Transpose", "Unsqueeze", "Constant",
 ))  # fmt: skip
 
 
