@@ -9,6 +9,7 @@ Nothing of this program is imported here: that interpreter need not have it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -39,11 +40,10 @@ def say(answers: TextIO, word: str) -> None:
 
 def quantized(job: dict[str, Any]) -> Any:
     """The executor of the graph that was written."""
-    from esp_ppq.api import espdl_quantize_onnx
-    from esp_ppq.executor import TorchExecutor
-
     images = torch.from_numpy(np.load("calibration.npy"))
-    graph = espdl_quantize_onnx(
+    graph = importlib.import_module(
+        "esp_ppq.api"
+    ).espdl_quantize_onnx(
         onnx_import_file="model.onnx",  # which it overwrites with a simplified one
         espdl_export_file="model.espdl",
         calib_dataloader=list(torch.split(images, 1)),
@@ -57,7 +57,7 @@ def quantized(job: dict[str, Any]) -> Any:
         export_config=False,
         metadata_props=job["metadata"],
     )
-    return TorchExecutor(graph=graph, device="cpu")
+    return importlib.import_module("esp_ppq.executor").TorchExecutor(graph=graph, device="cpu")
 
 
 @torch.no_grad()

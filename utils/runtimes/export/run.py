@@ -82,7 +82,8 @@ def _export(options: ExportOptions, build: Build) -> Exported:
         stem, python = options.stem, options.python
         found = export_ultralytics(network, stem, images, names, python, TOLERANCE)
         return Exported(made, found, len(images))
-    if options.format == "espdl" and spec:
+    if options.format == "espdl":
+        assert spec is not None  # ExportOptions wants `data` for it
         return _export_espdl(options, network, spec, fit, images)
     if is_pair(options.format):
         kind: Pair = "opencv" if options.format == "opencv" else "darknet"
@@ -128,7 +129,8 @@ def _export_espdl(
         return _worth(options, f"int8 (espdl for {chip}, simulated)", simulated, network, spec)
 
     agreement, worth = export_espdl(network, options.stem, order, images, measure)
-    return Exported(target_files(options.stem, "espdl"), agreement, len(images), worth)
+    made = target_files(options.stem, "espdl")
+    return Exported(made, agreement, len(images), worth, has_half=False)
 
 
 def _takes_ranges(options: ExportOptions, network: Network) -> bool:
