@@ -24,6 +24,9 @@ expect them.
 ultralytics is the way back of a network that translate.py read: best-ultralytics.pt, made by your
 own installation of the library (--ultralytics-python PATH if another environment has it) and
 checked by it. Its modules hold what a prune with --form ultralytics leaves.
+
+espdl is for ESP32 chips (--chip): best.espdl and best.espdl.json, in int8, by esp-ppq, which has an
+environment of its own (--espdl-python PATH), and with the mAP of its simulation of the chip.
 """
 
 from __future__ import annotations

@@ -36,6 +36,9 @@ _PACKAGE_OF_MODULE = {
 NEEDS: dict[str, tuple[str, ...]] = {
     "torch": (),
     "darknet": (),
+    # What makes these may lie in another environment: runtimes/other_python.py.
+    "ultralytics": (),
+    "espdl": ("onnx", "onnxscript"),
     "opencv": (),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),

@@ -17,7 +17,10 @@ Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
 # run a file made of them
 Format = Literal["onnx", "openvino", "ncnn", "mnn", "litert", "executorch"]
 Pair = Literal["darknet", "opencv"]  # read a cfg with its weights, which export.py writes, too
-Theirs = Literal["ultralytics"]  # a checkpoint of the library that a network came from
+# What a library makes that is not beside us (other_python.py); no command of ours opens it: a
+# checkpoint of what a network came from, and a file for ESP-DL, which runs on chips alone.
+Theirs = Literal["ultralytics", "espdl"]
+Chip = Literal["esp32p4", "esp32s3"]  # their files differ: rounding, scales by channel or not
 Backend = Literal[Runtime, Format]
 
 # What opens an exported file, by its suffix; the first is what does so unasked.
@@ -37,6 +40,7 @@ _SUFFIXES: dict[Format | Pair | Theirs, tuple[str, ...]] = {
     "mnn": (".mnn",),
     "litert": (".tflite",),
     "ultralytics": (".pt",),
+    "espdl": (".espdl", ".espdl.json"),  # the last one is ours
     "executorch": (".pte",),
     # The last one is ours: ncnn's own files have no place for metadata.
     "ncnn": (".ncnn.param", ".ncnn.bin", ".ncnn.json"),
@@ -46,6 +50,7 @@ Pass = Callable[[], object]  # one forward pass of one image, ready to be timed
 
 PAIRS: tuple[Pair, ...] = get_args(Pair)
 THEIRS: tuple[Theirs, ...] = get_args(Theirs)
+CHIPS: tuple[Chip, ...] = get_args(Chip)
 FORMATS: tuple[Format, ...] = get_args(Format)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # What a network may be timed in: a backend, or a format's file in int8.

@@ -15,8 +15,8 @@ from utils.command.errors import UserError
 from utils.detection.options import Inputs
 from utils.network.module_form import equal_counts, modules_of
 from utils.runtimes.export.options import ExportOptions
+from utils.runtimes.other_python import LIBRARIES, interpreter
 from utils.runtimes.ultralytics.export import description_of
-from utils.runtimes.ultralytics.interpreter import PIP_LINE, interpreter
 from utils.translate.reading.description import model_description
 
 PLAIN = {
@@ -52,16 +52,27 @@ def described(value: Any) -> Darknet:
 
 
 def test_which_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert interpreter(sys.executable) == sys.executable
+    assert interpreter("ultralytics", sys.executable) == sys.executable
     with pytest.raises(UserError, match="no such file"):
-        interpreter(str(tmp_path / "python"))
-    where = "utils.runtimes.ultralytics.interpreter.find_spec"
+        interpreter("ultralytics", str(tmp_path / "python"))
+    where = "utils.runtimes.other_python.find_spec"
     monkeypatch.setattr(where, lambda name: None)
-    with pytest.raises(UserError, match=PIP_LINE) as caught:
-        interpreter("")
-    assert "--ultralytics-python" in str(caught.value) and "\n" not in str(caught.value)
+    for kind, library in LIBRARIES.items():
+        with pytest.raises(UserError, match=library.install) as caught:
+            interpreter(kind, "")
+        assert f"--{kind}-python" in str(caught.value) and "\n" not in str(caught.value)
     monkeypatch.setattr(where, lambda name: object())
-    assert interpreter("") == sys.executable
+    assert interpreter("espdl", "") == sys.executable
+
+
+def test_an_interpreter_by_a_path_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started in another folder; and a link must not be followed: it is the environment."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    assert interpreter("espdl", "bin/python") == str(tmp_path / "bin" / "python")
 
 
 def test_flags_that_do_not_go_together() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...command.words.next_step import Words
 from ...detection.inputs import model_words
-from ..options import target_files
+from ..options import THEIRS, target_files
 from .options import ExportOptions
 
 EXAMPLES = Path("examples")  # twenty lines each from a picture to boxes
@@ -21,7 +21,7 @@ def what_next(options: ExportOptions) -> dict[str, Words]:
         if len(files) == 1:  # OpenCV 5; it does not tell the size that a file is made for
             words = ["onnx_opencv.py", *files, "NAMES", "PICTURE", "WIDTHxHEIGHT"]
         return {"run it in a program of yours": ["python", EXAMPLES / str(words[0]), *words[1:]]}
-    if options.nms or options.format == "ultralytics":
+    if options.nms or options.format in THEIRS:
         return {}
     made = replace(options.inputs, weights=str(files[-1 if options.format == "darknet" else 0]))
     if options.format == "darknet":

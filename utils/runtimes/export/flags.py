@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ...command.cli import DATA_SET, Parser, add_img_size, img_size, positive_int, ratio, seed
+from ...command.errors import UserError
 from ...detection.as_the_cfg_says import add_fit
 from ...detection.inputs import add_inputs, inputs_of
 from ..onnx.layout_names import Layout
-from ..options import FORMATS, PAIRS, THEIRS, NmsOptions
+from ..options import CHIPS, FORMATS, PAIRS, THEIRS, NmsOptions
+from ..other_python import LIBRARIES, flag_of
 from .options import ExportOptions
 
 _FIRST = (
@@ -21,6 +23,10 @@ _FIRST = (
 def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
     """What the flags ask for; `doc` is the text of --help. Raises UserError as `ExportOptions`."""
     args = make_parser(doc).parse_args(argv)
+    named = {kind: getattr(args, f"{kind}_python") for kind in THEIRS}
+    for kind, python in named.items():
+        if python and kind != args.format:
+            raise UserError(f"{flag_of(kind)} is for --format {kind}")
     return ExportOptions(
         inputs=inputs_of(args.cfg, args.weights, img_size(args.img_size)),
         format=args.format,
@@ -35,7 +41,8 @@ def read_options(doc: str | None, argv: Sequence[str] | None) -> ExportOptions:
         nms=NmsOptions(args.conf_thres, args.iou_thres) if args.nms else None,
         layout=args.layout,
         force=args.force,
-        python=args.ultralytics_python or "",
+        python=named.get(args.format) or "",
+        chip=args.chip,
     )
 
 
@@ -52,8 +59,14 @@ def make_parser(doc: str | None) -> Parser:
     add("--dynamic", action="store_true", help="any batch and image size (onnx, openvino)")
     add("--half", action="store_true", help="weights in float16")
     add("--int8", action="store_true", help="8 bits, calibrated on --data (not ncnn)")
-    add("--calibration-images", type=positive_int, default=100, metavar="N", help="for --int8")
-    add("--seed", type=seed, default=0, help="which images of --data --int8 calibrates on")
+    add(
+        "--calibration-images",
+        type=positive_int,
+        default=100,
+        metavar="N",
+        help="for --int8, espdl",
+    )
+    add("--seed", type=seed, default=0, help="which images of --data it calibrates on")
     add("--nms", action="store_true", help="end the graph with NMS by IoU (onnx)")
     add("--conf-thres", type=ratio, default=nms.conf_thres, help="of --nms")
     add("--iou-thres", type=ratio, default=nms.iou_thres, help="of --nms")
@@ -63,10 +76,13 @@ def make_parser(doc: str | None) -> Parser:
         default="rows",
         help="how the boxes of an onnx file lie, for ready-made decoders",
     )
-    add(
-        "--ultralytics-python",
-        metavar="PATH",
-        help="for ultralytics: the interpreter of an environment that has it; left out, this one",
-    )
+    for kind, library in LIBRARIES.items():
+        add(
+            flag_of(kind),
+            metavar="PATH",
+            help=f"for {kind}: the interpreter of an environment that has {library.module}; left "
+            "out, this one",
+        )
+    add("--chip", choices=CHIPS, help=f"for espdl; left out, {CHIPS[0]}")
     add("--force", action="store_true", help="replace files of an earlier export")
     return parser

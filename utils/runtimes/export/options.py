@@ -10,8 +10,8 @@ from ...command.optional import INT8_NEEDS, require
 from ...detection.options import Inputs
 from ..needs import needs_of, opencv_version
 from ..onnx.layout_names import Layout
-from ..options import PAIRS, Format, NmsOptions, Pair, Theirs, is_pair, target_files
-from ..ultralytics.interpreter import interpreter
+from ..options import PAIRS, THEIRS, Chip, Format, NmsOptions, Pair, Theirs, is_pair, target_files
+from ..other_python import flag_of, interpreter
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class ExportOptions:
     class names go along and on whose images the result is checked. dynamic: any batch and image
     size. half: weights in float16. int8: 8 bits, calibrated on `calibration_images` images of
     `data`, drawn by `seed`. nms: the graph ends with it. layout: of an ONNX file's boxes. force:
-    files of an earlier export are replaced. python: the interpreter that has ultralytics, for
-    "ultralytics"; "": this one.
+    files of an earlier export are replaced. python: the interpreter that has what makes the files
+    of "ultralytics" or "espdl"; "": this one. chip: of "espdl", None for the first one.
 
     Raises UserError for values that do not go together.
     """
@@ -42,15 +42,23 @@ class ExportOptions:
     layout: Layout = "rows"
     force: bool = False
     python: str = ""
+    chip: Chip | None = None
 
     def __post_init__(self) -> None:
-        if self.python and self.format != "ultralytics":
-            raise UserError("--ultralytics-python is for --format ultralytics")
-        if self.format == "ultralytics" and (self.int8 or self.half or self.dynamic or self.nms):
-            raise UserError(
-                "--format ultralytics is a checkpoint in float32: --int8, --half, --dynamic and "
-                "--nms are for the other formats"
+        if self.python and self.format not in THEIRS:
+            raise UserError("; ".join(f"{flag_of(kind)} is for --format {kind}" for kind in THEIRS))
+        if self.chip and self.format != "espdl":
+            raise UserError("--chip is for --format espdl")
+        if self.format in THEIRS and (self.int8 or self.half or self.dynamic or self.nms):
+            what = (
+                "a checkpoint in float32" if self.format == "ultralytics" else "in 8 bits as it is"
             )
+            raise UserError(
+                f"--format {self.format} is {what}: --int8, --half, --dynamic and --nms are for "
+                "the other formats"
+            )
+        if self.format == "espdl" and not self.data:
+            raise UserError("--format espdl calibrates on real images: name a data set with --data")
         if self.format in PAIRS and (self.int8 or self.half or self.dynamic or self.nms):
             what = "a cfg" if is_pair(self.format) else f"ONNX for OpenCV {opencv_version()}"
             raise UserError(
@@ -85,11 +93,9 @@ class ExportOptions:
 
     def require_possible(self) -> None:
         """Raise UserError for what is not installed, and where files would be replaced."""
-        if self.format == "ultralytics":
-            interpreter(self.python)
-            needs: tuple[str, ...] = ()
-        else:
-            needs = INT8_NEEDS[self.format] if self.int8 else needs_of(self.format)
+        if self.format == "ultralytics" or self.format == "espdl":
+            interpreter(self.format, self.python)
+        needs = INT8_NEEDS[self.format] if self.int8 else needs_of(self.format)
         require(needs, f"--format {self.format}")
         there = [path for path in target_files(self.stem, self.format) if path.exists()]
         own = {Path(path).resolve() for path in (self.inputs.cfg, self.inputs.weights)}

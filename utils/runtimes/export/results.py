@@ -19,7 +19,7 @@ class Exported:
 
     checked: on how many images. worth: of an int8 export, a name and the metrics of the float32
     model and of the files. integers: of an int8 ONNX file. median_ms: of OpenCV's
-    forward pass of one image, where that was timed.
+    forward pass of one image, where that was timed. has_half: the format has float16, too.
     """
 
     files: tuple[Path, ...]
@@ -28,6 +28,7 @@ class Exported:
     worth: tuple[tuple[str, Metrics], ...] = ()
     median_ms: float | None = None
     integers: IntegerErrors | None = None
+    has_half: bool = True
 
     def worth_table(self) -> str:
         """The mAP of each, and a warning where either figure falls by more than chance would."""
@@ -39,8 +40,8 @@ class Exported:
         )
         warning = ""
         if lost > NOTABLE_FALL:
-            warning = (
-                f"\nWARNING: 8 bits cost {lost:.3f} of mAP: look at what it finds, calibrate on "
-                "more images (--calibration-images), or take --half"
-            )
+            ways = ["look at what it finds", "calibrate on more images (--calibration-images)"]
+            ways += ["take --half"] if self.has_half else []
+            said = ", ".join(ways[:-1]) + ("," if self.has_half else "") + f" or {ways[-1]}"
+            warning = f"\nWARNING: 8 bits cost {lost:.3f} of mAP: {said}"
         return table(rows, right=(1, 2)) + warning

@@ -15,6 +15,7 @@ from ...command.folders import put_together, scratch_folder
 from ...data.darknet_files import DataSpec, load_data_file, load_list
 from ...data.options import Fit
 from ...detection.as_the_cfg_says import chosen_fit
+from ...detection.evaluate import Predict
 from ...detection.options import Scoring
 from ...detection.results import Metrics
 from ...detection.score import require_classes, score
@@ -22,13 +23,14 @@ from ...network.darknet import Build, Network, names_of
 from ...network.int8.convert import put_on_grids, take_off_grids
 from ..agreement import finds_something
 from ..choose import torch_backend, with_weights
+from ..espdl.export import Order, export_espdl
 from ..files import FINETUNED, FileOptions, open_file, write_files
 from ..onnx.best import needs_no_nms
 from ..onnx.export import onnx_metadata
 from ..onnx.integer_errors import IntegerErrors
 from ..onnx.integers import integer_errors
 from ..opencv import OpenCVDarknet
-from ..options import Format, Pair, is_pair, target_files
+from ..options import CHIPS, Format, Pair, is_pair, target_files
 from ..real_images import Images, as_batch, calibration_inputs, network_inputs
 from ..results import Agreement
 from ..ultralytics.export import export_ultralytics
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # largest difference from PyTorch, see Agreement
 MOST_BY_INTEGERS = 2.0  # of what the rounding costs
 CHECKED_IMAGES, LOOKED_AT = 4, 32
+Worth = tuple[tuple[str, Metrics], ...]  # as in Exported
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "demo.png"
 
 
@@ -79,6 +82,9 @@ def _export(options: ExportOptions, build: Build) -> Exported:
         stem, python = options.stem, options.python
         found = export_ultralytics(network, stem, images, names, python, TOLERANCE)
         return Exported(made, found, len(images))
+    if options.format == "espdl":
+        assert spec is not None  # ExportOptions wants `data` for it
+        return _export_espdl(options, network, spec, fit, images)
     if is_pair(options.format):
         kind: Pair = "opencv" if options.format == "opencv" else "darknet"
         agreement = export_pair(network, options.stem, kind, images, build, TOLERANCE)
@@ -106,6 +112,25 @@ def _export(options: ExportOptions, build: Build) -> Exported:
     timed = options.format == "opencv"
     ms = pass_ms(open_file("opencv", made[0], network), images) if timed else None
     return Exported(made, agreement, len(images), worth, ms, integers)
+
+
+def _export_espdl(
+    options: ExportOptions, network: Network, spec: DataSpec, fit: Fit, images: Images
+) -> Exported:
+    """8 bits for a chip, which no command here runs: what is scored is its simulation."""
+    spec.require("valid")
+    _takes_ranges(options, network)  # it does not, which that says
+    chip = options.chip or CHIPS[0]
+    calibration = _calibration(options, spec, network, fit)
+    metadata = onnx_metadata(network, spec.names, fit)
+    order = Order(chip, calibration, metadata, options.python)
+
+    def measure(simulated: Predict) -> Worth:
+        return _worth(options, f"int8 (espdl for {chip}, simulated)", simulated, network, spec)
+
+    agreement, worth = export_espdl(network, options.stem, order, images, measure)
+    made = target_files(options.stem, "espdl")
+    return Exported(made, agreement, len(images), worth, has_half=False)
 
 
 def _takes_ranges(options: ExportOptions, network: Network) -> bool:
@@ -197,11 +222,18 @@ def checked_images(spec: DataSpec | None, network: Network, fit: Fit) -> Images:
 
 def int8_worth(
     options: ExportOptions, kind: Format | Pair, network: Network, spec: DataSpec
-) -> tuple[tuple[str, Metrics], ...]:
+) -> Worth:
     """Metrics of the float32 model in PyTorch, and of the int8 files in their runtime."""
-    how = Scoring(fit=options.fit, batch_size=8, workers=0)
     made = target_files(options.stem, kind)
     quantized = open_file(kind, made[0], network)
+    return _worth(options, f"int8 ({kind})", quantized, network, spec)
+
+
+def _worth(
+    options: ExportOptions, name: str, quantized: Predict, network: Network, spec: DataSpec
+) -> Worth:
+    """The same of what runs the int8 files, by its name."""
+    how = Scoring(fit=options.fit, batch_size=8, workers=0)
     rounded = bool(network.grids)
     in_float = copy.deepcopy(network)
     take_off_grids(in_float)
@@ -209,5 +241,5 @@ def int8_worth(
     runs = [(f"{'its float weights' if rounded else 'float32'} (PyTorch)", torch_backend(in_float))]
     if rounded:
         runs.append(("int8 as finetuned (PyTorch)", torch_backend(network)))
-    runs.append((f"int8 ({kind})", quantized))
+    runs.append((name, quantized))
     return tuple((name, score(predict, spec, network, how)) for name, predict in runs)

@@ -43,6 +43,9 @@ ADVICE: dict[Target, Advice] = {
         "yolov3-tiny took 29.6 ms odd, 29.4 in multiples of 8 and 5% more MACs"),
     "executorch": Advice("export.py --format executorch", 8,
         "not measured; XNNPACK packs channels in 4 and 8"),
+    "espdl": Advice("export.py --format espdl", 16,
+        "its kernels for ESP32-P4 and -S3 take int8 in vectors of 16; where channels in or out are "
+        "no multiple of that it has slower ones (read in its source, not timed)"),
     "tensorrt": Advice(
         "export.py --format onnx", 8, "its tensor cores want 8 in float16, 32 in int8 (not run)"
     ),

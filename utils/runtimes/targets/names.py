@@ -12,6 +12,7 @@ Target = Literal[
     "mnn",
     "litert",
     "executorch",
+    "espdl",
     "tensorrt",
     "rknn",
     "darknet",

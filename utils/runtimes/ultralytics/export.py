@@ -8,7 +8,6 @@ comes back are arrays; nothing is unpickled in this process.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -29,9 +28,9 @@ from ...translate.blocks import families
 from ..agreement import CONF_THRES, compare_outputs
 from ..onnx.best import contradictions, needs_no_nms
 from ..options import target_files
+from ..other_python import environment, failed, interpreter
 from ..real_images import Images, as_batch
 from ..results import Agreement
-from .interpreter import PIP_LINE, interpreter
 from .numbers import ByModule, by_module
 
 _SCRIPT = Path(__file__).with_name("their_side.py")
@@ -61,7 +60,7 @@ def export_ultralytics(
     Raises UserError for a network that its modules cannot hold, for results that differ from the
     network's, and where the library fails; nothing is left then.
     """
-    python = interpreter(python)
+    python = interpreter("ultralytics", python)
     description = description_of(network)
     batch = as_batch(images)
     told, arrays = told_with_arrays(by_module(network.rules, network.state_dict()))
@@ -134,20 +133,16 @@ def _run(python: str, folder: Path) -> None:
     """Their side. Raises UserError with the last line of what it says when it fails."""
     # A script's folder is where Python looks first: ours has modules of common names.
     shutil.copyfile(_SCRIPT, folder / _SCRIPT.name)
-    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment = {**inherited, **_QUIET, "YOLO_CONFIG_DIR": str(folder.resolve())}
+    variables = environment({**_QUIET, "YOLO_CONFIG_DIR": str(folder.resolve())})
     try:
         done = subprocess.run(
             [python, _SCRIPT.name, "job.json"],
-            cwd=folder, env=environment, capture_output=True, text=True, timeout=_SECONDS,
+            cwd=folder, env=variables, capture_output=True, text=True, timeout=_SECONDS,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"{python}: cannot run ultralytics: {error}") from None
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        last = lines[-1] if lines else f"exit code {done.returncode}"
-        hint = f" ({PIP_LINE})" if "No module named" in last else ""
-        raise UserError(f"{python}: ultralytics cannot hold or run it: {last[:300]}{hint}")
+        raise failed("ultralytics", python, done.stderr, done.returncode)
 
 
 def _answer(folder: Path) -> Mapping[str, np.ndarray[Any, Any]]:
