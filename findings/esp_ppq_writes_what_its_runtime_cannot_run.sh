@@ -74,7 +74,8 @@ for name, made in (("grouped", grouped), ("softplus", softplus)):
     found = torch.cat([run(image)[0] for image in images.split(1)])
     error = float((found - right[name]).abs().mean() / right[name].std())
     text = Path(f"{name}.info").read_text()
-    print("seen", name, "bytes:", Path(f"{name}.espdl").stat().st_size, "group = 2:", "group = 2" in text, "Softplus:", "= Softplus" in text, f"error: {error:.4f}")
+    print("seen", name, "bytes:", Path(f"{name}.espdl").stat().st_size,
+          "group = 2:", "group = 2" in text, "Softplus:", "= Softplus" in text, f"error: {error:.4f}")
     assert error < 0.05
     assert ("group = 2" in text, "= Softplus" in text) == (name == "grouped", name == "softplus")
 PYTHON
