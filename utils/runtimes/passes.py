@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..cfg import Cfg, plain_text
+from ..command.muted import muted
 from ..command.optional import require
 from ..detection.options import Inputs
 from ..network.cfg_of import read_cfg
@@ -79,7 +80,8 @@ def pass_of(
     if kind != runtime:
         require(needs_of(runtime), f"runtime {runtime}")
         with_weights(network, model.weights)
-        predict = open_made(cast(Format, kind), network, threads, images)
+        with muted():  # converters draw bars of their own, and this is timed within one of ours
+            predict = open_made(cast(Format, kind), network, threads, images)
     else:
         on = device or torch.device("cpu")
         predict = open_backend(kind, network, model.weights, on, threads)
