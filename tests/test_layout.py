@@ -47,7 +47,7 @@ PLACES = {
     "pnnx": ("utils/runtimes/",),
     "MNN": ("utils/runtimes/", "benchmarks/families/"),
     "litert_torch": ("utils/runtimes/",),
-    "ai_edge_litert": ("utils/runtimes/",),
+    "ai_edge_litert": ("utils/runtimes/", "benchmarks/latency_probe.py"),
     "ai_edge_quantizer": ("utils/runtimes/",),
     "executorch": ("utils/runtimes/executorch/",),
 }  # fmt: skip

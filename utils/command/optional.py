@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +76,12 @@ def require(modules: tuple[str, ...], what: str) -> None:
 
 
 def load(module: str) -> Any:
-    """The module, imported; its types are unknown to us. Raises UserError when it is missing."""
+    """The module, imported; its types are unknown to us. Raises UserError when it is missing.
+
+    ONNX Runtime, which others load too, notes the machine in the user's home and tells its makers
+    of each use unless told not to (findings/onnxruntime_import_notes_the_machine.sh).
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     require((module.partition(".")[0],), module)
     return importlib.import_module(module)
 

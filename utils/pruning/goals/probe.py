@@ -21,11 +21,12 @@ from ...network.cfg_of import read_cfg
 from ...network.darknet import Build, Network
 from ...network.graph import channel_graph
 from ...network.layers import Layer
-from ...runtimes.files import FileOptions, write_files
+from ...runtimes.files import FROM_TORCH, FileOptions, write_files
 from ...runtimes.needs import INT8, opencv_reads_cfg
+from ...runtimes.onnx.together import save_together
 from ...runtimes.options import Format, Pair, target_files
 from ..sensitivity.caps import cfg_hash
-from .latency import distinct_layers, grid_of, layer_alone
+from .latency import Grid, distinct_layers, grid_of, layer_alone
 
 FORMAT, VERSION, NAME = "darkslim latency probe", 1, "probe.json"
 _SHARES = (0.0, 0.25, 0.5, 1.0)  # of a layer's channels: each pair of counts is a file
@@ -42,12 +43,9 @@ def write_probe(model: Inputs, runtime: str, build: Build, folder: Path) -> int:
     layers, count = [], 1
     for number, equal in enumerate(progress_bar(distinct_layers(graph), "probe", "layer")):
         grid = grid_of(graph, equal[0], _SHARES)
-        files = [
-            [_layer(folder, f"{number}-{a}-{b}", equal[0], network.cfg, (a, b), runtime, build)
-             for a, b in row]
-            for row in grid.rows
-        ]  # fmt: skip
-        count += sum(map(len, files))
+        written = _layer(folder, f"{number}", equal[0], network.cfg, grid, runtime, build)
+        files = [[written[pair] for pair in row] for row in grid.rows]
+        count += len(written)
         layers.append({
             "layers": [layer.index for layer in equal], "inputs": grid.inputs,
             "outputs": grid.outputs, "tied": grid.tied, "files": files,
@@ -62,15 +60,32 @@ def write_probe(model: Inputs, runtime: str, build: Build, folder: Path) -> int:
 
 
 def _layer(
-    folder: Path, name: str, layer: Layer, cfg: Cfg, counts: tuple[int, int], runtime: str,
-    build: Build,
-) -> dict[str, object]:  # fmt: skip
+    folder: Path, name: str, layer: Layer, cfg: Cfg, grid: Grid, runtime: str, build: Build
+) -> dict[tuple[int, int], dict[str, object]]:
+    """A layer's files, by its counts of input and output channels."""
     _, height, width = layer.inputs[0]
-    alone: Network = build(layer_alone(layer, cfg, *counts), (height, width))
-    return _written(alone.eval(), folder / name, runtime)
+    pairs = [pair for row in grid.rows for pair in row]
+    alone: list[Network] = [
+        build(layer_alone(layer, cfg, *pair), (height, width)).eval() for pair in pairs
+    ]
+    stems = [folder / f"{name}-{a}-{b}" for a, b in pairs]
+    with tempfile.TemporaryDirectory() as scratch:
+        graphs: list[Path] | list[None] = [None] * len(alone)
+        if _from_onnx(runtime):
+            graphs = [Path(scratch) / f"{number}.onnx" for number in range(len(alone))]
+            save_together(alone, graphs)
+        made = zip(pairs, alone, stems, graphs, strict=True)
+        return {pair: _written(net, stem, runtime, graph) for pair, net, stem, graph in made}
 
 
-def _written(network: Network, stem: Path, runtime: str) -> dict[str, object]:
+def _from_onnx(runtime: str) -> bool:
+    kind = runtime.removesuffix(INT8)
+    return kind not in FROM_TORCH and not (kind == "opencv" and opencv_reads_cfg())
+
+
+def _written(
+    network: Network, stem: Path, runtime: str, graph: Path | None = None
+) -> dict[str, object]:
     """The file of a network, and the shape of what goes in."""
     kind = cast(Format | Pair, runtime.removesuffix(INT8))
     shape = (1, network.in_channels, *network.img_size)
@@ -83,7 +98,7 @@ def _written(network: Network, stem: Path, runtime: str) -> dict[str, object]:
     images = list(noise) if kind != runtime else ()
     options = FileOptions(kind, network.img_size, calibration=images)
     with tempfile.TemporaryDirectory() as name:  # converters leave more than what they are asked
-        write_files(network, Path(name) / stem.name, options, {})
+        write_files(network, Path(name) / stem.name, options, {}, graph)
         for target in targets:
             shutil.move(Path(name) / target.name, target)
     return {"file": targets[0].name, "shape": shape}

@@ -82,24 +82,40 @@ def save_onnx(
         wrapped.half()
     images = torch.rand(2 if options.dynamic else 1, fused.in_channels, *options.img_size)
     outputs = [f"head{k}" for k in range(len(fused.heads) or 1)] if options.raw else [OUTPUT_NAME]
+    shapes = _dynamic_shapes(fused) if options.dynamic else None
+    traced = trace(wrapped, (images,), ([INPUT_NAME], outputs), str(network.cfg.source), shapes)
+    save_traced(traced, path, metadata)
+
+
+def trace(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: tuple[Sequence[str], Sequence[str]],
+    source: str,
+    shapes: Any = None,
+) -> Any:
+    """The `onnx.ModelProto` of a module; `names` are those of its inputs and outputs.
+
+    Raises UserError, which names `source`, where torch's exporter refuses it.
+    """
     with quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
-                wrapped,
-                (images,),
+                module,
+                inputs,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[INPUT_NAME],
-                output_names=outputs,
-                dynamic_shapes=_dynamic_shapes(fused) if options.dynamic else None,
+                input_names=list(names[0]),
+                output_names=list(names[1]),
+                dynamic_shapes=shapes,
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
-            raise UserError(f"{network.cfg.source}: cannot be exported ({reason})") from None
+            raise UserError(f"{source}: cannot be exported ({reason})") from None
     if program is None:
-        raise UserError(f"{network.cfg.source}: cannot be exported")
-    _save(program.model_proto, path, metadata)
+        raise UserError(f"{source}: cannot be exported")
+    return program.model_proto
 
 
 def _dynamic_shapes(network: Network) -> tuple[dict[int, Any]]:
@@ -110,8 +126,11 @@ def _dynamic_shapes(network: Network) -> tuple[dict[int, Any]]:
     return ({0: dim("batch", min=1, max=4096), 2: stride * height, 3: stride * width},)
 
 
-def _save(model: Any, path: Path, metadata: Mapping[str, str]) -> None:
-    """Checked, with the metadata, without the exporter's notes: they name files of yours."""
+def save_traced(model: Any, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write what `trace` gave: checked, with the metadata, without the exporter's notes.
+
+    They name files of yours.
+    """
     onnx = load("onnx")
     graph = model.graph
     for noted in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
