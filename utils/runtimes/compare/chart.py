@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from .options import Clock
 from .results import Measured, Row
@@ -40,7 +41,7 @@ def comparison_chart(rows: Sequence[Row], clock: Clock = "cpu") -> Figure | None
     in_time.set_ylabel("mAP@.5")
     _plot(in_size, scored, lambda found: found.file_bytes / 1e3)
     in_size.set_xlabel("KB of the file (smaller is further left)")
-    _legends(in_size, list(dict.fromkeys(row.candidate.name for row in scored)))
+    _legends(figure, in_size, list(dict.fromkeys(row.candidate.name for row in scored)))
     return figure
 
 
@@ -73,13 +74,16 @@ def _plot(axes: Axes, scored: Sequence[Row], cost: Cost) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _legends(axes: Axes, models: Sequence[str]) -> None:
+def _legends(figure: Figure, axes: Axes, models: Sequence[str]) -> None:
     """Runtimes by colour and models by shape, to the right of the plots."""
-    lines = axes.legend(title="runtime (colour)", loc="upper left", bbox_to_anchor=(1.01, 1),
-                        frameon=False, alignment="left")  # fmt: skip
+    colours, runtimes = axes.get_legend_handles_labels()
+    none = Line2D([], [], linestyle="none")
     shapes = [
-        axes.plot([], [], _MARKERS[k % len(_MARKERS)], color=_INK)[0] for k in range(len(models))
+        Line2D([], [], linestyle="none", marker=_MARKERS[k % len(_MARKERS)], color=_INK)
+        for k in range(len(models))
     ]
-    axes.legend(shapes, models, title="model (shape)", loc="lower left", bbox_to_anchor=(1.01, 0),
-                frameon=False, alignment="left")  # fmt: skip
-    axes.add_artist(lines)
+    figure.legend(
+        [none, *colours, none, none, *shapes],
+        ["runtime (colour)", *runtimes, "", "model (shape)", *models],
+        loc="outside right upper", frameon=False,
+    )  # fmt: skip
