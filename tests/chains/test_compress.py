@@ -284,7 +284,10 @@ def test_a_latency_is_aimed_at_until_it_holds_end_to_end(
     monkeypatch.setattr("utils.chains.compress.latency.measure_table_file", table)
     monkeypatch.setattr("utils.chains.compress.latency._measured_ms", measured)
     monkeypatch.setattr("utils.chains.compress.ending.at_the_tables_speed", lambda *_: 44.0)
-    run("--latency-ms", "45", "--runtime", "opencv")
+    # Its kernels like multiples of 8, and here are no more than 8 channels in a layer.
+    with pytest.raises(UserError, match=r"its floor, 5% of its channels in multiples of 8 \(--for"):
+        run("--latency-ms", "45", "--runtime", "opencv", output="of8")
+    run("--latency-ms", "45", "--runtime", "opencv", "--for", "mnn")
     said = capsys.readouterr().out
     assert "Milliseconds in opencv: 45 by the table are 56.2, 36 by the table are 45; the" in said
     assert re.search(
@@ -292,7 +295,7 @@ def test_a_latency_is_aimed_at_until_it_holds_end_to_end(
     )
     cut = commands_of("out")["cut"]
     assert cut[cut.index("--target-latency-ms") + 1] == "36.0"
-    assert len(tables) == 1  # all prunes go by it
+    assert len(tables) == 2  # one a run: all its prunes go by it
 
 
 def test_what_a_cut_takes_is_measured_in_the_runtime(
@@ -302,7 +305,8 @@ def test_what_a_cut_takes_is_measured_in_the_runtime(
     line = Line(Journal.start("out", "--output", "compress.py", {}), tools, Path("my.data"), None)  # type: ignore[arg-type]
     model = Inputs("base.pt", "base.pt", (32, 32))
     goals = Goals(latency_ms=5.0, runtime="opencv")
-    options = CompressOptions(model, "my.data", goals, machine=Machine(2, 0, "cpu"))
+    machine = Machine(2, 0, "cpu")
+    options = CompressOptions(model, "my.data", goals, machine=machine, made_for="mnn")
     job = Job(options, line, model, model, Scoring(), 1.0, 1.0, Pace(1.0, 0.0), 6, 2, 7, 7)
     write_table(Path("out/latency.json"), whole_ms=60.0)
     monkeypatch.setattr(

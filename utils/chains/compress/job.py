@@ -14,6 +14,7 @@ from ...data.darknet_files import DataSpec, load_data_file, load_list
 from ...detection.development import write_choices
 from ...detection.options import Development, Inputs, Scoring
 from ...network.cfg_of import is_ultralytics, own_cfg, read_cfg
+from ...runtimes.targets.advice import rounded_for
 from ..journal import Journal
 from . import decisions
 from .decisions import Order
@@ -192,7 +193,9 @@ def in_our_words(error: UserError, options: CompressOptions) -> UserError:
     for theirs, ours in _GOALS.items():
         told = told.replace(theirs, ours)
     floor = decisions.floor_of(options.goals)
-    least = f"where each layer keeps its floor, {floor:.0%} of its channels,"
+    multiple = rounded_for(options.target, 1)
+    whole = f" in multiples of {multiple} (--for {options.target})" if multiple > 1 else ""
+    least = f"where each layer keeps its floor, {floor:.0%} of its channels{whole},"
     return UserError(told.replace(_FLOOR, least))
 
 
