@@ -80,6 +80,9 @@ def read_probe(path):
         stop(f"{path}: is no JSON; latency_table.py --probe writes it")
     if not isinstance(probe, dict) or probe.get("format") != "darkslim latency probe":
         stop(f"{path}: is no probe; latency_table.py --probe writes it")
+    for key in ("cfg_sha256", "img_hw", "runtime", "layers", "whole"):
+        if key not in probe:
+            stop(f"{path}: says no {key}; latency_table.py --probe writes it anew")
     return probe
 
 

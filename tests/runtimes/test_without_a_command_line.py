@@ -198,6 +198,9 @@ def test_comparison(
         assert row.result.map50 is not None and row.result.map50 > 0.1
     kept = sorted(path.name for path in Path("kept").iterdir())
     assert kept == ["compare.csv", "compare.html", "compare.png"]
+    page = Path("kept/compare.html").read_text(encoding="utf-8")
+    assert "<td>my</td><td>torch</td>" in page and "<td>my</td><td>opencv</td>" in page
+    assert "<svg" in page and "KB of the file" in page and "<script" not in page
     # A place that is taken is told before anything is measured.
     with pytest.raises(UserError, match="--output kept: holds other files"):
         compare_models(options, Darknet)

@@ -119,7 +119,12 @@ def test_flags(here: Path, words: list[str], message: str) -> None:
         (None, "cannot be read"),
         ("{", "is no JSON"),
         ("[]", "is no probe"),
-        ('{"format": "darkslim latency probe", "runtime": "tpu"}', "no runtime that this script"),
+        ('{"format": "darkslim latency probe"}', "says no cfg_sha256"),
+        (
+            '{"format": "darkslim latency probe", "runtime": "tpu", "cfg_sha256": "", "img_hw": [],'
+            ' "layers": [], "whole": {}}',
+            "no runtime that this script",
+        ),
     ],
 )
 def test_what_the_script_refuses(

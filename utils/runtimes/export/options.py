@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...command.errors import UserError
-from ...command.optional import INT8_NEEDS, require
+from ...command.optional import require
 from ...detection.options import Inputs
-from ..needs import needs_of, opencv_version
+from ..needs import INT8, needs_of, opencv_version
 from ..onnx.layout_names import Layout
 from ..options import PAIRS, THEIRS, Chip, Format, NmsOptions, Pair, Theirs, is_pair, target_files
 from ..other_python import flag_of, interpreter
@@ -95,8 +95,7 @@ class ExportOptions:
         """Raise UserError for what is not installed, and where files would be replaced."""
         if self.format == "ultralytics" or self.format == "espdl":
             interpreter(self.format, self.python)
-        needs = INT8_NEEDS[self.format] if self.int8 else needs_of(self.format)
-        require(needs, f"--format {self.format}")
+        require(needs_of(self.format + INT8 * self.int8), f"--format {self.format}")
         there = [path for path in target_files(self.stem, self.format) if path.exists()]
         own = {Path(path).resolve() for path in (self.inputs.cfg, self.inputs.weights)}
         if any(path.resolve() in own for path in there):
