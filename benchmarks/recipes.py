@@ -18,10 +18,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shlex
-import subprocess
-import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,19 +25,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from models import Darknet
-from utils.chains.journal import is_finished
+from benchmarks.long_runs import ROOT, compressed, run_command, scored, trained
+from benchmarks.peers.data_yaml import data_yaml
 from utils.command.cli import Parser, run_main
 from utils.command.errors import UserError
 from utils.command.table import table
-from utils.data.darknet_files import load_data_file, load_list
-from utils.detection.figures import figures
-from utils.detection.options import Scoring
-from utils.network.cfg_of import read_cfg
 
-ROOT = Path(__file__).resolve().parent.parent
 SHARED = "--batch-size 16 --cache-images --threads 1 --workers 0"
-TRAIN = f"{SHARED} --notest --noplots"
 PEER = "benchmarks/peers/torch_pruning_recipe.py"
 MEASURED = ROOT / "benchmarks" / "recipes.csv"
 FIGURES = ("epochs", "parameters", "macs", "map50", "map", "minutes")
@@ -96,36 +86,21 @@ class Bench:
         """The .data file."""
         return self.datasets / block.data / f"{block.data}.data"
 
-    def run(self, words: str, python: str = sys.executable) -> float:
-        """Run a command of this repository; its minutes."""
-        print(f"$ python {words}", flush=True)
-        began = time.monotonic()
-        done = subprocess.run([python, *shlex.split(words)], cwd=ROOT, check=False)
-        if done.returncode:
-            raise UserError(f"python {words}: ended with code {done.returncode}")
-        return (time.monotonic() - began) / 60
-
     def start(self, block: Block) -> str:
         """The flags of what every row of a block starts from: a cfg, and its weights if any."""
         cfg = self.output / f"{block.name}.cfg"
         if not cfg.is_file():
             data = f"--data {self.data(block)} --img-size 320 --output {cfg}"
             if block.cfg:
-                self.run(f"make_cfg.py --cfg {block.cfg} {data} --anchors")
+                run_command(f"make_cfg.py --cfg {block.cfg} {data} --anchors")
             else:
-                self.run(f"translate.py --weights {self.coco} {data} --bn-export native")
+                run_command(f"translate.py --weights {self.coco} {data} --bn-export native")
         weights = cfg.with_suffix(".weights")
         return f"--cfg {cfg}" + (f" --weights {weights}" if weights.is_file() else "")
 
     def trained(self, name: str, words: str) -> tuple[Path, float]:
         """The last.pt of a run that is made, or gone on with, or there; minutes of this call."""
-        last = self.output / "train" / name / "last.pt"
-        if last.is_file() and is_finished(last):
-            return last, 0.0
-        if last.is_file():
-            return last, self.run(f"train.py --resume {last.parent}")
-        where = f"--project {last.parent.parent} --name {name} --exist-ok"
-        return last, self.run(f"train.py {words} {TRAIN} {where}")
+        return trained(self.output / "train" / name, f"{words} {SHARED}")
 
     def base(self, block: Block, seed: int) -> Path:
         """What is compressed."""
@@ -141,15 +116,12 @@ def dense(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
     return bench.trained(f"{block.name}-dense-{key.seed}", f"{words} --seed {key.seed}")
 
 
-def compressed(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
+def by_compress(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
     """compress.py with the goal alone, and as many epochs as the block has left."""
     base = bench.base(block, key.seed)
     folder = bench.output / f"{block.name}-compress-{key.keep:g}-{key.seed}"
     goal = f"--keep-params {key.keep:g} --epochs {block.rest} --seed {key.seed} {SHARED}"
-    words = f"--weights {base} --data {bench.data(block)} {goal} --output {folder}"
-    begun = (folder / "state.json").is_file()
-    minutes = bench.run(f"compress.py {f'--resume {folder}' if begun else words}")
-    return folder / f"{folder.name}.weights", minutes
+    return compressed(folder, f"--weights {base} --data {bench.data(block)} {goal}")
 
 
 def commands(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
@@ -164,7 +136,7 @@ def commands(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
     cut = bench.output / name / f"{name}.weights"
     if not cut.is_file():
         how = f"--target-params {key.keep:g} --project {bench.output} --name {name} --force"
-        bench.run(f"slim_prune.py --weights {sparse} --data {data} {how}")
+        run_command(f"slim_prune.py --weights {sparse} --data {data} {how}")
     left = block.rest - sparse_epochs
     taught = f"--weights {cut} --t-weights {base} --data {data} --epochs {left}"
     tuned, second = bench.trained(name, f"{taught} --seed {key.seed}")
@@ -173,7 +145,7 @@ def commands(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
 
 def random(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
     """The structure that compress.py found, from random weights, for all epochs."""
-    found, _ = compressed(bench, block, key)
+    found, _ = by_compress(bench, block, key)
     words = f"--cfg {found.with_suffix('.cfg')} --data {bench.data(block)} --lr0 0.002"
     name = f"{block.name}-random-{key.keep:g}-{key.seed}"
     return bench.trained(name, f"{words} --epochs {block.epochs} --seed {key.seed}")
@@ -181,13 +153,13 @@ def random(bench: Bench, block: Block, key: Key) -> tuple[Path, float]:
 
 Row = Callable[[Bench, Block, Key], tuple[Path, float]]
 ROWS: dict[str, Row] = {
-    "compress": compressed, "dense": dense, "commands": commands, "random": random,
+    "compress": by_compress, "dense": dense, "commands": commands, "random": random,
 }  # fmt: skip
 
 
 def peer(bench: Bench, block: Block, key: Key) -> tuple[Mapping[str, Any], float]:
     """What result.json of the peer says; minutes of this call."""
-    data = _for_ultralytics(bench, block)
+    data = data_yaml(bench.data(block), bench.output / "peer" / f"data-{block.data}")
     model = bench.coco if not block.cfg else f"{Path(block.cfg).stem}.yaml"
     sparse = round(block.rest / 3)
     folder = bench.output / "peer" / f"{block.name}-{key.keep:g}-{key.seed}"
@@ -197,29 +169,9 @@ def peer(bench: Bench, block: Block, key: Key) -> tuple[Mapping[str, Any], float
     where = f"--keep {key.keep:g} --seed {key.seed} --output {folder}"
     result, minutes = folder / "result.json", 0.0
     if not result.is_file():
-        minutes = bench.run(f"{PEER} {words} {where}", bench.peer_python)
+        minutes = run_command(f"{PEER} {words} {where}", bench.peer_python)
     found: dict[str, Any] = json.loads(result.read_text())
     return found, minutes
-
-
-def _for_ultralytics(bench: Bench, block: Block) -> Path:
-    """data.yaml of links to a data set's files: ultralytics writes beside the labels it reads."""
-    folder, spec = bench.output / "peer" / f"data-{block.data}", load_data_file(bench.data(block))
-    for which in ("train", "valid"):
-        listed = []
-        for _, image in load_list(spec.require(which)):
-            label = Path(str(image).replace("/images/", "/labels/")).with_suffix(".txt")
-            for file, kind in ((image, "images"), (label, "labels")):
-                link = folder / kind / which / file.name
-                link.parent.mkdir(parents=True, exist_ok=True)
-                if file.is_file() and not link.is_symlink():
-                    link.symlink_to(file.resolve())
-            listed.append(folder / "images" / which / image.name)
-        (folder / f"{which}.txt").write_text("".join(f"{path}\n" for path in listed))
-    names = json.dumps(list(spec.names))
-    target = folder / "data.yaml"
-    target.write_text(f"train: {folder}/train.txt\nval: {folder}/valid.txt\nnames: {names}\n")
-    return target
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -278,9 +230,7 @@ Told = tuple[int, int | str, float, float, float]  # parameters, MACs, mAPs and 
 
 def _of_ours(bench: Bench, block: Block, key: Key) -> Told:
     weights, minutes = ROWS[key.row](bench, block, key)
-    cfg = weights.with_suffix(".cfg") if weights.suffix == ".weights" else weights
-    network = Darknet(read_cfg(cfg), weights=weights)
-    found = figures(network, Scoring(str(bench.data(block)), workers=0), False)
+    found = scored(weights, bench.data(block))
     return found.parameters, found.macs, found.map50 or 0.0, found.map or 0.0, minutes
 
 
