@@ -291,6 +291,7 @@ def utf8_mangled() -> bytes:
          "a git LFS pointer (fetch the real file with 'git lfs pull'), not Darknet weights"),
         (b"<!DOCTYPE html>\n<html><body>Quota exceeded</body></html>", "a web page"),
         (b"\n\n  <html lang='en'>", "a web page"),
+        (b"EDL2\0\0\0\0\xa0\x19", "an ESP-DL model"),
         (b"[net]\nwidth=416\nheight=416\n", "a text file, not Darknet weights"),
         (utf8_mangled(), "damaged by a text conversion"),
         (pickled(2), "a Python pickle"), (pickled(4), "a Python pickle"),

@@ -265,6 +265,8 @@ def _what_it_is(start: bytes) -> str:
         return "an empty file"
     if start.startswith(b"version https://git-lfs"):
         return "a git LFS pointer (fetch the real file with 'git lfs pull')"
+    if start.startswith(b"EDL"):
+        return "an ESP-DL model (which runs on its chip)"
     if start.startswith(b"PK"):
         return "a zip archive (a PyTorch .pt file?)"
     if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):

@@ -15,7 +15,22 @@ from ..command.optional import INT8_NEEDS, NEEDS
 
 _VERSION_FILE = "version.py"  # in the wheels of cv2: read, it costs nothing; loaded, .2 s
 _BY_ONNX = ("onnx", "onnxscript")
-INT8 = "-int8"  # behind the name of a format: its file in 8 bits
+_INT8 = "-int8"  # behind the name of a format: its file in 8 bits
+
+
+def in_8_bits(kind: str) -> str:
+    """The name of a format or runtime in 8 bits: onnx -> onnx-int8."""
+    return kind + _INT8
+
+
+def is_8_bits(runtime: str) -> bool:
+    """Whether a runtime's name says 8 bits."""
+    return runtime.endswith(_INT8)
+
+
+def of_any_bits(runtime: str) -> str:
+    """The name without its 8 bits: onnx-int8, onnx -> onnx."""
+    return runtime.removesuffix(_INT8)
 
 
 @cache
@@ -53,6 +68,6 @@ def require_cfg_importer(what: str) -> None:
 
 def needs_of(runtime: str) -> tuple[str, ...]:
     """The modules that running a cfg and weights, or exporting them, needs here; maybe in int8."""
-    if runtime.endswith(INT8):
-        return INT8_NEEDS[runtime.removesuffix(INT8)]
+    if is_8_bits(runtime):
+        return INT8_NEEDS[of_any_bits(runtime)]
     return _BY_ONNX if runtime == "opencv" and not opencv_reads_cfg() else NEEDS[runtime]

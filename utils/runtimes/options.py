@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..command.optional import INT8_NEEDS
-from .needs import INT8, opencv_reads_cfg
+from .needs import in_8_bits, opencv_reads_cfg
 
 Runtime = Literal["torch", "opencv"]  # run a cfg with its weights
 # run a file made of them
@@ -54,7 +54,7 @@ CHIPS: tuple[Chip, ...] = get_args(Chip)
 FORMATS: tuple[Format, ...] = get_args(Format)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # What a network may be timed in: a backend, or a format's file in int8.
-RUNTIMES: tuple[str, ...] = (*BACKENDS, *(f"{kind}{INT8}" for kind in INT8_NEEDS))
+RUNTIMES: tuple[str, ...] = (*BACKENDS, *(in_8_bits(kind) for kind in INT8_NEEDS))
 
 
 @dataclass(frozen=True)

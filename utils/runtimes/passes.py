@@ -15,7 +15,7 @@ from ..network.cfg_of import read_cfg
 from ..network.darknet import Build, Network
 from ..network.weights import State
 from .choose import open_backend, open_made, with_weights
-from .needs import INT8, needs_of
+from .needs import needs_of, of_any_bits
 from .opencv import read_net, weights_bytes
 from .options import Backend, Format, Pass, Runtime
 
@@ -76,7 +76,7 @@ def pass_of(
     network: Network = build(read_cfg(model.cfg), model.img_size)
     noise = np.random.default_rng(0).random((_NOISE, 1, network.in_channels, *network.img_size))
     images = list(noise.astype(np.float32))
-    kind = cast(Backend, runtime.removesuffix(INT8))
+    kind = cast(Backend, of_any_bits(runtime))
     if kind != runtime:
         require(needs_of(runtime), f"runtime {runtime}")
         with_weights(network, model.weights)

@@ -213,15 +213,15 @@ def done(name: str) -> int:
 
 @pytest.mark.usefixtures("here")
 def test_two_processes_share_a_run() -> None:
-    first = run(*FLAGS, "--trials", "30", "--output", "out")
+    first = run(*FLAGS, "--trials", "60", "--output", "out")
     while not Path("out/state.json").is_file():
         assert first.poll() is None, first.communicate()
         time.sleep(0.02)
     second = run("--resume", "out")
     said = [ended(first), ended(second)]
-    assert [int(row["trial"]) for row in rows_of("out")] == list(range(30))
+    assert [int(row["trial"]) for row in rows_of("out")] == list(range(60))
     counts = [int(each.split(" in this run")[0].split()[-1]) for each in said]
-    assert sum(counts) == 30 and all(counts)
+    assert sum(counts) == 60 and all(counts)
 
 
 @pytest.mark.usefixtures("here")

@@ -19,7 +19,7 @@ from ...pruning.report.chain import write_chain
 from ...pruning.report.chain_options import ChainOptions
 from ...runtimes.export.options import ExportOptions
 from ...runtimes.export.run import export_model
-from ...runtimes.needs import INT8
+from ...runtimes.needs import in_8_bits, is_8_bits, of_any_bits
 from ...runtimes.options import FORMATS, Format, Pair, is_pair, target_files
 from .chance import Drop
 from .decisions import Epochs
@@ -118,7 +118,7 @@ def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
     """The pair, named after the run's folder, for Darknet and OpenCV 4, with exports beside it."""
     for kind in exported(options):
         if not all(path.is_file() for path in _files(line.folder, kind)):
-            stem, plain = _stem(line.folder, kind), cast(Format | Pair, kind.removesuffix(INT8))
+            stem, plain = _stem(line.folder, kind), cast(Format | Pair, of_any_bits(kind))
             int8 = plain != kind
             export = ExportOptions(tuned, plain, str(stem), options.data, int8=int8, force=True)
             export_model(export, line.tools.build)
@@ -128,16 +128,16 @@ def _handed_over(options: CompressOptions, line: Line, tuned: Inputs) -> Inputs:
 
 def exported(options: CompressOptions) -> tuple[str, ...]:
     """The kinds of files that are handed over: the pair, and what was asked for beside it."""
-    further = (e for e in options.exports if INT8 in e or not is_pair(cast(Format | Pair, e)))
+    further = (e for e in options.exports if is_8_bits(e) or not is_pair(cast(Format | Pair, e)))
     return tuple(dict.fromkeys(("darknet", *further)))
 
 
 def _stem(folder: Path, kind: str) -> Path:
-    return folder / (folder.name + (INT8 if kind.endswith(INT8) else ""))
+    return folder / (in_8_bits(folder.name) if is_8_bits(kind) else folder.name)
 
 
 def _files(folder: Path, kind: str) -> tuple[Path, ...]:
-    return target_files(_stem(folder, kind), cast(Format | Pair, kind.removesuffix(INT8)))
+    return target_files(_stem(folder, kind), cast(Format | Pair, of_any_bits(kind)))
 
 
 def write_recipe(line: Line, plan: Epochs, amount: Amount) -> None:
@@ -211,7 +211,7 @@ def map_goal_words(goals: Goals, epochs: int, result: Result) -> str:
 
 def _next(options: CompressOptions, pair: Inputs) -> str:
     shown = replace(pair, img_size=None)
-    timed = (options.goals.runtime or "").removesuffix(INT8)
+    timed = of_any_bits(options.goals.runtime or "")
     int8 = ["--int8", "--data", options.data] if timed != (options.goals.runtime or "") else []
     return next_steps({
         "see what it finds": [

@@ -9,11 +9,11 @@ from ...command.errors import UserError
 from ...command.option_values import require_choice, require_count, require_share
 from ...detection.options import Inputs
 from ...pruning.options import Measure
-from ...runtimes.needs import INT8
+from ...runtimes.needs import is_8_bits, of_any_bits
 from ...runtimes.options import FORMATS, PAIRS, RUNTIMES
 from ...runtimes.targets.names import TARGETS, Target
 
-EXPORTS: tuple[str, ...] = (*PAIRS, *FORMATS, *(each for each in RUNTIMES if INT8 in each))
+EXPORTS: tuple[str, ...] = (*PAIRS, *FORMATS, *(each for each in RUNTIMES if is_8_bits(each)))
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class CompressOptions:
     @property
     def target(self) -> Target | None:
         """What is to run the result, if it is known: its kernels have counts that they like."""
-        timed = (self.goals.runtime or "").removesuffix(INT8)
+        timed = of_any_bits(self.goals.runtime or "")
         return self.made_for or next((each for each in TARGETS if each == timed), None)
 
     @property

@@ -22,7 +22,7 @@ from ...network.darknet import Build, Network
 from ...network.graph import channel_graph
 from ...network.layers import Layer
 from ...runtimes.files import FROM_TORCH, FileOptions, write_files
-from ...runtimes.needs import INT8, opencv_reads_cfg
+from ...runtimes.needs import of_any_bits, opencv_reads_cfg
 from ...runtimes.onnx.together import save_together
 from ...runtimes.options import Format, Pair, target_files
 from ..sensitivity.caps import cfg_hash
@@ -79,7 +79,7 @@ def _layer(
 
 
 def _from_onnx(runtime: str) -> bool:
-    kind = runtime.removesuffix(INT8)
+    kind = of_any_bits(runtime)
     return kind not in FROM_TORCH and not (kind == "opencv" and opencv_reads_cfg())
 
 
@@ -87,7 +87,7 @@ def _written(
     network: Network, stem: Path, runtime: str, graph: Path | None = None
 ) -> dict[str, object]:
     """The file of a network, and the shape of what goes in."""
-    kind = cast(Format | Pair, runtime.removesuffix(INT8))
+    kind = cast(Format | Pair, of_any_bits(runtime))
     shape = (1, network.in_channels, *network.img_size)
     targets = target_files(stem, kind)
     if kind == "opencv" and opencv_reads_cfg():

@@ -32,7 +32,7 @@ from ...network.darknet import Build, Network, names_of
 from ...network.int8.convert import put_on_grids
 from ..choose import darknet_weights
 from ..files import FINETUNED, FROM_TORCH, FileOptions, graph_options, write_files
-from ..needs import INT8, opencv_reads_cfg
+from ..needs import is_8_bits, of_any_bits, opencv_reads_cfg
 from ..onnx.export import OnnxOptions, onnx_metadata, save_onnx
 from ..options import Backend, Format, Pair, target_files
 from ..real_images import Images, calibration_inputs
@@ -130,7 +130,7 @@ def task_of(
     if isinstance(file, str):
         return file
     return Task(
-        backend=cast(Backend, runtime.removesuffix(INT8)),
+        backend=cast(Backend, of_any_bits(runtime)),
         cfg=chosen.cfg,
         file=str(file),
         data=options.data,
@@ -180,14 +180,14 @@ def make_files(
     metadata = onnx_metadata(network, names_of(network))
     graphs: dict[OnnxOptions, Path] = {}  # of each kind once, for all that are made of it
     calibration: Images = ()
-    if data and any(r.endswith(INT8) for r in runtimes):
+    if data and any(is_8_bits(r) for r in runtimes):
         fit = chosen_fit("cfg", network.cfg)
         calibration = calibration_inputs(
             load_data_file(data), images, network.img_size, fit, network.in_channels
         )
     for runtime in runtimes:
-        backend = runtime.removesuffix(INT8)
-        int8 = runtime.endswith(INT8)
+        backend = of_any_bits(runtime)
+        int8 = is_8_bits(runtime)
         if backend == "torch" or (backend == "opencv" and opencv_reads_cfg()):
             continue
         kind, stem = cast(Format | Pair, backend), folder / runtime

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...command.errors import UserError
 from ...command.optional import require
 from ...detection.options import Inputs
-from ..needs import INT8, needs_of, opencv_version
+from ..needs import in_8_bits, needs_of, opencv_version
 from ..onnx.layout_names import Layout
 from ..options import PAIRS, THEIRS, Chip, Format, NmsOptions, Pair, Theirs, is_pair, target_files
 from ..other_python import flag_of, interpreter
@@ -95,7 +95,8 @@ class ExportOptions:
         """Raise UserError for what is not installed, and where files would be replaced."""
         if self.format == "ultralytics" or self.format == "espdl":
             interpreter(self.format, self.python)
-        require(needs_of(self.format + INT8 * self.int8), f"--format {self.format}")
+        kind = in_8_bits(self.format) if self.int8 else self.format
+        require(needs_of(kind), f"--format {self.format}")
         there = [path for path in target_files(self.stem, self.format) if path.exists()]
         own = {Path(path).resolve() for path in (self.inputs.cfg, self.inputs.weights)}
         if any(path.resolve() in own for path in there):
