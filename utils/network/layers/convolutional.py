@@ -24,7 +24,7 @@ from .base import (
     weighed,
     wrapped,
 )
-from .normalization import BN_FIELDS, shift_mean, slice_batch_norm
+from .normalization import BN_FIELDS, kernel_fields, shift_mean, slice_batch_norm
 from .pooling import BLURS, blur, blurred_shape, blurred_window
 from .ties import Ids, Mask, Ties
 
@@ -144,13 +144,9 @@ class Convolutional(Layer):
 
     def fields(self) -> tuple[Field, ...]:
         """Bias (BN beta), then the other BN arrays, then the kernel."""
-        if self.owner != self.index:
-            return ()
-        vector = (self.filters,)
-        names = BN_FIELDS if self.normalized else ("conv.bias",)
-        transposed = self.section.flag("flipped")
-        kernel = Field("conv.weight", self.kernel_shape, transposed=transposed)
-        return (*(Field(name, vector) for name in names), kernel)
+        own = self.owner == self.index
+        flipped = self.section.flag("flipped")
+        return kernel_fields(self.kernel_shape, self.normalized, flipped) if own else ()
 
     def loaded_fields(self) -> tuple[Field, ...]:
         """With `dontloadscales` only bias and kernel are in the file."""

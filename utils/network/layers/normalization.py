@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cache
 
 from ...command.later import torch
 from .base import (
@@ -27,6 +28,14 @@ BN_MOMENTUM = 0.1
 BN_FIELDS = ("bn.bias", "bn.weight", "bn.running_mean", "bn.running_var")
 
 _SIZES_WITH_OWN_CHANNEL = (2, 3)  # of 1 the window is empty, of 4 it reads beyond the channel
+
+
+@cache
+def kernel_fields(kernel: tuple[int, ...], normalized: bool, transposed: bool) -> tuple[Field, ...]:
+    """Arrays of a convolution in file order: those of its BN, or its bias; then its kernel."""
+    names = BN_FIELDS if normalized else ("conv.bias",)
+    vectors = (Field(name, kernel[:1]) for name in names)
+    return (*vectors, Field("conv.weight", kernel, transposed=transposed))
 
 
 def slice_batch_norm(params: Params, kept: Tensor) -> dict[str, Tensor]:
