@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     require_inputs(model.cfg, model.weights)
     require(needs_of(args.runtime), f"--runtime {args.runtime}")
     if args.probe:
-        return _probe(model, args.runtime, args.probe)
+        return _probe(model, args.runtime, args.probe, args.threads)
     output = Path(args.output)
     if output.exists() and not args.force:
         raise UserError(f"--output {output}: is there already; --force overwrites it")
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     return output
 
 
-def _probe(model: Inputs, runtime: str, folder: str) -> Path:
+def _probe(model: Inputs, runtime: str, folder: str, threads: int | None) -> Path:
     """Write the files and the script that times them; the folder. Raises UserError."""
     if runtime in _NO_PROBE:
         raise UserError(f"--runtime {runtime} --probe: {_NO_PROBE[runtime]}")
@@ -94,8 +94,9 @@ def _probe(model: Inputs, runtime: str, folder: str) -> Path:
         shutil.copyfile(SCRIPT, fresh / SCRIPT.name)
     print(f"Wrote {folder}, {count} files for {runtime}")
     table = Path(folder) / "table.json"
+    counted = ["--threads", str(threads)] if threads else []
     print(next_steps({
-        "time them, on the device": ["python", Path(folder) / SCRIPT.name, folder],
+        "time them, on the device": ["python", Path(folder) / SCRIPT.name, folder, *counted],
         "prune by what it writes": [
             "python", "slim_prune.py", "--weights", model.weights, "--data", "DATA",
             "--target-latency-ms", "MS", "--latency-table", table,

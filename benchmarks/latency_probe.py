@@ -14,6 +14,7 @@ the device was not quiet, or grew hot.
 import argparse
 import importlib
 import json
+import os
 import platform
 import sys
 import time
@@ -185,7 +186,7 @@ def ncnn(path, shape, threads):
 def mnn(path, shape, threads):
     """MNN, in float32 where the file says nothing else."""
     module = needed("MNN", "MNN")
-    how = {"backend": "CPU", "precision": "high", "numThread": threads or 4}
+    how = {"backend": "CPU", "precision": "high", "numThread": threads or os.cpu_count() or 1}
     manager = module.nn.create_runtime_manager((how,))
     told = module.nn.load_module_from_file(str(path), [], [], runtime_manager=manager).get_info()
     net = module.nn.load_module_from_file(

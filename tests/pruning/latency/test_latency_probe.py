@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write(runtime: str, needs: tuple[str, ...]) -> dict[str, Any]:
-    if missing(needs):
-        pytest.skip(f"needs {', '.join(missing(needs))}")
-    words = ["--cfg", "my.cfg", "--weights", "my.weights", "--runtime", runtime]
+def write(runtime: str, further: Sequence[str] = ()) -> dict[str, Any]:
+    words = ["--cfg", "my.cfg", "--weights", "my.weights", "--runtime", runtime, *further]
     latency_table.main([*words, "--probe", "probe"])
     found: dict[str, Any] = json.loads(Path("probe/probe.json").read_text())
     return found
@@ -56,7 +55,9 @@ def write(runtime: str, needs: tuple[str, ...]) -> dict[str, Any]:
 def test_a_prune_goes_by_what_the_script_measured(
     here: Path, runtime: str, needs: tuple[str, ...]
 ) -> None:
-    told = write(runtime, needs)
+    if missing(needs):
+        pytest.skip(f"needs {', '.join(missing(needs))}")
+    told = write(runtime)
     groups = [each["layers"] for each in told["layers"]]
     assert sorted(index for group in groups for index in group) == [0, 1, 2, 3, 4]
     assert [1, 2] in groups
@@ -92,8 +93,11 @@ def test_the_script_needs_numpy_alone(here: Path, root: Path) -> None:
     assert probe.FORMAT in script.read_text()
 
 
-def test_it_comes_with_the_files(here: Path, root: Path) -> None:
-    write("opencv", ())
+def test_it_comes_with_the_files(
+    here: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("opencv", ("--threads", "1"))
+    assert "latency_probe.py probe --threads 1\n" in capsys.readouterr().out
     copied = Path("probe/latency_probe.py").read_bytes()
     assert copied == (root / "benchmarks/latency_probe.py").read_bytes()
     with pytest.raises(UserError, match="--probe probe: holds other files"):
@@ -139,7 +143,7 @@ def test_what_the_script_refuses(
 
 
 def test_a_file_that_does_not_open_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write("opencv", ())
+    write("opencv")
     for file in Path("probe").glob("whole.*"):
         file.write_bytes(b"nonsense")
     with pytest.raises(SystemExit):
