@@ -109,7 +109,8 @@ def passes_ms(run, runs):
     """Milliseconds of some passes, warm; fewer where one takes long."""
     for _ in range(WARMUP):
         run()
-    found, deadline = [], time.perf_counter() + MOST_S
+    found: list[float] = []
+    deadline = time.perf_counter() + MOST_S
     while len(found) < runs and (len(found) < 3 or time.perf_counter() < deadline):
         began = time.perf_counter()
         run()

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -139,11 +140,9 @@ def compared(
     for _ in progress_bar(range(args.candidates), "candidates", "net"):
         logs = draw.uniform(math.log(args.least), 0.0, len(first.allotter.groups))
         shares = np.exp(logs).tolist()
-        whole.add(lambda shares=shares: full_score(plan_of(first, shares), native, how))
+        whole.add(partial(full_score, first, shares, native, how))
         for each, scene in scenes.items():
-            found[each].add(
-                lambda scene=scene, shares=shares: scene.judge.cut(plan_of(scene, shares)).map50
-            )
+            found[each].add(partial(fast_score, scene, shares))
         if args.csv:
             _write(args.csv, whole, found)
     return whole, found
@@ -170,9 +169,14 @@ def plan_of(scene: Scene, shares: Sequence[float]) -> PrunePlan:
     return plan
 
 
-def full_score(plan: PrunePlan, subject: Subject, how: Scoring) -> float:
+def fast_score(scene: Scene, shares: Sequence[float]) -> float:
+    """mAP@.5 as the search scores it."""
+    return scene.judge.cut(plan_of(scene, shares)).map50
+
+
+def full_score(scene: Scene, shares: Sequence[float], subject: Subject, how: Scoring) -> float:
     """mAP@.5 on the validation list, the BN statistics measured again."""
-    small, _ = recalibrated(subject.cut(plan), how, FULL_STATISTICS)
+    small, _ = recalibrated(subject.cut(plan_of(scene, shares)), how, FULL_STATISTICS)
     return figures(small, how, False).map50 or 0.0
 
 

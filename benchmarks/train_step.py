@@ -151,7 +151,7 @@ def make_step(model: Darknet, variant: Variant, images: Tensor) -> Callable[[lis
         synchronize()
         start = time.perf_counter()
         leaves = [x.detach().requires_grad_() for x in raw]
-        total(criterion(leaves, targets, size)).backward()
+        total(criterion(leaves, targets, size)).backward()  # type: ignore[no-untyped-call]
         synchronize()
         loss_ms.append((time.perf_counter() - start) * 1e3)
         torch.autograd.backward(raw, [leaf.grad for leaf in leaves])

@@ -11,7 +11,6 @@ import argparse
 import importlib
 import json
 import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,4 +170,4 @@ def _status_mb(key: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -132,14 +132,16 @@ def ratios(turns: Sequence[Turn], side: str, clock: str, key: str = "seconds") -
     """A side's time over the peer's, turn by turn; of several calls the median."""
 
     def spent(said: Mapping[str, Any]) -> float:
-        return statistics.median(call[clock] for call in said[key])
+        return float(statistics.median(call[clock] for call in said[key]))
 
     return [spent(turn[side]) / spent(turn["theirs"]) for turn in turns]
 
 
 def report(rows: Mapping[str, Sequence[Turn]]) -> None:
     """One line a row: ratios by processor time and by wall time, with their range."""
-    lines = [("row", "side", "turns", "processor time", "wall time", "peer's s (processor)")]
+    lines: list[tuple[str, ...]] = [
+        ("row", "side", "turns", "processor time", "wall time", "peer's s (processor)")
+    ]
     for name, turns in rows.items():
         keys = {"": "seconds", ", later epochs": "later"}
         for more, key in keys.items():

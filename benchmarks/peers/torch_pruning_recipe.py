@@ -52,7 +52,8 @@ class TwoConvolutions(nn.Module):
         found = [self.left(x), self.right(x)]
         for part in self.m:
             found.append(part(found[-1]))
-        return self.cv2(torch.cat(found, 1))
+        out: torch.Tensor = self.cv2(torch.cat(found, 1))
+        return out
 
 
 def _half(whole: Conv, number: int) -> Conv:
@@ -125,7 +126,7 @@ def cut(model: nn.Module, size: int, share: float) -> nn.Module:
     return found
 
 
-class Trainer(DetectionTrainer):
+class Trainer(DetectionTrainer):  # type: ignore[misc]
     """ultralytics' trainer of a network that is there, with a pruner's regularisation if any."""
 
     pruner: Any = None
