@@ -56,7 +56,7 @@ class Block:
 BLOCKS = {
     block.name: block
     for block in (
-        Block("tiny-bccd", "bccd", "cfg/yolov3-tiny.cfg", 20, 35),
+        Block("tiny-bccd", "bccd", "cfg/yolov3-tiny.cfg", 12, 24),
         Block("v8n-bccd", "bccd", "", 4, 12),
         Block("v8n-cards", "cards", "", 8, 24),
     )
