@@ -22,8 +22,8 @@ from .onnx.best import append_best, needs_no_nms
 from .onnx.export import OnnxOptions, save_onnx
 from .onnx.layout_names import Layout
 from .onnx.layouts import append_layout
+from .onnx.mish import mish_by_exp, mish_by_softplus
 from .onnx.nms import append_nms
-from .onnx.older_ops import spell_out_mish
 from .onnx.run import OnnxNetwork
 from .opencv_onnx import OpenCVOnnx
 from .openvino_runtime import OpenVinoNetwork, openvino_from_onnx, save_openvino
@@ -107,7 +107,10 @@ def _write_onnx(network: Network, graph: Path, target: Path, options: FileOption
     if options.calibration:
         quantize_onnx(graph, target, options.calibration)
     else:
-        shutil.copyfile(graph, target)
+        if options.half:
+            shutil.copyfile(graph, target)
+        else:
+            mish_by_exp(graph, target)
         if needs_no_nms(network) and options.kind == "onnx" and not options.trained:
             cells = sum(head.shape[1] * head.shape[2] for head in network.heads)
             classes = network.heads[-1].nc
@@ -123,7 +126,7 @@ def _write_mnn(
 ) -> None:
     plain = target.with_suffix(".float.mnn") if options.calibration else target
     spelled = target.with_suffix(".older.onnx")
-    spell_out_mish(graph, spelled)  # which MNN's converter does not know
+    mish_by_softplus(graph, spelled)  # which MNN's converter does not know
     mnn_from_onnx(spelled, plain, metadata, options.half)
     if options.calibration:
         quantize_mnn(plain, target, options.calibration, metadata)
