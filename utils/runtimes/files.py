@@ -107,14 +107,14 @@ def _write_onnx(network: Network, graph: Path, target: Path, options: FileOption
     if options.calibration:
         quantize_onnx(graph, target, options.calibration)
     else:
-        if options.half:
-            shutil.copyfile(graph, target)
-        else:
-            mish_by_exp(graph, target)
-        if needs_no_nms(network) and options.kind == "onnx" and not options.trained:
-            cells = sum(head.shape[1] * head.shape[2] for head in network.heads)
-            classes = network.heads[-1].nc
-            append_best(target, classes, None if options.dynamic else cells)
+        shutil.copyfile(graph, target)
+    if not options.half:
+        mish_by_exp(target)
+    plain = options.kind == "onnx" and not options.calibration and not options.trained
+    if plain and needs_no_nms(network):
+        cells = sum(head.shape[1] * head.shape[2] for head in network.heads)
+        classes = network.heads[-1].nc
+        append_best(target, classes, None if options.dynamic else cells)
     if options.nms:
         nms = options.nms
         append_nms(target, nms.conf_thres, nms.iou_thres, nms.max_per_class)
@@ -125,8 +125,8 @@ def _write_mnn(
     graph: Path, target: Path, options: FileOptions, metadata: Mapping[str, str]
 ) -> None:
     plain = target.with_suffix(".float.mnn") if options.calibration else target
-    spelled = target.with_suffix(".older.onnx")
-    mish_by_softplus(graph, spelled)  # which MNN's converter does not know
+    spelled = Path(shutil.copyfile(graph, target.with_suffix(".older.onnx")))
+    mish_by_softplus(spelled)  # which MNN's converter does not know
     mnn_from_onnx(spelled, plain, metadata, options.half)
     if options.calibration:
         quantize_mnn(plain, target, options.calibration, metadata)

@@ -14,19 +14,19 @@ _LARGEST = 20.0  # beyond it mish(x) is x in float32, and e^2x would overflow in
 _NUMBERS = {"mish/2": 2.0, "mish/20": _LARGEST}
 
 
-def mish_by_softplus(source: Path, target: Path) -> int:
-    """Copy a file with x * tanh(softplus(x)) for each Mish (opset 18); returns their number."""
-    return _copied(source, target, _softplus_nodes, {})
+def mish_by_softplus(path: Path) -> int:
+    """Write x * tanh(softplus(x)) for each Mish (opset 18) of a file; returns their number."""
+    return _replaced(path, _softplus_nodes, {})
 
 
-def mish_by_exp(source: Path, target: Path) -> int:
-    """Copy a file with x * n / (n + 2), n = e^x (e^x + 2), for each Mish; returns their number.
+def mish_by_exp(path: Path) -> int:
+    """Write x * n / (n + 2), n = e^x (e^x + 2), for each Mish of a file; returns their number.
 
     The same function, since tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1). ONNX Runtime
     computes Mish by softplus, number by number, which takes two fifths of YOLOv4's time
     (docs/runtimes.md); float32 only.
     """
-    return _copied(source, target, _exp_nodes, _NUMBERS)
+    return _replaced(path, _exp_nodes, _NUMBERS)
 
 
 def _softplus_nodes(helper: Any, x: str, y: str) -> list[Any]:
@@ -49,14 +49,11 @@ def _exp_nodes(helper: Any, x: str, y: str) -> list[Any]:
     ]
 
 
-def _copied(
-    source: Path,
-    target: Path,
-    nodes_of: Callable[[Any, str, str], list[Any]],
-    numbers: dict[str, float],
+def _replaced(
+    path: Path, nodes_of: Callable[[Any, str, str], list[Any]], numbers: dict[str, float]
 ) -> int:
     onnx = load("onnx")
-    model = onnx.load(str(source))
+    model = onnx.load(str(path))
     nodes, replaced = [], 0
     for node in model.graph.node:
         if node.op_type != "Mish":
@@ -67,11 +64,12 @@ def _copied(
         for each in spelled:
             each.name = each.output[0]
         nodes += spelled
-    if replaced:
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
-        for name, value in numbers.items():
-            held = onnx.numpy_helper.from_array(np.array(value, np.float32), name)
-            model.graph.initializer.append(held)
-    onnx.save(model, str(target))
+    if not replaced:
+        return 0
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    for name, value in numbers.items():
+        held = onnx.numpy_helper.from_array(np.array(value, np.float32), name)
+        model.graph.initializer.append(held)
+    onnx.save(model, str(path))
     return replaced
