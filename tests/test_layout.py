@@ -40,7 +40,7 @@ PLACES = {
     "sqlalchemy": ("utils/chains/search/",),
     "onnx": ("utils/runtimes/",),
     "onnxscript": ("utils/runtimes/onnx/",),
-    "onnxruntime": ("utils/runtimes/", "benchmarks/families/"),
+    "onnxruntime": ("utils/runtimes/", "benchmarks/families/", "benchmarks/onnx_profile.py"),
     "openvino": ("utils/runtimes/", "benchmarks/families/"),
     "nncf": ("utils/runtimes/",),
     "ncnn": ("utils/runtimes/",),
