@@ -52,7 +52,7 @@ class Shape:
         return 2e-9 * self.filters * out[0] * out[1] * each
 
 
-def shapes_of(network: nn.Module, height: int, width: int) -> Counter[Shape]:
+def shapes_of(network: Darknet, height: int, width: int) -> Counter[Shape]:
     """How often each shape occurs at an input size."""
     found: Counter[Shape] = Counter()
 
@@ -65,7 +65,7 @@ def shapes_of(network: nn.Module, height: int, width: int) -> Counter[Shape]:
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(note)
     with torch.no_grad():
-        network.eval()(torch.rand(1, 3, height, width))
+        network.eval()(torch.rand(1, network.in_channels, height, width))
     return found
 
 

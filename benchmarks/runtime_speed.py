@@ -8,8 +8,8 @@ runtime. A network and a runtime have a process of their own, in which the netwo
 in float32, in the runtime, and pruned in the runtime are timed in turns, one image at a time:
 processor time, one thread. "of the promise" is how much faster the pruned network is, over how many
 times fewer MACs it has. Rows go to runtime_speed.csv in --output one by one; those that are there
-are not done again, so that other environments, with other runtimes, add theirs. What does not run
-is a row with the reason. At the end all rows are printed.
+are not done again, and runtimes that are not installed are left out, so that other environments add
+theirs. What does not run is a row with the reason. At the end all rows are printed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from benchmarks.long_runs import ROOT, run_command
 from models import Darknet
 from utils.command.cli import Parser, positive_int, run_main
 from utils.command.machine.timing import time_alternately_ms
+from utils.command.optional import missing
 from utils.command.table import table
 from utils.detection.options import Inputs
 from utils.network.cfg_of import read_cfg
 from utils.network.cost import count_macs
-from utils.runtimes.needs import of_any_bits
+from utils.runtimes.needs import needs_of, of_any_bits
 from utils.runtimes.options import RUNTIMES
 from utils.runtimes.passes import pass_of
 
@@ -171,12 +172,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = args.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if args.one:
-        print(
-            json.dumps(asdict(measured(folder, args.one[0], args.one[1], args.img_size, args.runs)))
-        )
+        network, runtime = args.one
+        print(json.dumps(asdict(measured(folder, network, runtime, args.img_size, args.runs))))
         return
     file = folder / "runtime_speed.csv"
-    for network, runtime in product(args.networks, args.runtimes):
+    here = [each for each in args.runtimes if not missing(needs_of(each))]
+    for network, runtime in product(args.networks, here):
         if (network, runtime) not in {(row.network, row.runtime) for row in read_rows(file)}:
             add(file, in_its_own(given, network, runtime))
     print(summary(read_rows(file)))

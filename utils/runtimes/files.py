@@ -108,7 +108,7 @@ def _write_onnx(network: Network, graph: Path, target: Path, options: FileOption
         quantize_onnx(graph, target, options.calibration)
     else:
         shutil.copyfile(graph, target)
-    if not options.half:
+    if options.kind == "onnx" and not options.half:  # OpenCV has a kernel for it
         mish_by_exp(target)
     plain = options.kind == "onnx" and not options.calibration and not options.trained
     if plain and needs_no_nms(network):
